@@ -21,13 +21,13 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL), with its own store
-	@$(BIN)/python -m demo
+	@$(BIN)/python -m tools.demo
 
 run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until Ctrl-C, on the store of BRIDGE_DATABASE
-	@$(BIN)/python -m demo.run
+	@$(BIN)/python -m tools.demo.run
 
 test: $(INSTALLED) lint ## All checks, and all tests but the long ones, including those on a real Conductor server
-	@$(BIN)/python -m testkit.conductor
+	@$(BIN)/python -m tools.servers.conductor
 	$(PYTEST) -m "not long and not cluster"
 
 # Only modules that have some, by a mark or by their stores: to collect all tests takes each process many seconds.
@@ -35,7 +35,7 @@ LONG = $(sort $(shell grep -rlE --include='test_*.py' 'mark\.long|^STORES =' tes
 SERVER = $(sort $(shell grep -rlF --include='test_*.py' 'mark.server' tests))
 
 test-long: $(INSTALLED) ## The long tests; those that depend on Conductor's backend on PostgreSQL
-	@$(BIN)/python -m testkit.conductor
+	@$(BIN)/python -m tools.servers.conductor
 	$(PYTEST) -m "long and not server" $(LONG)
 	TEST_CONDUCTOR=postgres $(PYTEST) -m server $(SERVER)
 
@@ -43,7 +43,7 @@ fast: $(INSTALLED) ## Tests without servers, for another Python: make fast VENV=
 	$(PYTEST) -m "not long" tests/criteria tests/config tests/platforms tests/deploy/test_wheel.py
 
 storms: $(INSTALLED) ## The storms of killed processes and broken calls, each for SECONDS (60); with CONDUCTOR and STORE as below
-	@$(BIN)/python -m testkit.conductor
+	@$(BIN)/python -m tools.servers.conductor
 	TEST_STORM_SECONDS=$(SECONDS) TEST_CHAOS_RATE=100 TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) \
 	  $(BIN)/python -m pytest -s -m storm tests/acceptance tests/chaos tests/worker
 
@@ -51,7 +51,7 @@ examples: $(INSTALLED) ## The property tests, with EXAMPLES (10) times as many e
 	TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) -m examples
 
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
-	@$(BIN)/python -m testkit.conductor
+	@$(BIN)/python -m tools.servers.conductor
 	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(PYTEST) tests/acceptance
 
 judges: $(INSTALLED) ## Ask the platforms' libraries in JavaScript and Go again, and record their verdicts
@@ -63,11 +63,12 @@ judges: $(INSTALLED) ## Ask the platforms' libraries in JavaScript and Go again,
 	$(BIN)/python -m tests.platforms.judged -- build/judges/go
 
 cluster: $(INSTALLED) ## The chart on the Kubernetes of KUBECONFIG, whose nodes have the image TEST_CLUSTER_IMAGE=REPOSITORY:TAG
-	@$(BIN)/python -m testkit.conductor
+	@$(BIN)/python -m tools.servers.conductor
 	$(BIN)/python -m pytest -m cluster tests/cluster
 
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -76,7 +77,7 @@ docs: $(INSTALLED) ## Generate the table of docs/platforms.md and the JSON Schem
 	$(BIN)/webhook-bridge schema > config/webhooks.schema.json
 
 docs-site: $(INSTALLED) ## Build the documentation as a website, build/site/index.html; anything wrong in it is an error
-	$(BIN)/python -m release site build/site
+	$(BIN)/python -m tools.release site build/site
 
 # For Python 3.10 and newer on every platform, including the image's. pip is a dependency of sqlite-utils' command line,
 # which isn't used here.
@@ -88,11 +89,11 @@ lock: $(INSTALLED) ## Update the locked dependencies after a change of pyproject
 	echo 'hatchling>=1.27' | $(LOCK) - --constraint $(LOCKED) --output-file deploy/requirements-build.txt
 
 bench: $(INSTALLED) ## The benchmarks
-	@$(BIN)/python -m testkit.conductor
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m tools.servers.conductor
+	@$(BIN)/python -m tools.bench
 
 setup: $(INSTALLED) ## Only set up: virtual environment and Conductor's jar
-	@$(BIN)/python -m testkit.conductor
+	@$(BIN)/python -m tools.servers.conductor
 
 clean: ## Remove everything generated here, but no data
 	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

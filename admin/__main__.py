@@ -31,7 +31,8 @@ _SILENT = 30
 
 
 def main() -> int:
-    """Serves until a signal; the exit code is 0 after a clean stop, 1 if it can't start, 2 for bad usage."""
+    """Serves until a signal; the exit code is 0 after a clean stop, 1 if it can't start, 2 for bad
+    usage."""
     if len(sys.argv) > 1:
         wanted = sys.argv[1] in ("-h", "--help")
         print(USAGE, file=sys.stdout if wanted else sys.stderr)
@@ -44,7 +45,9 @@ def main() -> int:
         return 1
     configure_logging(settings.bridge_log_format, "admin")
     application = create_app(settings)
-    application.extensions["bridge"].definitions()  # so that the first request doesn't wait for them
+    application.extensions[
+        "bridge"
+    ].definitions()  # so that the first request doesn't wait for them
     try:
         server = make_server(application, host, port)
     except (OSError, ValueError) as error:
@@ -83,7 +86,8 @@ def make_server(application: Flask, host: str, port: int) -> Any:
         max_request_header_size=32 * 1024,
         max_request_body_size=BODY,
         asyncore_use_poll=True,
-        # BRIDGE_TRUSTED_PROXIES decides whose headers are believed, so the page needs to see them all.
+        # BRIDGE_TRUSTED_PROXIES decides whose headers are believed, so the page needs to see them
+        # all.
         clear_untrusted_proxy_headers=False,
         server_name=host,
         ident=None,
@@ -91,7 +95,8 @@ def make_server(application: Flask, host: str, port: int) -> Any:
 
 
 def _address(settings: Settings) -> tuple[str, int]:
-    """Where to listen. Raises SettingsError for an invalid port, and if others could see the page without a token."""
+    """Where to listen. Raises SettingsError for an invalid port, and if others could see the page
+    without a token."""
     host = os.environ.get("ADMIN_HOST") or "127.0.0.1"
     port = port_of(os.environ, "ADMIN_PORT", 8090)
     if settings.bridge_admin_token is None and not is_loopback(host):

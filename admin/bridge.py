@@ -33,7 +33,8 @@ _NAMED = 5
 
 
 def ids_like(given: str) -> tuple[str, str]:
-    """The first and the last id that `given` can stand for: itself, or if it is long enough all ids that begin so.
+    """The first and the last id that `given` can stand for: itself, or if it is long enough all ids
+    that begin so.
 
     Compared in full, ids sort alike in every collation.
     """
@@ -43,10 +44,14 @@ def ids_like(given: str) -> tuple[str, str]:
     return begin + _FIRST_ID[len(begin) :], begin + _LAST_ID[len(begin) :]
 
 
-def open_definitions(settings: Settings, read_kept: Callable[[], Mapping[str, str]]) -> DefinitionsSource:
-    """The definitions as people see them: for a broken file, what can be read, and the last good webhooks for the rest.
+def open_definitions(
+    settings: Settings, read_kept: Callable[[], Mapping[str, str]]
+) -> DefinitionsSource:
+    """The definitions as people see them: for a broken file, what can be read, and the last good
+    webhooks for the rest.
 
-    `read_kept` reads the last good ones that the relay keeps in the store, if a file is broken at the start.
+    `read_kept` reads the last good ones that the relay keeps in the store, if a file is broken at
+    the start.
     """
     loader = LastGood(PLATFORMS, may_be_empty=settings.bridge_admin_writes, partial=True)
     current = loader.begin(settings.bridge_webhooks, read_kept)
@@ -57,7 +62,9 @@ def webhook_of(definitions: Definitions, name: str) -> Webhook:
     """The webhook of that name. Raises NotFound, with the names there are."""
     known = definitions.by_name
     if name not in known:
-        raise NotFound(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")
+        raise NotFound(
+            f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}"
+        )
     return known[name]
 
 
@@ -75,18 +82,24 @@ class Bridge:
         """Adds to the list of changes what somebody did. Raises StoreUnavailable."""
         self.store.changes.record(Change(self.store.now(), self.who, what, webhook, detail))
 
-    # --- webhooks -------------------------------------------------------------------------------------------
+    # --- webhooks
+    #   -------------------------------------------------------------------------------------------
 
     def webhook(self, name: str) -> Webhook:
         """The webhook of that name. Raises NotFound, with the names there are."""
         return webhook_of(self.definitions, name)
 
     def verified_at(self) -> dict[str, int | None]:
-        """webhook → since when it has been verified with its present verifier and secrets, None if it isn't."""
+        """webhook → since when it has been verified with its present verifier and secrets, None if
+        it isn't."""
         stored, key = self.store.verifications.all(), self.store.verifications.salt()
-        return {name: verified_since(webhook, stored, key) for name, webhook in self.definitions.by_name.items()}
+        return {
+            name: verified_since(webhook, stored, key)
+            for name, webhook in self.definitions.by_name.items()
+        }
 
-    # --- events and tasks -----------------------------------------------------------------------------------
+    # --- events and tasks
+    #   -----------------------------------------------------------------------------------
 
     def event(self, event_id: str) -> Event:
         """Raises NotFound."""
@@ -96,7 +109,8 @@ class Bridge:
         return event
 
     def event_meant(self, given: str) -> Event:
-        """The event with this id, the only one whose id begins with it, or the newest for ``last``. Raises NotFound."""
+        """The event with this id, the only one whose id begins with it, or the newest for ``last``.
+        Raises NotFound."""
         if given == "last":
             newest = self.store.queries.events(EventFilter(limit=1))
             if not newest:
@@ -106,17 +120,26 @@ class Bridge:
         first, last = ids_like(given)
         if found is None and first != last:
             begin = given.lower()
-            ids = [one for one in self.store.queries.event_ids(first, last, _NAMED + 1) if one.startswith(begin)]
+            ids = [
+                one
+                for one in self.store.queries.event_ids(first, last, _NAMED + 1)
+                if one.startswith(begin)
+            ]
             if len(ids) > 1:
                 names = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
-                raise NotFound(f"several events' ids begin with {given}: {names}; write more of the one you mean")
+                raise NotFound(
+                    f"several events' ids begin with {given}: {names}; write more of the one you mean"
+                )
             found = self.store.queries.event(ids[0]) if ids else None
         if found is None:
-            raise NotFound(f"no event {given}; webhook-bridge find {given} looks for whatever else has that id")
+            raise NotFound(
+                f"no event {given}; webhook-bridge find {given} looks for whatever else has that id"
+            )
         return found
 
     def hide(self, webhook: str) -> Hidden:
-        """What must not be shown of the webhook's events. If its definition is gone or broken, the last one applies."""
+        """What must not be shown of the webhook's events. If its definition is gone or broken, the
+        last one applies."""
         definition = self.definitions.by_name.get(webhook)
         if definition is None:
             return self._hidden_before.get(webhook)
@@ -126,7 +149,11 @@ class Bridge:
 
     def _hiding_nothing(self) -> list[str]:
         """The webhooks of whose events people may see all."""
-        return [name for name in {**self.definitions.by_name, **self._hidden_before} if self.hide(name) == ()]
+        return [
+            name
+            for name in {**self.definitions.by_name, **self._hidden_before}
+            if self.hide(name) == ()
+        ]
 
     @cached_property
     def _hidden_before(self) -> dict[str, tuple[str, ...]]:
@@ -137,8 +164,8 @@ class Bridge:
         return masked(event, self.hide(event.webhook))
 
     def page(self, query: EventFilter) -> EventPage:
-        """Events for a list, newest first, without payloads and without what must stay hidden, and how far they were
-        searched for."""
+        """Events for a list, newest first, without payloads and without what must stay hidden, and
+        how far they were searched for."""
         return search(self.store.queries, self.hide, self._hiding_nothing, query)
 
     def events(self, query: EventFilter) -> list[Event]:
@@ -154,18 +181,23 @@ class Bridge:
         task = self.store.queries.task(task_id)
         if task is None:
             if found := self.store.quarantine.items("task", ids=[task_id]):
-                raise NotFound(f"task {task_id} can't be read: it is {describe_set_aside(found[0])}")
+                raise NotFound(
+                    f"task {task_id} can't be read: it is {describe_set_aside(found[0])}"
+                )
             unknown = f"no task {task_id} is known: the worker hasn't found it, or it was pruned"
-            raise NotFound(f"{unknown}; webhook-bridge find {task_id} looks for whatever else has that id")
+            raise NotFound(
+                f"{unknown}; webhook-bridge find {task_id} looks for whatever else has that id"
+            )
         return task
 
     def broken_tasks(self, limit: int, workflow: str | None = None) -> list[Task]:
-        """Waiting tasks that no event can take, though they wait for some; of this workflow, or of all."""
+        """Waiting tasks that no event can take, though they wait for some; of this workflow, or of
+        all."""
         return self.store.queries.broken_tasks(limit, self.definitions.for_callbacks_only, workflow)
 
     def targets_by_event(self, events: Iterable[Event]) -> dict[str, list[Target]]:
-        """event id → its targets, for each of these events; of one with more than `TARGETS_LISTED`, so many of each
-        kind and state."""
+        """event id → its targets, for each of these events; of one with more than `TARGETS_LISTED`,
+        so many of each kind and state."""
         hide = {event.id: self.hide(event.webhook) for event in events}
         found: dict[str, list[Target]] = {event_id: [] for event_id in hide}
         for target in self.store.queries.some_targets_of(list(found), TARGETS_LISTED):

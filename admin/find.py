@@ -1,4 +1,5 @@
-"""What an id belongs to, for somebody who knows nothing else: events, deliveries, tasks, workflows, correlations."""
+"""What an id belongs to, for somebody who knows nothing else: events, deliveries, tasks, workflows,
+correlations."""
 
 from __future__ import annotations
 
@@ -33,8 +34,12 @@ class FoundWorkflow(ApiObject):
 
     workflow_id: str
     workflow: str
-    done: list[TaskTarget] = Field(description="what the bridge has done to it, or tries to, newest first")
-    tasks: list[FoundTask] = Field(description="its WAIT_FOR_WEBHOOK tasks; it still waits where one is waiting")
+    done: list[TaskTarget] = Field(
+        description="what the bridge has done to it, or tries to, newest first"
+    )
+    tasks: list[FoundTask] = Field(
+        description="its WAIT_FOR_WEBHOOK tasks; it still waits where one is waiting"
+    )
 
 
 class Found(ApiObject):
@@ -61,7 +66,8 @@ def find(bridge: Bridge, text: str) -> Found:
         by_delivery += queries.event_ids_of_delivery(first, last, _MOST)
         tasks += queries.tasks_with(first, last, _MOST)
         targets += queries.targets_with(first, last, _MOST)
-    # A delivery id, or a message's key, may be what `hide` names: then nobody learns that it was guessed.
+    # A delivery id, or a message's key, may be what `hide` names: then nobody learns that it was
+    # guessed.
     delivered = queries.listed(by_delivery).values()
     event_ids += [event.id for event in delivered if bridge.hide(event.webhook) == ()]
     lanes = {
@@ -73,16 +79,24 @@ def find(bridge: Bridge, text: str) -> Found:
     if lanes:
         targets += queries.targets_in_lanes(sorted(lanes), _MOST)
     names = {task.workflow_id: task.workflow for task in tasks}
-    names |= {target.workflow_id: target.workflow for target in targets if target.workflow_id is not None}
+    names |= {
+        target.workflow_id: target.workflow for target in targets if target.workflow_id is not None
+    }
     return Found(
-        events=operations.listed(bridge, [bridge.in_list(one) for one in queries.listed(event_ids).values()]),
+        events=operations.listed(
+            bridge, [bridge.in_list(one) for one in queries.listed(event_ids).values()]
+        ),
         workflows=[_workflow(bridge, workflow_id, name) for workflow_id, name in names.items()],
     )
 
 
 def _workflow(bridge: Bridge, workflow_id: str, name: str) -> FoundWorkflow:
     queries = bridge.store.queries
-    tasks = (task for task in queries.tasks_with(workflow_id, workflow_id, _MOST) if task.workflow_id == workflow_id)
+    tasks = (
+        task
+        for task in queries.tasks_with(workflow_id, workflow_id, _MOST)
+        if task.workflow_id == workflow_id
+    )
     return FoundWorkflow(
         workflow_id=workflow_id,
         workflow=name,

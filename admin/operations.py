@@ -1,4 +1,5 @@
-"""What people, programs and assistants ask of a bridge: each once, with what it takes and returns as types."""
+"""What people, programs and assistants ask of a bridge: each once, with what it takes and returns
+as types."""
 
 from __future__ import annotations
 
@@ -29,7 +30,12 @@ from admin.api.objects import (
 from admin.bridge import DAY, Bridge
 from admin.definitions.writer import DefinitionsFolder
 from admin.errors import CantDo
-from admin.events.descriptions import EventTargets, describe_effects, describe_status, status_context
+from admin.events.descriptions import (
+    EventTargets,
+    describe_effects,
+    describe_status,
+    status_context,
+)
 from admin.events.filters import check_webhook
 from admin.events.replay import replay
 from admin.events.search import BadFilter, Search, split_condition
@@ -61,7 +67,8 @@ class CantErase(CantDo):
     """The event isn't over; the text says what to do."""
 
 
-# --- webhooks -----------------------------------------------------------------------------------------------
+# --- webhooks
+#   -----------------------------------------------------------------------------------------------
 
 
 def list_webhooks(bridge: Bridge) -> list[Webhook]:
@@ -86,7 +93,8 @@ def list_webhooks(bridge: Bridge) -> list[Webhook]:
 def show_webhook(bridge: Bridge, name: str, with_definition: bool = True) -> WholeWebhook:
     """One webhook, with what to enter at its platform, and its definition without secrets.
 
-    `with_definition`: whether that may be seen: an admin's comments are in it. Raises NotFound, StoreUnavailable.
+    `with_definition`: whether that may be seen: an admin's comments are in it. Raises NotFound,
+    StoreUnavailable.
     """
     webhook, errors = bridge.webhook(name), bridge.definitions.errors
     url = url_of(webhook, bridge.settings)
@@ -105,8 +113,11 @@ def show_webhook(bridge: Bridge, name: str, with_definition: bool = True) -> Who
     )
 
 
-def record_webhook(bridge: Bridge, what: Literal["created", "deleted"], name: str, detail: str = "") -> None:
-    """Records that a webhook was made or deleted, and forgets what clients of Orkes' API had said of one of this name.
+def record_webhook(
+    bridge: Bridge, what: Literal["created", "deleted"], name: str, detail: str = ""
+) -> None:
+    """Records that a webhook was made or deleted, and forgets what clients of Orkes' API had said
+    of one of this name.
 
     Raises StoreUnavailable.
     """
@@ -116,7 +127,8 @@ def record_webhook(bridge: Bridge, what: Literal["created", "deleted"], name: st
 
 
 def pause(bridge: Bridge, name: str) -> None:
-    """Lets the webhook accept deliveries of which none is decided. Raises NotFound, StoreUnavailable."""
+    """Lets the webhook accept deliveries of which none is decided. Raises NotFound,
+    StoreUnavailable."""
     bridge.store.pauses.pause(bridge.webhook(name).name, bridge.store.now())
     bridge.record("paused", name)
 
@@ -129,7 +141,8 @@ def resume(bridge: Bridge, name: str) -> bool:
     return was_paused
 
 
-# --- events -------------------------------------------------------------------------------------------------
+# --- events
+#   -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,8 @@ class EventList:
     older: str | None
     """The event before which the list goes on; None at its end."""
     searched_to: Event | None
-    """The event back to which they were searched for, if the search ended before the list was full."""
+    """The event back to which they were searched for, if the search ended before the list was
+    full."""
 
 
 def list_events(bridge: Bridge, search: Search, limit: int, before: str | None = None) -> EventList:
@@ -185,7 +199,8 @@ def show_event(bridge: Bridge, event: Event) -> WholeEvent:
 
 
 def explain_event(bridge: Bridge, event_id: str, limit: int) -> Why:
-    """Why the event did or didn't match each waiting task, the closest `limit` first. Raises NotFound."""
+    """Why the event did or didn't match each waiting task, the closest `limit` first. Raises
+    NotFound."""
     found = Explainer(bridge).event(bridge.event_meant(event_id), limit)
     return objects.why(replace(found, event=bridge.in_list(found.event)))
 
@@ -200,10 +215,11 @@ def replay_event(bridge: Bridge, event_id: str, asked: ReplayTo) -> Replay:
 
 
 def erase_event(bridge: Bridge, event_id: str, patience: float = 0.0) -> str:
-    """Erases payload, headers and answers of an event; ids, times and targets stay. Returns its whole id.
+    """Erases payload, headers and answers of an event; ids, times and targets stay. Returns its
+    whole id.
 
-    While a call for it is in flight, waits for its end, `patience` seconds at most. Raises NotFound, CantErase,
-    StoreUnavailable.
+    While a call for it is in flight, waits for its end, `patience` seconds at most. Raises
+    NotFound, CantErase, StoreUnavailable.
     """
     event, until = bridge.event_meant(event_id), time.monotonic() + patience
     while not bridge.store.erasures.erase(event.id):
@@ -218,7 +234,8 @@ def erase_event(bridge: Bridge, event_id: str, patience: float = 0.0) -> str:
 
 
 def try_criteria(bridge: Bridge, name: str, kind: Kind, given: Sequence[str]) -> Tried:
-    """Which of the webhook's newest events criteria would have fitted; `given`: ``$.path=value``, of `once` a path.
+    """Which of the webhook's newest events criteria would have fitted; `given`: ``$.path=value``,
+    of `once` a path.
 
     Raises NotFound, CantTry, BadFilter, StoreUnavailable.
     """
@@ -239,12 +256,15 @@ def try_criteria(bridge: Bridge, name: str, kind: Kind, given: Sequence[str]) ->
     )
 
 
-# --- tasks and rejections -----------------------------------------------------------------------------------
+# --- tasks and rejections
+#   -----------------------------------------------------------------------------------
 
 
-def list_tasks(bridge: Bridge, workflow: str | None, limit: int, after: str = "", broken: bool = False) -> list[Task]:
-    """Waiting tasks, of this workflow or of all, ordered by id. `broken`: only those that no event can take, which have
-    no `after`. Raises StoreUnavailable."""
+def list_tasks(
+    bridge: Bridge, workflow: str | None, limit: int, after: str = "", broken: bool = False
+) -> list[Task]:
+    """Waiting tasks, of this workflow or of all, ordered by id. `broken`: only those that no event
+    can take, which have no `after`. Raises StoreUnavailable."""
     if broken:
         return list(map(Task.of, bridge.broken_tasks(limit, workflow)))
     return list(map(Task.of, bridge.store.queries.waiting_tasks(after, limit, workflow)))
@@ -264,13 +284,17 @@ def show_task(bridge: Bridge, task_id: str, limit: int) -> WholeTask:
     return objects.whole_task(task, Explainer(bridge).task(task, limit))
 
 
-def list_rejections(bridge: Bridge, webhook: str | None, limit: int, filtered: bool = False) -> list[Rejection]:
-    """The newest deliveries that were rejected, or that `only` filtered out. Raises NotFound, StoreUnavailable."""
+def list_rejections(
+    bridge: Bridge, webhook: str | None, limit: int, filtered: bool = False
+) -> list[Rejection]:
+    """The newest deliveries that were rejected, or that `only` filtered out. Raises NotFound,
+    StoreUnavailable."""
     check_webhook(bridge, webhook)
     return list(map(Rejection.of, bridge.store.without_events.rejections(webhook, limit, filtered)))
 
 
-# --- URLs for one task --------------------------------------------------------------------------------------
+# --- URLs for one task
+#   --------------------------------------------------------------------------------------
 
 
 class ToCallBack(ApiObject):
@@ -279,8 +303,12 @@ class ToCallBack(ApiObject):
     webhook: str = Field(description="a webhook with `callback`")
     workflow_id: str = Field(description="as in ${workflow.workflowId}")
     task: str = Field(description="the task's reference name")
-    iteration: int | None = Field(None, ge=1, description="of a task in a loop, from 1; any will do without it")
-    expires: Duration | None = Field(None, description="how long it can be used, such as 2h; by default as defined")
+    iteration: int | None = Field(
+        None, ge=1, description="of a task in a loop, from 1; any will do without it"
+    )
+    expires: Duration | None = Field(
+        None, description="how long it can be used, such as 2h; by default as defined"
+    )
 
 
 class Callback(ApiObject):
@@ -297,14 +325,17 @@ class CantMakeUrl(CantDo):
 
 
 def make_callback(bridge: Bridge, asked: ToCallBack) -> Callback:
-    """The URL that completes this task. Nobody asks Conductor whether there is such a task: it may be to come.
+    """The URL that completes this task. Nobody asks Conductor whether there is such a task: it may
+    be to come.
 
     Raises NotFound, CantMakeUrl, StoreUnavailable.
     """
     webhook, task = bridge.webhook(asked.webhook), asked.task
     callback = webhook.callback
     if callback is None:
-        raise CantMakeUrl(f"{webhook.name} has no `callback`; add callback: {{secret: ${{NAME}}}} to its definition")
+        raise CantMakeUrl(
+            f"{webhook.name} has no `callback`; add callback: {{secret: ${{NAME}}}} to its definition"
+        )
     try:
         address = Address.of(asked.workflow_id, task, asked.iteration)
         seconds = callback.expires if asked.expires is None else check_expires(asked.expires)
@@ -313,7 +344,9 @@ def make_callback(bridge: Bridge, asked: ToCallBack) -> Callback:
     except ValueError as error:
         raise CantMakeUrl(f"how long it can be used is {error}") from None
     if callback.tasks and not set(callback.tasks).intersection(names_of(address.reference_name)):
-        raise CantMakeUrl(f"{webhook.name} completes only {', '.join(callback.tasks)}; add {task} to callback.tasks")
+        raise CantMakeUrl(
+            f"{webhook.name} completes only {', '.join(callback.tasks)}; add {task} to callback.tasks"
+        )
     base = base_url_of(webhook, bridge.settings)
     if callback.secret is None:
         raise CantMakeUrl(
@@ -322,5 +355,7 @@ def make_callback(bridge: Bridge, asked: ToCallBack) -> Callback:
         )
     now = bridge.store.now()
     expires_at = int(now / 1000 + seconds)
-    token = make_token(webhook.name, callback.secret[0].get_secret_value(), address, expires_at, now)
+    token = make_token(
+        webhook.name, callback.secret[0].get_secret_value(), address, expires_at, now
+    )
     return Callback(url=f"{base}/{token}", expires_at=expires_at * 1000)

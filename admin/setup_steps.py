@@ -1,4 +1,5 @@
-"""What to do at the sender of a webhook, in words, as a command, and as a text for a coding assistant."""
+"""What to do at the sender of a webhook, in words, as a command, and as a text for a coding
+assistant."""
 
 from __future__ import annotations
 
@@ -22,8 +23,11 @@ def setup_steps(webhook: Webhook, guide: Guide) -> str:
     return guide.setup if webhook.platform != "custom" else " ".join(_of_custom(webhook))
 
 
-def prompts(webhook: Webhook, guide: Guide, url: str, secret: str | None) -> Iterator[tuple[str, str]]:
-    """What it is for, and a text to copy, with URL and secret filled in: nothing here calls anybody.
+def prompts(
+    webhook: Webhook, guide: Guide, url: str, secret: str | None
+) -> Iterator[tuple[str, str]]:
+    """What it is for, and a text to copy, with URL and secret filled in: nothing here calls
+    anybody.
 
     `secret`: if it may be shown now; else the texts say where it belongs.
     """
@@ -33,7 +37,11 @@ def prompts(webhook: Webhook, guide: Guide, url: str, secret: str | None) -> Ite
     if command := guide.platform.command:
         yield "A command", command.format(url=shlex.quote(url), secret=shlex.quote(shown))
     steps = as_text(setup_steps(webhook, guide))
-    needs = f" The secret to enter there is {shown}." if guide.platform.made_by == "us" and webhook.secret else ""
+    needs = (
+        f" The secret to enter there is {shown}."
+        if guide.platform.made_by == "us" and webhook.secret
+        else ""
+    )
     yield (
         "A text for a coding assistant",
         f"Register a webhook at {'the sender' if webhook.platform == 'custom' else guide.platform.title} that posts to "
@@ -67,13 +75,18 @@ def _of_custom(webhook: Webhook) -> Iterable[str]:
 
 
 def how_to_try(webhook: Webhook, url: str) -> str | None:
-    """A command that can work, with words in capitals for what only its user has; None if there is none.
+    """A command that can work, with words in capitals for what only its user has; None if there is
+    none.
 
     `url`: the webhook's, as its sender calls it.
     """
     name = shlex.quote(webhook.name)
     if webhook.callback is not None:
-        return None if webhook.callback.by else f"webhook-bridge callback {name} --workflow ID --task REF"
+        return (
+            None
+            if webhook.callback.by
+            else f"webhook-bridge callback {name} --workflow ID --task REF"
+        )
     found = next(iter(samples(webhook.platform).items()), None)
     if webhook.mtls is not None:  # only the proxy can verify a certificate, and hand it on
         kind = "application/json" if found is None else found[1].content_type

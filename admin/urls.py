@@ -14,12 +14,14 @@ _PORT = 8000
 def local_relay() -> str:
     """The relay on this machine."""
     text = os.environ.get("PORT", "")
-    return f"http://localhost:{int(text) if text.isdecimal() and 0 < int(text[:6]) < 65536 else _PORT}"
+    return (
+        f"http://localhost:{int(text) if text.isdecimal() and 0 < int(text[:6]) < 65536 else _PORT}"
+    )
 
 
 def url_of(webhook: Webhook, settings: Settings) -> str:
-    """The URL that the platform calls; the one on this machine if no public URL is known. For people: of a webhook with
-    `callback`, what its URLs look like."""
+    """The URL that the platform calls; the one on this machine if no public URL is known. For
+    people: of a webhook with `callback`, what its URLs look like."""
     base = base_url_of(webhook, settings)
     if webhook.callback is None:
         return base
@@ -28,10 +30,14 @@ def url_of(webhook: Webhook, settings: Settings) -> str:
 
 def base_url_of(webhook: Webhook, settings: Settings) -> str:
     """The webhook's URL; with `callback`, what its URLs begin with."""
-    return webhook.public_url or f"{settings.bridge_public_url or local_relay()}/webhook/{webhook.url_id}"
+    return (
+        webhook.public_url
+        or f"{settings.bridge_public_url or local_relay()}/webhook/{webhook.url_id}"
+    )
 
 
 def relay_url_of(webhook: Webhook, settings: Settings) -> str:
-    """The webhook's URL at the relay itself: from the settings alone, whatever the definition's `public_url` is."""
+    """The webhook's URL at the relay itself: from the settings alone, whatever the definition's
+    `public_url` is."""
     base = settings.bridge_relay_url or settings.bridge_public_url or local_relay()
     return f"{base}/webhook/{webhook.url_id}"

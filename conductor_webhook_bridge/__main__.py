@@ -1,7 +1,9 @@
-"""The launcher: ``webhook-bridge``, and ``python PATH/conductor_webhook_bridge PROCESS``, as which it runs a process.
+"""The launcher: ``webhook-bridge``, and ``python PATH/conductor_webhook_bridge PROCESS``, as which
+it runs a process.
 
-A ``config.py`` in the working folder, or another distribution's, must not take the place of the program's own. So this
-folder is first on Python's path. When Python runs a folder, it puts it there itself, and leaves the working folder out.
+A ``config.py`` in the working folder, or another distribution's, must not take the place of the
+program's own. So this folder is first on Python's path. When Python runs a folder, it puts it there
+itself, and leaves the working folder out.
 """
 
 from __future__ import annotations

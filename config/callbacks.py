@@ -11,7 +11,8 @@ from config.quantities import Duration, format_duration, parse_duration
 from config.value_types import Name, Secrets, StrictModel, from_list
 
 DEFAULT_EXPIRES = 7 * 86_400.0
-"""Seconds for which a URL can be used, unless the definition or whoever asks for it says otherwise."""
+"""Seconds for which a URL can be used, unless the definition or whoever asks for it says
+otherwise."""
 LONGEST_EXPIRES = 366 * 86_400.0
 """Seconds for which a URL can be used at most: its secret has to be kept for as long."""
 _OTHER_PROOFS = (
@@ -82,9 +83,15 @@ class Callback(StrictModel):
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
         if "by" in written and "secret" in written:
-            yield "by", "a secret and `by: id`: either the URLs are signed or they aren't; remove one"
+            yield (
+                "by",
+                "a secret and `by: id`: either the URLs are signed or they aren't; remove one",
+            )
         elif "by" not in written and "secret" not in written:
-            yield None, "nothing that makes its URLs; add secret: ${NAME}, or by: id if the workflows' ids are secret"
+            yield (
+                None,
+                "nothing that makes its URLs; add secret: ${NAME}, or by: id if the workflows' ids are secret",
+            )
         if "by" in written and written.get("query"):
             yield (
                 "query",
@@ -92,21 +99,36 @@ class Callback(StrictModel):
                 "secret instead of by: id",
             )
         if "by" in written and "expires" in written:
-            yield "expires", "URLs with the workflow's id don't expire; remove it, or use a secret instead of by: id"
+            yield (
+                "expires",
+                "URLs with the workflow's id don't expire; remove it, or use a secret instead of by: id",
+            )
 
 
 def faults_beside(webhook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a webhook with `callback`, as written, can't have besides: the key, and the message."""
     for key in _OTHER_PROOFS:
         if key in webhook:
-            yield key, "the URLs of a webhook with `callback` prove who calls them; remove it, or remove callback"
+            yield (
+                key,
+                "the URLs of a webhook with `callback` prove who calls them; remove it, or remove callback",
+            )
     for key, message in _NOT_FOR_ONE_TASK.items():
         if webhook.get(key) not in (None, False):
             yield key, message
     respond = webhook.get("respond")
     if isinstance(respond, Mapping) and "wait" in respond:
-        yield "respond", "`wait` beside `callback`: its URLs are answered at once, and each only once; remove wait"
+        yield (
+            "respond",
+            "`wait` beside `callback`: its URLs are answered at once, and each only once; remove wait",
+        )
     if webhook.get("platform", "custom") != "custom":
-        yield "platform", "a platform posts to one URL, not to one for each task; remove it, or remove callback"
+        yield (
+            "platform",
+            "a platform posts to one URL, not to one for each task; remove it, or remove callback",
+        )
     if not webhook.get("receivers"):
-        yield "receivers", "no `receivers`: it may complete no workflow's tasks; add receivers: {WORKFLOW: any}"
+        yield (
+            "receivers",
+            "no `receivers`: it may complete no workflow's tasks; add receivers: {WORKFLOW: any}",
+        )

@@ -32,7 +32,8 @@ class Definitions:
     webhooks: tuple[Webhook, ...]
     warnings: tuple[Problem, ...] = ()
     sources: Stamps = field(default_factory=dict, compare=False)
-    """The files to watch for changes: those that were read, including those named by ``${file:…}``."""
+    """The files to watch for changes: those that were read, including those named by
+    ``${file:…}``."""
 
     secrets: tuple[SecretPlace, ...] = ()
     """Where secrets are written, except those in environment variables."""
@@ -41,7 +42,8 @@ class Definitions:
     unavailable: frozenset[str] = frozenset()
     """The last parts of the URLs of webhooks that are defined but can't be in force for now."""
     places: Mapping[tuple[str, Where], tuple[str, int]] = field(default_factory=dict)
-    """Where a webhook names its workflows: (its name, ``("receivers", workflow)``, ``("starts", index)`` or
+    """Where a webhook names its workflows: (its name, ``("receivers", workflow)``, ``("starts",
+    index)`` or
     ``("messages", index)``) → file and line."""
 
     @cached_property
@@ -65,12 +67,19 @@ class Definitions:
 
     @cached_property
     def for_callbacks_only(self) -> list[str]:
-        """The receivers whose tasks only URLs for one task each complete: such a task needs no `matches`."""
-        return [name for name, there in self.by_receiver.items() if all(webhook.callback for webhook in there)]
+        """The receivers whose tasks only URLs for one task each complete: such a task needs no
+        `matches`."""
+        return [
+            name
+            for name, there in self.by_receiver.items()
+            if all(webhook.callback for webhook in there)
+        ]
 
     @cached_property
     def starts(self) -> list[str]:
         """The workflows that a webhook may start."""
         starts = {start.workflow for webhook in self.webhooks for start in webhook.starts}
         messages = (message for webhook in self.webhooks for message in webhook.messages)
-        return sorted(starts.union(message.workflow for message in messages if message.else_ == "start"))
+        return sorted(
+            starts.union(message.workflow for message in messages if message.else_ == "start")
+        )

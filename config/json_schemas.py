@@ -1,7 +1,9 @@
-"""JSON Schemas that payloads must fit: read from files below the definitions' folder, and compiled once.
+"""JSON Schemas that payloads must fit: read from files below the definitions' folder, and compiled
+once.
 
-A pattern is searched for in time proportional to the text, a reference never leaves the folder, and nothing of a
-schema is executed. What doesn't fit is told by its place and the rule, never by its value.
+A pattern is searched for in time proportional to the text, a reference never leaves the folder, and
+nothing of a schema is executed. What doesn't fit is told by its place and the rule, never by its
+value.
 """
 
 from __future__ import annotations
@@ -26,7 +28,16 @@ _PATTERN_MEMORY = 1 << 20
 _NAME = re.compile(r"[^\W\d][\w-]{,80}")
 _LONGEST_PLACE = 300
 _SHOWN = frozenset(
-    {"type", "required", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"}
+    {
+        "type",
+        "required",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "format",
+    }
     | {"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}
 )
 """Rules whose parameter is told too: it says nothing about values."""
@@ -50,7 +61,8 @@ class PayloadSchema:
     """A compiled schema. Those of the same texts are equal."""
 
     def __init__(self, name: str, documents: Mapping[str, Any], uri: str):
-        """`documents`: URI → schema; `uri` is this one's. Raises ValueError, and the library's errors."""
+        """`documents`: URI → schema; `uri` is this one's. Raises ValueError, and the library's
+        errors."""
         self.name = name
         self._documents = documents
         self._uri = uri
@@ -82,8 +94,8 @@ class PayloadSchema:
     def _explainer(self) -> Any:
         """A validator that finds the first error, but not why each branch of an `anyOf` failed.
 
-        The library collects all of that for each error: in a schema that refers to itself, several times as much at
-        each level of the payload. None if there is no such validator.
+        The library collects all of that for each error: in a schema that refers to itself, several
+        times as much at each level of the payload. None if there is no such validator.
         """
         import jsonschema_rs
 
@@ -92,7 +104,9 @@ class PayloadSchema:
             return self._validator
         if any('"unevaluated' in text for text in texts):
             return None  # what a branch evaluates counts there
-        documents = {uri: _with_plain_branches(document) for uri, document in self._documents.items()}
+        documents = {
+            uri: _with_plain_branches(document) for uri, document in self._documents.items()
+        }
         try:
             return _validator(documents[self._uri], self._uri, documents.__getitem__, "")
         except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
@@ -113,12 +127,18 @@ class Misfit(NamedTuple):
 
 
 def _rule_of(error: ValidationError) -> str:
-    rule = next((part for part in reversed(error.schema_path) if isinstance(part, str)), error.kind.name)
+    rule = next(
+        (part for part in reversed(error.schema_path) if isinstance(part, str)), error.kind.name
+    )
     if rule in _SHOWN:
         for parameter in error.kind.as_dict().values():
             named = parameter if isinstance(parameter, list) else [parameter]
-            if all(isinstance(one, (str, int, float)) for one in named):  # a name that doesn't fit has another error
-                rule += " " + " or ".join(one if isinstance(one, str) else json.dumps(one) for one in named)
+            if all(
+                isinstance(one, (str, int, float)) for one in named
+            ):  # a name that doesn't fit has another error
+                rule += " " + " or ".join(
+                    one if isinstance(one, str) else json.dumps(one) for one in named
+                )
     return rule
 
 
@@ -133,15 +153,17 @@ def load_schema(file: str, folder: Path, read: Read) -> PayloadSchema:
     files = _Files(folder, read)
     path = files.inside(folder / file)
     if path is None:
-        raise BadSchema("a schema outside the definition's folder", "move it there, and write its relative path")
+        raise BadSchema(
+            "a schema outside the definition's folder", "move it there, and write its relative path"
+        )
     uri = files.uri(path)
     files.add(path, uri)
     return PayloadSchema(file, files.documents, uri)
 
 
 class _Files:
-    """The files of one schema: the library asks for those that it refers to, and each is checked by itself, so that
-    what is wrong is found where it is."""
+    """The files of one schema: the library asks for those that it refers to, and each is checked by
+    itself, so that what is wrong is found where it is."""
 
     def __init__(self, folder: Path, read: Read):
         self.folder = folder
@@ -191,12 +213,20 @@ class _Files:
         if uri in self.documents:
             return self.documents[uri]
         base = next((base for base in self._bases if uri.startswith(base)), None)
-        path = None if base is None else self.inside(self._bases[base] / unquote(uri.removeprefix(base)))
+        path = (
+            None
+            if base is None
+            else self.inside(self._bases[base] / unquote(uri.removeprefix(base)))
+        )
         try:
             if path is None:
                 name = uri.rpartition("/")[2]
                 referring = next((one for one, text in self._texts.items() if name in text), None)
-                line = 1 if referring is None else self._texts[referring].partition(name)[0].count("\n") + 1
+                line = (
+                    1
+                    if referring is None
+                    else self._texts[referring].partition(name)[0].count("\n") + 1
+                )
                 raise BadSchema(
                     f"a reference to {uri[:200]}, which is outside the definition's folder",
                     "put that schema into a file there, and write its relative path; nothing is fetched",
@@ -215,14 +245,17 @@ def _parsed(path: Path, text: str) -> Any:
     except RecursionError:
         raise BadSchema("nested too deeply", "make it flatter", path) from None
     except ValueError as error:
-        raise BadSchema(f"not JSON: {error}", "fix the text at this line", path, getattr(error, "lineno", 1)) from None
+        raise BadSchema(
+            f"not JSON: {error}", "fix the text at this line", path, getattr(error, "lineno", 1)
+        ) from None
     if not isinstance(document, (dict, bool)):
         raise BadSchema("not a JSON Schema, which is an object", "write one such as {}", path)
     return document
 
 
 def _with_plain_branches(schema: Any, are_names: bool = False) -> Any:
-    """The schema with each branch as a double negation: it means the same, and is only asked whether it holds.
+    """The schema with each branch as a double negation: it means the same, and is only asked
+    whether it holds.
 
     `are_names`: whether the keys are names, not keywords.
     """
@@ -243,7 +276,9 @@ def _with_plain_branches(schema: Any, are_names: bool = False) -> Any:
 
 _BRANCHED = ("anyOf", "oneOf")
 _VALUES = frozenset({"const", "default", "enum", "examples"})
-_OF_NAMES = frozenset({"$defs", "definitions", "dependentSchemas", "dependencies", "patternProperties", "properties"})
+_OF_NAMES = frozenset(
+    {"$defs", "definitions", "dependentSchemas", "dependencies", "patternProperties", "properties"}
+)
 
 
 def _validator(document: Any, uri: str, retrieve: Callable[[str], Any], mask: str | None) -> Any:
@@ -254,7 +289,9 @@ def _validator(document: Any, uri: str, retrieve: Callable[[str], Any], mask: st
         document,
         base_uri=uri,
         retriever=retrieve,
-        pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_MEMORY, dfa_size_limit=_PATTERN_MEMORY),
+        pattern_options=jsonschema_rs.RegexOptions(
+            size_limit=_PATTERN_MEMORY, dfa_size_limit=_PATTERN_MEMORY
+        ),
         mask=mask,
     )
 

@@ -1,7 +1,9 @@
-"""Definitions in which each file stands alone: if one is broken, its last good webhooks stay in force.
+"""Definitions in which each file stands alone: if one is broken, its last good webhooks stay in
+force.
 
-They are remembered as written, with their references, so that secrets are still re-read while a file is broken. What is
-kept in the store for the next process is the same, without the webhooks that have a secret in the YAML itself.
+They are remembered as written, with their references, so that secrets are still re-read while a
+file is broken. What is kept in the store for the next process is the same, without the webhooks
+that have a secret in the YAML itself.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class _Remembered(BaseModel):
     webhooks: list[dict[str, Any]]
     """As written, with their references."""
     left_out: list[str] = Field(default=[], alias="leftOut")
-    """Last parts of the URLs of webhooks that weren't kept, since they have a secret in the YAML itself."""
+    """Last parts of the URLs of webhooks that weren't kept, since they have a secret in the YAML
+    itself."""
     resolved: dict[str, Webhook] = Field(default={}, exclude=True)
     """name → the last good webhook, with its secrets."""
 
@@ -37,9 +40,9 @@ class _Remembered(BaseModel):
         """What the next process may know."""
         with_secrets = {_url_id(webhook) for webhook in self.webhooks if holds_secret(webhook)}
         webhooks = [webhook for webhook in self.webhooks if not holds_secret(webhook)]
-        return _Remembered(webhooks=webhooks, leftOut=sorted(with_secrets.union(self.left_out))).model_dump_json(
-            by_alias=True
-        )
+        return _Remembered(
+            webhooks=webhooks, leftOut=sorted(with_secrets.union(self.left_out))
+        ).model_dump_json(by_alias=True)
 
 
 class LastGood:
@@ -57,8 +60,9 @@ class LastGood:
         """The arguments are those of `config.loader.load_definitions`.
 
         Without `looks_up_secrets` the webhooks have none: for a process that verifies nothing.
-        `partial`: `load` never raises, and for a broken file returns what can be read, plus the last good webhooks
-        for the rest. Secrets may be missing: this is for showing webhooks to people, never for verifying.
+        `partial`: `load` never raises, and for a broken file returns what can be read, plus the
+        last good webhooks for the rest. Secrets may be missing: this is for showing webhooks to
+        people, never for verifying.
         """
         self._platforms = platforms
         self._may_be_empty = may_be_empty
@@ -78,10 +82,13 @@ class LastGood:
                 try:
                     self._remembered[name] = _Remembered.model_validate_json(text)
                 except ValidationError:
-                    structlog.get_logger().warning("this version can't read what another kept of a file", file=name)
+                    structlog.get_logger().warning(
+                        "this version can't read what another kept of a file", file=name
+                    )
 
     def begin(self, path: Path, read_kept: Callable[[], Mapping[str, str]]) -> Definitions:
-        """Like `load`, for a process that starts: for a broken file, uses what an earlier process kept.
+        """Like `load`, for a process that starts: for a broken file, uses what an earlier process
+        kept.
 
         `read_kept` reads that; if it raises, nothing was kept.
         """
@@ -95,7 +102,9 @@ class LastGood:
         try:
             self.remember(read_kept())
         except Exception as unreadable:
-            structlog.get_logger().warning("the kept definitions can't be read", error=str(unreadable))
+            structlog.get_logger().warning(
+                "the kept definitions can't be read", error=str(unreadable)
+            )
             if error is not None:
                 raise error from None
             return found
@@ -108,15 +117,23 @@ class LastGood:
         """
         sources = stamps_of([DOTENV])
         environment = environment_with_dotenv() if self._looks_up_secrets else None
-        loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload, sources)
+        loader = Loader(
+            self._platforms, environment, {}, self._may_be_empty, self._conductor_payload, sources
+        )
         files = loader.files(path)
         missing = bool(errors_in(loader.problems))
         if missing:  # the folder or file itself
-            files = [path] if path.name in self._remembered else [path / name for name in sorted(self._remembered)]
+            files = (
+                [path]
+                if path.name in self._remembered
+                else [path / name for name in sorted(self._remembered)]
+            )
             sources |= stamps_of(files)
         else:
             names = {file.name for file in files}
-            self._remembered = {name: one for name, one in self._remembered.items() if name in names}
+            self._remembered = {
+                name: one for name, one in self._remembered.items() if name in names
+            }
         unavailable: set[str] = set()
         has_good = False
         for file in files:
@@ -124,7 +141,8 @@ class LastGood:
                 content = loader.read(file)
                 if not content.errors:
                     self._remembered[file.name] = _Remembered(
-                        webhooks=content.written, resolved={webhook.name: webhook for webhook in content.webhooks}
+                        webhooks=content.written,
+                        resolved={webhook.name: webhook for webhook in content.webhooks},
                     )
                     loader.add(content)
                     has_good = True
@@ -141,12 +159,19 @@ class LastGood:
         return definitions
 
     def _fall_back(self, loader: Loader, file: Path, remembered: _Remembered) -> set[str]:
-        """Puts a broken file's last good webhooks in force; the last parts of the URLs of those that can't be."""
+        """Puts a broken file's last good webhooks in force; the last parts of the URLs of those
+        that can't be."""
         unavailable = set(remembered.left_out)
         for url_id in sorted(unavailable) if not self._partial else ():
-            _not_in_force(loader, file, url_id, "its secret is in the YAML itself, and so wasn't kept")
+            _not_in_force(
+                loader, file, url_id, "its secret is in the YAML itself, and so wasn't kept"
+            )
         for written in remembered.webhooks:
-            content, name, url_id = loader.read_again(file, written), str(written.get("name")), _url_id(written)
+            content, name, url_id = (
+                loader.read_again(file, written),
+                str(written.get("name")),
+                _url_id(written),
+            )
             if not content.errors:
                 remembered.resolved[name] = content.webhooks[0]
                 loader.add(content)
@@ -158,7 +183,9 @@ class LastGood:
                 _add(loader, file, content.webhooks[0])
             else:
                 unavailable.add(url_id)
-                _not_in_force(loader, file, url_id, f"{content.errors[0].where}: {content.errors[0].what}")
+                _not_in_force(
+                    loader, file, url_id, f"{content.errors[0].where}: {content.errors[0].what}"
+                )
         return unavailable - {url for kind, url in loader.taken if kind == "url"}
 
 

@@ -1,7 +1,8 @@
-"""The loader of webhook definitions: reads a YAML file or folder, and reports all problems together.
+"""The loader of webhook definitions: reads a YAML file or folder, and reports all problems
+together.
 
-Rules about several keys or webhooks (uniqueness, a platform's requirements) are checked on the text as written, not on
-models: so they are reported even if a single value is wrong too.
+Rules about several keys or webhooks (uniqueness, a platform's requirements) are checked on the text
+as written, not on models: so they are reported even if a single value is wrong too.
 """
 
 from __future__ import annotations
@@ -49,11 +50,13 @@ def load_definitions(
 ) -> Definitions:
     """Reads the YAML file, or every ``*.yaml`` file of the folder, in the order of their names.
 
-    `platforms`, if given, are used for checks (the worker, which verifies nothing, gives none). `environment` is where
-    ``${NAME}`` comes from: by default the process's own and, for names that it lacks, the file ``.env``, read again
-    each time, so that a new webhook's secret needs no restart. `instead`: texts to read instead of these files, None to
-    ignore one, to check a change before it is written. `may_be_empty`: a folder without files is no error, as the admin
-    page will write the first. `conductor_payload`: bytes of the largest output that Conductor accepts; a larger
+    `platforms`, if given, are used for checks (the worker, which verifies nothing, gives none).
+    `environment` is where
+    ``${NAME}`` comes from: by default the process's own and, for names that it lacks, the file
+    ``.env``, read again each time, so that a new webhook's secret needs no restart. `instead`:
+    texts to read instead of these files, None to ignore one, to check a change before it is
+    written. `may_be_empty`: a folder without files is no error, as the admin page will write the
+    first. `conductor_payload`: bytes of the largest output that Conductor accepts; a larger
     `max_body` causes a warning.
 
     Raises DefinitionsError with every problem that was found.
@@ -109,8 +112,8 @@ class Loader:
         conductor_payload: int | None,
         sources: Stamps,
     ):
-        """`sources` receives what is read, with its state just before that: a later change is noticed, however long
-        reading takes."""
+        """`sources` receives what is read, with its state just before that: a later change is
+        noticed, however long reading takes."""
         self.platforms = platforms
         self.references = References(environment, instead, sources)
         self.sources = sources
@@ -141,7 +144,8 @@ class Loader:
                 remedy = "create it, as webhook-bridge init does, or set BRIDGE_WEBHOOKS to yours"
                 report(path, "no such file or folder", remedy)
                 return []
-            # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so reported.
+            # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so
+            # reported.
             names = sorted(name for name in os.listdir(path) if not name.startswith("."))
         except OSError as error:
             report(path, f"can't be read: {error.strerror}", "make it readable by the bridge")
@@ -150,8 +154,14 @@ class Loader:
             if name.lower().endswith((".yml", ".yaml")) and not name.endswith(".yaml"):
                 remedy = f"rename it to {Path(name).stem}.yaml, or move it elsewhere"
                 report(path / name, "not read: its name doesn't end in .yaml", remedy, warning=True)
-        files = [path / name for name in names if name.endswith(".yaml") and not (path / name).is_dir()]
-        new = [file for file in self.instead if file.parent == path and file.suffix == ".yaml" and file not in files]
+        files = [
+            path / name for name in names if name.endswith(".yaml") and not (path / name).is_dir()
+        ]
+        new = [
+            file
+            for file in self.instead
+            if file.parent == path and file.suffix == ".yaml" and file not in files
+        ]
         files = sorted(file for file in (*files, *new) if self.instead.get(file, "") is not None)
         if not files:
             remedy = "make one with webhook-bridge new, or write one"
@@ -159,7 +169,8 @@ class Loader:
         return files
 
     def read(self, file: Path) -> FileContent:
-        """What the file says. Its problems, and where it has secrets, are noted whether or not it is added."""
+        """What the file says. Its problems, and where it has secrets, are noted whether or not it
+        is added."""
         self.sources.setdefault(file, stamp_of(file))
         reader = _Reader(self, file)
         try:
@@ -168,7 +179,12 @@ class Loader:
         except BadYaml as error:
             reader.problem(error.line, "YAML", str(error), error.remedy)
         except OSError as error:
-            reader.problem(1, "YAML", f"can't be read: {error.strerror}", "make the file readable by the bridge")
+            reader.problem(
+                1,
+                "YAML",
+                f"can't be read: {error.strerror}",
+                "make the file readable by the bridge",
+            )
         else:
             reader.read(document)
         self.problems |= reader.content.problems
@@ -251,7 +267,9 @@ class _Reader:
     def read(self, document: Located) -> None:
         for where, line in dict.fromkeys(document.repeated):
             first = document.line(where)
-            self.problem(line, dotted(where), f"the key is already at line {first}", "remove one of them")
+            self.problem(
+                line, dotted(where), f"the key is already at line {first}", "remove one of them"
+            )
         start = "start the file with `webhooks:` and a list below it"
         if document.value is None:
             self.problem(1, "webhooks", "the file is empty", start)
@@ -269,9 +287,13 @@ class _Reader:
         items = document.value["webhooks"]
         line = document.line(("webhooks",))
         if items is None or items == []:
-            self.problem(line, "webhooks", "the list is empty", "add a webhook: - name: …", warning=True)
+            self.problem(
+                line, "webhooks", "the list is empty", "add a webhook: - name: …", warning=True
+            )
         elif not isinstance(items, list):
-            self.problem(line, "webhooks", "not a list", "start each webhook with a dash: - name: …")
+            self.problem(
+                line, "webhooks", "not a list", "start each webhook with a dash: - name: …"
+            )
         else:
             for index in range(len(items)):
                 self._read_webhook(_Item(document, index))
@@ -279,7 +301,11 @@ class _Reader:
     def _read_webhook(self, item: _Item) -> None:
         if not isinstance(item.written, dict):
             is_joined = isinstance(item.written, str) and ":" in item.written
-            remedy = "put a space after each colon" if is_joined else "write name, platform and receivers below a dash"
+            remedy = (
+                "put a space after each colon"
+                if is_joined
+                else "write name, platform and receivers below a dash"
+            )
             self._report(item, (), "not a webhook", remedy)
             return
         before = len(self.content.problems)
@@ -296,7 +322,12 @@ class _Reader:
                 what, remedy = describe_error(location, detail["type"], detail["msg"])
                 place = (item.line(location), f"{item.label}: {dotted(location)}")
                 if place not in seen or "[key]" in detail["loc"]:
-                    self._report(item, location, concealed(what, item.at(location), resolved, location), remedy)
+                    self._report(
+                        item,
+                        location,
+                        concealed(what, item.at(location), resolved, location),
+                        remedy,
+                    )
         else:
             self._read_schema(item, webhook)
             self.content.webhooks.append(webhook)
@@ -304,12 +335,21 @@ class _Reader:
             named: list[Where] = [("receivers", workflow) for workflow in webhook.receivers]
             named += [("starts", index) for index in range(len(webhook.starts))]
             named += [("messages", index) for index in range(len(webhook.messages))]
-            self.content.places |= {(webhook.name, place): (str(self._file), item.line(place)) for place in named}
+            self.content.places |= {
+                (webhook.name, place): (str(self._file), item.line(place)) for place in named
+            }
             self._check_size(item, webhook)
         platforms = self._loader.platforms
         unproven = find_unproven(resolved, platforms) if platforms is not None else ()
         for problem in unproven:
-            self._report(item, problem.place, problem.what, problem.remedy, problem.warning, problem.fails_check)
+            self._report(
+                item,
+                problem.place,
+                problem.what,
+                problem.remedy,
+                problem.warning,
+                problem.fails_check,
+            )
         for risk in find_risks(resolved, platforms or {}):
             self._report(item, risk.place, risk.what, risk.remedy, warning=True)
 
@@ -319,7 +359,9 @@ class _Reader:
         here = f"{self._file}:{item.line(('name',))}"
 
         def take(kind: str, text: str) -> str:
-            return self._loader.taken.get((kind, text)) or self.content.taken.setdefault((kind, text), here)
+            return self._loader.taken.get((kind, text)) or self.content.taken.setdefault(
+                (kind, text), here
+            )
 
         taken = None
         if isinstance(name, str) and (taken := take("name", name)) != here:
@@ -328,23 +370,32 @@ class _Reader:
         key, last_part = ("id", url_id) if isinstance(url_id, str) else ("name", name)
         if isinstance(last_part, str) and (other := take("url", last_part)) not in (here, taken):
             what = f"the URL /webhook/{item.written[key]} is taken"
-            self._report(item, (key,), what, f"choose another {key}: the webhook at {other} has it already")
+            self._report(
+                item, (key,), what, f"choose another {key}: the webhook at {other} has it already"
+            )
 
     def _resolve(self, value: Any, item: _Item, where: Where) -> Any:
-        """The value without keys that have no value, and with every ${NAME} and ${file:PATH} replaced. What has no
-        value, or can't be resolved, becomes a problem."""
+        """The value without keys that have no value, and with every ${NAME} and ${file:PATH}
+        replaced. What has no value, or can't be resolved, becomes a problem."""
         if isinstance(value, dict):
             found = {}
             for key, inner in value.items():
                 if isinstance(key, str) and "${" in key:
-                    self._report(item, (*where, key), "a reference in a key", "write the key itself, without ${…}")
+                    self._report(
+                        item,
+                        (*where, key),
+                        "a reference in a key",
+                        "write the key itself, without ${…}",
+                    )
                 if inner is None and _HAVE_NULLS.isdisjoint(where):
                     self._report(item, (*where, key), "no value", "give it one, or remove the key")
                 else:
                     found[key] = self._resolve(inner, item, (*where, key))
             return found
         if isinstance(value, list):
-            return [self._resolve(inner, item, (*where, number)) for number, inner in enumerate(value)]
+            return [
+                self._resolve(inner, item, (*where, number)) for number, inner in enumerate(value)
+            ]
         if not isinstance(value, str):
             return value
         if "${" in value and where[0] not in _KEYS:
@@ -359,7 +410,9 @@ class _Reader:
         if may_hold_reference(where):
             named = [*references.files[known:], *([self._file] if has_secret(value) else [])]
             label = f"{item.label}: {dotted(where)}"
-            self.content.secrets += [SecretPlace(self._file, item.line(where), label, path) for path in named]
+            self.content.secrets += [
+                SecretPlace(self._file, item.line(where), label, path) for path in named
+            ]
         return resolved
 
     def _read_schema(self, item: _Item, webhook: Webhook) -> None:
@@ -370,19 +423,28 @@ class _Reader:
         if UNRESOLVED in name:
             return
         try:
-            schema = loader.schemas.get(folder / name) or load_schema(name, folder, loader.references.read)
+            schema = loader.schemas.get(folder / name) or load_schema(
+                name, folder, loader.references.read
+            )
         except BadSchema as error:
             if error.file is None:
                 self._report(item, ("schema",), str(error), error.remedy)
             else:
-                self.problem(error.line, f"{item.label}: schema", str(error), error.remedy, file=error.file)
+                self.problem(
+                    error.line, f"{item.label}: schema", str(error), error.remedy, file=error.file
+                )
         else:
             loader.schemas[folder / name] = schema
             webhook.payload_schema.compile_as(schema)
 
     def _check_size(self, item: _Item, webhook: Webhook) -> None:
         most = self._loader.conductor_payload
-        if most is not None and webhook.max_body is not None and webhook.max_body > most and not webhook.split:
+        if (
+            most is not None
+            and webhook.max_body is not None
+            and webhook.max_body > most
+            and not webhook.split
+        ):
             self._report(
                 item,
                 ("max_body",),
@@ -392,7 +454,13 @@ class _Reader:
             )
 
     def _report(
-        self, item: _Item, location: Where, what: str, remedy: str, warning: bool = False, fails_check: bool = False
+        self,
+        item: _Item,
+        location: Where,
+        what: str,
+        remedy: str,
+        warning: bool = False,
+        fails_check: bool = False,
     ) -> None:
         where = f"{item.label}: {dotted(location)}" if location else item.label
         self.problem(item.line(location), where, what, remedy, warning, fails_check)

@@ -25,7 +25,9 @@ def visible(text: str, lines: bool = False) -> str:
         return text
     kept = "\n" if lines else ""
     # Long texts have few different characters.
-    return text.translate({ord(one): _written(one) for one in set(text) if _is_hidden(one) and one not in kept})
+    return text.translate(
+        {ord(one): _written(one) for one in set(text) if _is_hidden(one) and one not in kept}
+    )
 
 
 def _is_hidden(character: str) -> bool:
@@ -51,7 +53,9 @@ def _traceback(out: TextIO, error: Any) -> None:
 
 def _visibly(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
     """Leaves no character in a line's texts that a terminal acts on: they may be a stranger's."""
-    return {name: visible(value) if isinstance(value, str) else value for name, value in event.items()}
+    return {
+        name: visible(value) if isinstance(value, str) else value for name, value in event.items()
+    }
 
 
 class _Lines:
@@ -85,7 +89,9 @@ class _Safely:
 
     def __call__(self, logger: Any, method: str, event: Mapping[str, Any]) -> str:
         try:
-            return str(self._renderer(logger, method, dict(event)))  # it takes out what it has written
+            return str(
+                self._renderer(logger, method, dict(event))
+            )  # it takes out what it has written
         except Exception as error:
             plain = {key: value for key, value in event.items() if isinstance(value, str)}
             return str(self._renderer(logger, method, {**plain, "unlogged": type(error).__name__}))
@@ -103,8 +109,8 @@ def some_of(names: Iterable[str]) -> list[str]:
 def configure_logging(log_format: str | None, process: str) -> None:
     """Sends all of this process's logs, including libraries', to stderr, rendered by structlog.
 
-    `log_format` is ``text``, ``json`` or None for text on a terminal and JSON elsewhere; `process` (relay, worker,
-    admin) appears in every line.
+    `log_format` is ``text``, ``json`` or None for text on a terminal and JSON elsewhere; `process`
+    (relay, worker, admin) appears in every line.
     """
     text = log_format == "text" or (log_format is None and sys.stderr.isatty())
 
@@ -125,7 +131,11 @@ def configure_logging(log_format: str | None, process: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *formatted, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *formatted,
+                renderer,
+            ],
         )
     )
     root = logging.getLogger()
@@ -134,9 +144,11 @@ def configure_logging(log_format: str | None, process: str) -> None:
     # These log at INFO what is only worth a line when it fails.
     for noisy in ("urllib3", "conductor"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It warns about every run that it skips because the last one isn't over, which is fine on a busy machine.
+    # It warns about every run that it skips because the last one isn't over, which is fine on a
+    # busy machine.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    # Our own lines don't pass through `logging`, which takes two thirds of a line's time, and each event has two.
+    # Our own lines don't pass through `logging`, which takes two thirds of a line's time, and each
+    # event has two.
     structlog.configure(
         processors=[*shared, *formatted, _Safely(renderer)],
         logger_factory=_LinesFactory(),

@@ -1,7 +1,7 @@
 """The model of the webhooks file: every key with its type, rules and an example.
 
-Rules about several keys are in their model's `rules`, which sees the text as written: so they are checked even if
-single values are wrong, and all errors are reported together.
+Rules about several keys are in their model's `rules`, which sees the text as written: so they are
+checked even if single values are wrong, and all errors are reported together.
 """
 
 from __future__ import annotations
@@ -42,9 +42,13 @@ DEFAULT_HOLD = 600.0
 class Accept(StrictModel):
     """How many proven deliveries a webhook takes."""
 
-    rate: Rate = Field(description="proven deliveries, at most; others are answered 429", examples=["200/s"])
+    rate: Rate = Field(
+        description="proven deliveries, at most; others are answered 429", examples=["200/s"]
+    )
     burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None, description="how many at once; by default as many as in two seconds", examples=[400]
+        default=None,
+        description="how many at once; by default as many as in two seconds",
+        examples=[400],
     )
 
     @property
@@ -56,8 +60,12 @@ class Accept(StrictModel):
 class Webhook(StrictModel):
     """One webhook: a URL, how its deliveries are verified, and which workflows its events reach."""
 
-    name: UrlPart = Field(description="unique; the URL is /webhook/NAME", examples=["github-deploys"])
-    id: UrlPart | None = Field(default=None, description="another last part for the URL", examples=["7f3kq"])
+    name: UrlPart = Field(
+        description="unique; the URL is /webhook/NAME", examples=["github-deploys"]
+    )
+    id: UrlPart | None = Field(
+        default=None, description="another last part for the URL", examples=["7f3kq"]
+    )
     platform: str = Field(
         default="custom",
         min_length=1,
@@ -121,7 +129,9 @@ class Webhook(StrictModel):
         description="each of its URLs completes one task",
         examples=[{"secret": "${APPROVALS_SECRET}", "expires": "7d"}],
     )
-    verifier: Literal["none"] | None = Field(default=None, description="none: deliveries are not verified at all")
+    verifier: Literal["none"] | None = Field(
+        default=None, description="none: deliveries are not verified at all"
+    )
     only: dict[JsonPath, Annotated[Expected, may_hold("every delivery would be filtered")]] = Field(
         default={},
         min_length=1,
@@ -134,7 +144,9 @@ class Webhook(StrictModel):
         examples=[{"deploy": "any"}],
     )
     starts: Annotated[tuple[Start, ...], BeforeValidator(from_list)] = Field(
-        default=(), description="workflows that the webhook starts", examples=[[{"workflow": "on_push"}]]
+        default=(),
+        description="workflows that the webhook starts",
+        examples=[[{"workflow": "on_push"}]],
     )
     messages: Annotated[tuple[Message, ...], BeforeValidator(from_list)] = Field(
         default=(),
@@ -168,10 +180,16 @@ class Webhook(StrictModel):
         examples=["order.schema.json"],
     )
     max_body: Size | None = Field(
-        default=None, description="the largest body; the platform's own limit by default", examples=["2MB"]
+        default=None,
+        description="the largest body; the platform's own limit by default",
+        examples=["2MB"],
     )
-    allow_ips: Annotated[tuple[Network, ...], BeforeValidator(from_list), Field(min_length=1)] = Field(
-        default=(), description="networks that may post; all by default", examples=[["192.0.2.0/24"]]
+    allow_ips: Annotated[tuple[Network, ...], BeforeValidator(from_list), Field(min_length=1)] = (
+        Field(
+            default=(),
+            description="networks that may post; all by default",
+            examples=[["192.0.2.0/24"]],
+        )
     )
     accept: Accept | None = Field(
         default=None,
@@ -179,7 +197,9 @@ class Webhook(StrictModel):
         examples=[{"rate": "200/s", "burst": 400}],
     )
     pace: Rate | None = Field(
-        default=None, description="calls to Conductor for this webhook, at most; others wait", examples=["50/s"]
+        default=None,
+        description="calls to Conductor for this webhook, at most; others wait",
+        examples=["50/s"],
     )
     respond: Respond | None = Field(
         default=None,
@@ -200,7 +220,9 @@ class Webhook(StrictModel):
         description="how many rejected deliveries are kept, to accept them once the secret is corrected",
         examples=[100],
     )
-    metadata: bool = Field(default=True, description="false leaves _webhook out of outputs and inputs")
+    metadata: bool = Field(
+        default=True, description="false leaves _webhook out of outputs and inputs"
+    )
     public_url: Url | None = Field(
         default=None,
         description="the webhook's whole URL as the platform calls it, for signatures that cover the URL",
@@ -247,7 +269,10 @@ class Webhook(StrictModel):
         if isinstance(headers, dict):
             names = [name.lower() for name in headers if isinstance(name, str)]
             for name in sorted({name for name in names if names.count(name) > 1}):
-                yield "headers", f"the header {name} appears twice: header names are case-insensitive; remove one"
+                yield (
+                    "headers",
+                    f"the header {name} appears twice: header names are case-insensitive; remove one",
+                )
 
 
 class WebhooksFile(BaseModel):

@@ -1,4 +1,5 @@
-"""The types of the keys that say what events are made of a delivery: `decode`, `split` and `schema`."""
+"""The types of the keys that say what events are made of a delivery: `decode`, `split` and
+`schema`."""
 
 from __future__ import annotations
 
@@ -31,14 +32,18 @@ def _check_decode(value: object) -> object:
         try:
             compile_path(path)
         except BadPath as error:
-            faults.append(error_detail("rule", f"{error}; write one such as $.payload", (str(path),)))
+            faults.append(
+                error_detail("rule", f"{error}; write one such as $.payload", (str(path),))
+            )
         if encoding not in _ENCODINGS:
             message = f"{encoding!r} is not an encoding; write one of {', '.join(_ENCODINGS)}"
             faults.append(error_detail("rule", message, (str(path),)))
     if faults:
         raise ValidationError.from_exception_data("decode", faults, hide_input=True)
     if len(value) > _MOST_PATHS:
-        raise ValueError(f"more than {_MOST_PATHS} paths; use fewer, such as $.records[*].data for all of a list")
+        raise ValueError(
+            f"more than {_MOST_PATHS} paths; use fewer, such as $.records[*].data for all of a list"
+        )
     return value
 
 
@@ -49,7 +54,11 @@ Decode = Annotated[
         {
             "anyOf": [
                 {"const": False},
-                {"type": "object", "minProperties": 1, "additionalProperties": {"enum": list(_ENCODINGS)}},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": {"enum": list(_ENCODINGS)},
+                },
             ]
         }
     ),
@@ -83,7 +92,8 @@ class SchemaFile(StrictModel):
     """The JSON Schema that payloads must fit."""
 
     file: Name = Field(
-        description="the file, below the folder of this one and relative to it", examples=["order.schema.json"]
+        description="the file, below the folder of this one and relative to it",
+        examples=["order.schema.json"],
     )
     else_: Literal["refuse", "keep"] = Field(
         default="refuse",
@@ -115,7 +125,10 @@ PayloadSchemaFile = Annotated[
                 {"type": "string", "minLength": 1},
                 {
                     "type": "object",
-                    "properties": {"file": {"type": "string", "minLength": 1}, "else": {"enum": ["refuse", "keep"]}},
+                    "properties": {
+                        "file": {"type": "string", "minLength": 1},
+                        "else": {"enum": ["refuse", "keep"]},
+                    },
                     "required": ["file"],
                     "additionalProperties": False,
                 },

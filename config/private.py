@@ -1,4 +1,5 @@
-"""How the bridge creates files and folders: for its own user alone, as they hold payloads and secrets.
+"""How the bridge creates files and folders: for its own user alone, as they hold payloads and
+secrets.
 
 What exists keeps its mode, and a stricter umask applies too.
 """

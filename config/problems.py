@@ -33,7 +33,8 @@ class Problem:
 
     @property
     def webhook(self) -> str:
-        """The name of the webhook that it is about; empty if it is about none, or about one without a name."""
+        """The name of the webhook that it is about; empty if it is about none, or about one without
+        a name."""
         kind, _, name = self.where.partition(":")[0].partition(" ")
         return name if kind == "webhook" else ""
 
@@ -73,7 +74,11 @@ def dotted(where: Iterable[str | int]) -> str:
     """A place in people's notation: ``starts[0].when``."""
     text = ""
     for part in where:
-        text += f"[{part}]" if isinstance(part, int) and not isinstance(part, bool) else f"{'.' if text else ''}{part}"
+        text += (
+            f"[{part}]"
+            if isinstance(part, int) and not isinstance(part, bool)
+            else f"{'.' if text else ''}{part}"
+        )
     return text
 
 
@@ -98,7 +103,9 @@ def describe_error(location: Where, kind: str, message: str) -> tuple[str, str]:
     if kind == "missing":
         return "missing", f"add {key}: {'…' if example is None else _flow(example)}"
     what, _, remedy = message.removeprefix("Value error, ").partition("; ")
-    return _WORDS.get(kind, what), remedy or ("correct the value" if example is None else f"write {_flow(example)}")
+    return _WORDS.get(kind, what), remedy or (
+        "correct the value" if example is None else f"write {_flow(example)}"
+    )
 
 
 def _at(location: Where) -> tuple[type[BaseModel], FieldInfo | None]:
@@ -130,11 +137,17 @@ def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
 def _flow(value: Any) -> str:
     """The value as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(key)}: {_flow_inside(item)}" for key, item in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{_flow(key)}: {_flow_inside(item)}" for key, item in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow_inside, value)) + "]"
     return str(value)
 
 
 def _flow_inside(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, str) and set("{}$,:") & set(value) else _flow(value)
+    return (
+        json.dumps(value) if isinstance(value, str) and set("{}$,:") & set(value) else _flow(value)
+    )

@@ -1,4 +1,5 @@
-"""What every process has, besides its configuration: wake-ups, room for open files, and a server for its metrics."""
+"""What every process has, besides its configuration: wake-ups, room for open files, and a server
+for its metrics."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ _MOST_OPEN = 65536
 
 
 def allow_open_files() -> int:
-    """Raises this process's limit as far as the system allows, up to 65,536: the default is often a thousand. Returns
-    the new limit."""
+    """Raises this process's limit as far as the system allows, up to 65,536: the default is often a
+    thousand. Returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_OPEN if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -33,8 +34,8 @@ def allow_open_files() -> int:
 class Descriptor:
     """A file descriptor that is closed when nothing refers to it any more.
 
-    Each user keeps a reference while using it. So it needs no lock, which a signal handler must not take, and its
-    number isn't reused for another file before the last use is over.
+    Each user keeps a reference while using it. So it needs no lock, which a signal handler must not
+    take, and its number isn't reused for another file before the last use is over.
     """
 
     def __init__(self, number: int):
@@ -48,18 +49,22 @@ class Descriptor:
 class WakeUp:
     """Rung once, it stays rung until it is cleared.
 
-    It may be rung from a signal handler, unlike a `threading.Event`: the handler may have interrupted the very thread
-    that holds the event's lock.
+    It may be rung from a signal handler, unlike a `threading.Event`: the handler may have
+    interrupted the very thread that holds the event's lock.
     """
 
     def __init__(self) -> None:
         ends = os.pipe()
         for end in ends:
             os.set_blocking(end, False)
-        self._ends: tuple[Descriptor, Descriptor] | None = (Descriptor(ends[0]), Descriptor(ends[1]))
+        self._ends: tuple[Descriptor, Descriptor] | None = (
+            Descriptor(ends[0]),
+            Descriptor(ends[1]),
+        )
 
     def fileno(self) -> int:
-        """The descriptor that is readable while it is rung; -1 once closed. For the thread that closes it."""
+        """The descriptor that is readable while it is rung; -1 once closed. For the thread that
+        closes it."""
         return self._ends[0].number if self._ends is not None else -1
 
     def ring(self) -> None:
@@ -111,7 +116,8 @@ def serve_metrics(address: str, application: WSGIApplication) -> WSGIServer:
     families = {found[0] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
 
     class Server(ThreadingMixIn, WSGIServer):
-        # A name such as localhost may have addresses of both kinds; the IPv6 one may not be there to listen on.
+        # A name such as localhost may have addresses of both kinds; the IPv6 one may not be there
+        # to listen on.
         address_family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
         daemon_threads = True
 

@@ -1,4 +1,5 @@
-"""The keys by which senders of any kind prove themselves: `signature`, `jwt`, `mtls`; their challenges and ids."""
+"""The keys by which senders of any kind prove themselves: `signature`, `jwt`, `mtls`; their
+challenges and ids."""
 
 from __future__ import annotations
 
@@ -26,13 +27,15 @@ from config.value_types import (
 )
 
 DEFAULT_TOLERANCE = 300.0
-"""Seconds by which a signed timestamp may differ from now, unless the webhook or its platform says otherwise."""
+"""Seconds by which a signed timestamp may differ from now, unless the webhook or its platform says
+otherwise."""
 _CLOCKS = 60.0
 """Seconds by which an issuer's clock may differ from ours."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _HEADER = re.compile(f"header:{TOKEN}")
 _NAME_PART = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)=")
-"""How a distinguished name begins in RFC 4514's form, which escapes what would look like its next part."""
+"""How a distinguished name begins in RFC 4514's form, which escapes what would look like its next
+part."""
 _SIGNED = ("timestamp", "method", "url", "path", "query", "body")
 
 
@@ -40,16 +43,22 @@ class Signature(StrictModel):
     """An HMAC scheme of a custom sender."""
 
     secret: Secrets = Field(
-        description="the key, or a list of keys while one is being rotated", examples=["${PARTNER_SECRET}"]
+        description="the key, or a list of keys while one is being rotated",
+        examples=["${PARTNER_SECRET}"],
     )
     header: HeaderName = Field(
         description="the header that carries the signature, or several, separated by commas or spaces",
         examples=["X-Partner-Signature"],
     )
-    algorithm: Literal["sha1", "sha256", "sha512"] = Field(default="sha256", description="the hash of the HMAC")
-    encoding: Literal["hex", "base64"] = Field(default="hex", description="how the signature is written")
+    algorithm: Literal["sha1", "sha256", "sha512"] = Field(
+        default="sha256", description="the hash of the HMAC"
+    )
+    encoding: Literal["hex", "base64"] = Field(
+        default="hex", description="how the signature is written"
+    )
     key_encoding: Literal["text", "hex", "base64"] = Field(
-        default="text", description="how the key is written in the secret: text, its characters are the key"
+        default="text",
+        description="how the key is written in the secret: text, its characters are the key",
     )
     prefix: str = Field(default="", description="text before the signature", examples=["sha256="])
     format: str | None = Field(
@@ -69,7 +78,9 @@ class Signature(StrictModel):
         examples=["X-Partner-Timestamp"],
     )
     tolerance: Duration = Field(
-        default=DEFAULT_TOLERANCE, description="how old or early the timestamp may be", examples=["5m"]
+        default=DEFAULT_TOLERANCE,
+        description="how old or early the timestamp may be",
+        examples=["5m"],
     )
 
     @classmethod
@@ -80,7 +91,11 @@ class Signature(StrictModel):
             yield from _faults_of_format(form, written)
         if isinstance(signed, str):
             yield from (("signed", message) for message in _faults_of_signed(signed))
-            if "{timestamp}" in signed and "timestamp_header" not in written and "timestamp" not in in_header:
+            if (
+                "{timestamp}" in signed
+                and "timestamp_header" not in written
+                and "timestamp" not in in_header
+            ):
                 yield (
                     "signed",
                     "{timestamp} is signed, but no key says where it is; add timestamp_header: NAME, or a format "
@@ -89,8 +104,15 @@ class Signature(StrictModel):
         secrets = written.get("secret")
         encoding = written.get("key_encoding", "text")
         for secret in secrets if isinstance(secrets, list) else [secrets]:
-            if isinstance(secret, str) and secret not in (UNRESOLVED, NOT_LOOKED_UP) and not is_key(secret, encoding):
-                yield "secret", f"not a key in {encoding}, as key_encoding says; correct one of them"
+            if (
+                isinstance(secret, str)
+                and secret not in (UNRESOLVED, NOT_LOOKED_UP)
+                and not is_key(secret, encoding)
+            ):
+                yield (
+                    "secret",
+                    f"not a key in {encoding}, as key_encoding says; correct one of them",
+                )
                 break
 
 
@@ -112,9 +134,12 @@ def _faults_of_signed(signed: str) -> Iterator[str]:
             yield f"{{{name}}} is there twice; write it once"
     for place, name in enumerate(lower):
         is_before = place < lower.index("body")
-        # Before the body a part ends where the text after it begins, and after the body the other way round.
+        # Before the body a part ends where the text after it begins, and after the body the other
+        # way round.
         bound = literals[place + 1] if is_before else literals[place]
-        is_unbounded = name == "path" and not is_before and "/api".endswith(bound)  # the path may begin with it
+        is_unbounded = (
+            name == "path" and not is_before and "/api".endswith(bound)
+        )  # the path may begin with it
         if is_unbounded or (not bound and (name == "query" or name.startswith("header:"))):
             beside = names[place + 1] if is_before else names[place - 1]
             yield (
@@ -127,21 +152,32 @@ def _faults_of_format(form: str, written: Mapping[str, Any]) -> Iterator[tuple[s
     names = _PLACEHOLDER.findall(form)
     unknown = [name for name in names if name not in ("signature", "timestamp")]
     if unknown:
-        yield "format", f"{{{unknown[0]}}} can't be in a format; only {{signature}} and {{timestamp}} can"
+        yield (
+            "format",
+            f"{{{unknown[0]}}} can't be in a format; only {{signature}} and {{timestamp}} can",
+        )
     elif names.count("signature") != 1 or names.count("timestamp") > 1:
         yield "format", 'not one {signature}; write it once, as in "t={timestamp},v1={signature}"'
     elif "}{" in form:
-        yield "format", "nothing separates time and signature; write what the sender puts between them"
+        yield (
+            "format",
+            "nothing separates time and signature; write what the sender puts between them",
+        )
     if "prefix" in written:
         yield "prefix", "a prefix beside a format; write it into the format, before {signature}"
     if "timestamp" in names and "timestamp_header" in written:
-        yield "timestamp_header", "a second place for the time, which the format already has; remove one"
+        yield (
+            "timestamp_header",
+            "a second place for the time, which the format already has; remove one",
+        )
 
 
 def _check_key_url(value: str) -> str:
     parts = parts_of(value)
     is_safe = parts is not None and (parts.scheme == "https" or is_loopback(parts.hostname))
-    is_plain = parts is not None and not parts.fragment and parts.username is None and value.isascii()
+    is_plain = (
+        parts is not None and not parts.fragment and parts.username is None and value.isascii()
+    )
     if not is_safe or not is_plain or any(character <= " " for character in value):
         raise ValueError(
             f"{value!r} is not a URL to fetch keys from; write one with https (or http on this machine), such as "
@@ -158,7 +194,9 @@ class Jwt(StrictModel):
         examples=["https://login.example.com"],
     )
     audience: Names | None = Field(
-        default=None, description="the audience that the token is for, or a list of them", examples=["hooks"]
+        default=None,
+        description="the audience that the token is for, or a list of them",
+        examples=["hooks"],
     )
     jwks: Annotated[str, AfterValidator(_check_key_url)] | None = Field(
         default=None,
@@ -198,7 +236,8 @@ class Mtls(StrictModel):
     """A client certificate, as a trusted proxy hands it on."""
 
     header: HeaderName = Field(
-        description="the header in which the proxy forwards it, and which it overwrites", examples=["X-SSL-Client-S-DN"]
+        description="the header in which the proxy forwards it, and which it overwrites",
+        examples=["X-SSL-Client-S-DN"],
     )
     subject: Names | None = Field(
         default=None,
@@ -236,10 +275,13 @@ class Challenge(StrictModel):
     """A custom sender's challenge."""
 
     name: Name | None = Field(
-        default=None, description="the query parameter or JSON field whose value is answered", examples=["challenge"]
+        default=None,
+        description="the query parameter or JSON field whose value is answered",
+        examples=["challenge"],
     )
     answer: Literal["text", "json"] = Field(
-        default="text", description="text: the value as plain text; json: an object with name and value"
+        default="text",
+        description="text: the value as plain text; json: an object with name and value",
     )
     head: bool = Field(
         default=False,
@@ -269,10 +311,17 @@ Challenges = Annotated[
 class Dedup(StrictModel):
     """Where a custom sender puts the id that stays the same when it delivers again."""
 
-    header: HeaderName | None = Field(default=None, description="a header", examples=["X-Delivery-Id"])
-    path: JsonPath | None = Field(default=None, description="a JSONPath into the payload", examples=["$.id"])
+    header: HeaderName | None = Field(
+        default=None, description="a header", examples=["X-Delivery-Id"]
+    )
+    path: JsonPath | None = Field(
+        default=None, description="a JSONPath into the payload", examples=["$.id"]
+    )
 
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
         if ("header" in written) == ("path" in written):
-            yield None, "not one place for the delivery id; write either header: NAME or path: JSONPATH"
+            yield (
+                None,
+                "not one place for the delivery id; write either header: NAME or path: JSONPATH",
+            )

@@ -26,14 +26,19 @@ PLATFORM_SETTINGS = (
 """Settings that only some platforms have."""
 
 
-def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:
-    """Errors and risks in how a webhook's deliveries are proven; `webhook` is as written, with references resolved."""
+def find_unproven(
+    webhook: Mapping[str, Any], platforms: Mapping[str, Platform]
+) -> Iterator[ProblemAt]:
+    """Errors and risks in how a webhook's deliveries are proven; `webhook` is as written, with
+    references resolved."""
     name = webhook.get("platform", "custom")
     if not isinstance(name, str) or not name or UNRESOLVED in name:
         return
     platform = platforms.get(name)
     if platform is None:
-        yield ProblemAt(("platform",), f"unknown platform {name!r}", did_you_mean(name, sorted(platforms)))
+        yield ProblemAt(
+            ("platform",), f"unknown platform {name!r}", did_you_mean(name, sorted(platforms))
+        )
         return
     given = {setting for setting in PLATFORM_SETTINGS if setting in webhook}
     for setting in sorted(given - platform.settings):
@@ -42,16 +47,25 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform])
         yield ProblemAt((setting,), what, f"remove it ({platform.name} understands {understood})")
     if webhook.get("listen") is True and platform.secret_in_body:
         what = f"a delivery of {platform.name} has the secret in its body, which is never kept"
-        yield ProblemAt(("listen",), what, "remove it, and use a tunnel or a subscription of its own to develop")
+        yield ProblemAt(
+            ("listen",), what, "remove it, and use a tunnel or a subscription of its own to develop"
+        )
     for place, secret in secrets_at(webhook, "secret"):
         should_be = platform.find_secret_problem(secret)
         if should_be is not None:
             yield ProblemAt(place, f"a secret that {platform.name} can't use", should_be)
-    if webhook.get("callback") is not None:  # its URLs are the proof; what it can't have besides is in the model
+    if (
+        webhook.get("callback") is not None
+    ):  # its URLs are the proof; what it can't have besides is in the model
         return
-    if "keep_rejected" in webhook and (reason := _why_not_kept(webhook, platform, given)) is not None:
+    if (
+        "keep_rejected" in webhook
+        and (reason := _why_not_kept(webhook, platform, given)) is not None
+    ):
         yield ProblemAt(
-            ("keep_rejected",), f"what this webhook rejects can't be kept: {reason}", "remove keep_rejected"
+            ("keep_rejected",),
+            f"what this webhook rejects can't be kept: {reason}",
+            "remove keep_rejected",
         )
     if webhook.get("verifier") != "none":
         yield from _missing(webhook, platform, given)
@@ -59,12 +73,16 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform])
 
 
 def _is_answered(challenge: object) -> bool:
-    """Whether a definition's `challenge` has a value that is answered; HEAD has none, and proves nothing."""
-    return challenge is not None and not (isinstance(challenge, Mapping) and "name" not in challenge)
+    """Whether a definition's `challenge` has a value that is answered; HEAD has none, and proves
+    nothing."""
+    return challenge is not None and not (
+        isinstance(challenge, Mapping) and "name" not in challenge
+    )
 
 
 def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> str | None:
-    """Why rejected deliveries must not be kept: they may hold a secret. None if they may, as only signatures count."""
+    """Why rejected deliveries must not be kept: they may hold a secret. None if they may, as only
+    signatures count."""
     if webhook.get("verifier") == "none":
         return "nothing is verified, so nothing is rejected"
     for key, what in (("jwt", "the token"), ("mtls", "the client's certificate")):
@@ -73,7 +91,9 @@ def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str
     if "headers" in webhook:
         return "the values of `headers` are secrets, and a rejected delivery may carry one that is nearly right"
     if platform.vendor_keys:
-        return f"{platform.name} is verified by the vendor's keys, and no secret of yours can be wrong"
+        return (
+            f"{platform.name} is verified by the vendor's keys, and no secret of yours can be wrong"
+        )
     schemes = []
     if platform.verifier is not None and platform.required and platform.required <= given:
         schemes.append((platform.verifier.covers, getattr(platform.verifier, "header", "")))
@@ -91,7 +111,11 @@ def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str
 
 def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[ProblemAt]:
     headers = webhook.get("headers")
-    named = {name.lower() for name in headers if isinstance(name, str)} if isinstance(headers, Mapping) else set()
+    named = (
+        {name.lower() for name in headers if isinstance(name, str)}
+        if isinstance(headers, Mapping)
+        else set()
+    )
     if platform.pinned_by and not (named | set(webhook)) & set(platform.pinned_by):
         setting = platform.pinned_by[0]
         yield ProblemAt(
@@ -103,7 +127,9 @@ def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Proble
         )
 
 
-def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> Iterator[ProblemAt]:
+def _missing(
+    webhook: Mapping[str, Any], platform: Platform, given: set[str]
+) -> Iterator[ProblemAt]:
     signed = bool(given & {"secret", "signature"})
     verified = signed or bool({"headers", "jwt", "mtls"} & set(webhook))
     missing = platform.required - given
@@ -124,7 +150,9 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
             yield ProblemAt(
                 ("platform",),
                 "no signing secret: once the challenge has come, anyone who knows the URL can post",
-                "add secret: ${NAME}" if "secret" in platform.settings else "add signature:, headers: or jwt:",
+                "add secret: ${NAME}"
+                if "secret" in platform.settings
+                else "add signature:, headers: or jwt:",
                 warning=True,
             )
         elif not signed and "secret" in platform.required:

@@ -1,4 +1,5 @@
-"""Durations, sizes and rates as people write them: ``10m``, ``1h30m``, ``25MB``, ``50/s``; and numbers of things."""
+"""Durations, sizes and rates as people write them: ``10m``, ``1h30m``, ``25MB``, ``50/s``; and
+numbers of things."""
 
 from __future__ import annotations
 
@@ -28,13 +29,18 @@ def counted(number: int, what: str) -> str:
 def parse_duration(text: object) -> float:
     """Seconds of a duration such as ``10m``, ``1h30m``, ``250ms`` or ``0s``.
 
-    Raises ValueError for anything else, a bare number included: ``10`` could mean minutes or seconds.
+    Raises ValueError for anything else, a bare number included: ``10`` could mean minutes or
+    seconds.
     """
     if text == 0 and not isinstance(text, bool):
         return 0.0
     if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
-        raise ValueError(f"{text!r} is not a duration; write a number with its unit, such as 30s, 10m, 2h or 7d")
-    seconds = float(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+        raise ValueError(
+            f"{text!r} is not a duration; write a number with its unit, such as 30s, 10m, 2h or 7d"
+        )
+    seconds = float(
+        sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    )
     if seconds > _LONGEST:
         raise ValueError("longer than a hundred years; write a shorter duration, such as 365d")
     return seconds
@@ -55,7 +61,9 @@ def parse_size(text: object) -> int:
     match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     size = float(match[1]) * _BYTES[(match[2] or "").upper()] if match else 0
     if size < 1:
-        raise ValueError(f"{text!r} is not a size; write a number of bytes or one with a unit, such as 512KB or 25MB")
+        raise ValueError(
+            f"{text!r} is not a size; write a number of bytes or one with a unit, such as 512KB or 25MB"
+        )
     if size > _LARGEST:
         raise ValueError("more than any machine holds; write a smaller size, such as 25MB")
     return int(size)
@@ -68,12 +76,18 @@ def parse_rate(text: object) -> float:
     """
     match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
-        raise ValueError(f"{text!r} is not a rate; write a number of times in a second, minute or hour, such as 50/s")
+        raise ValueError(
+            f"{text!r} is not a rate; write a number of times in a second, minute or hour, such as 50/s"
+        )
     rate = float(match[1]) / _SECONDS[match[2]]
     if rate == 0:
-        raise ValueError("never; write a rate above 0, or pause the webhook: webhook-bridge pause NAME")
+        raise ValueError(
+            "never; write a rate above 0, or pause the webhook: webhook-bridge pause NAME"
+        )
     if rate > _HIGHEST:
-        raise ValueError("more than any Conductor can handle; write a lower rate, such as 50/s, or leave it out")
+        raise ValueError(
+            "more than any Conductor can handle; write a lower rate, such as 50/s, or leave it out"
+        )
     return rate
 
 
@@ -90,14 +104,23 @@ Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["10m", "30s", "7d"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["10m", "30s", "7d"]}
+    ),
 ]
 """Seconds, written as ``10m``."""
 
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "examples": ["25MB", "512KB"]}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "examples": ["25MB", "512KB"]},
+            ]
+        }
+    ),
 ]
 """Bytes, written as ``25MB``."""
 
@@ -105,6 +128,8 @@ Rate = Annotated[
     float,
     BeforeValidator(parse_rate),
     PlainSerializer(format_rate),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*/\s*[smh]$", "examples": ["50/s", "300/m"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*/\s*[smh]$", "examples": ["50/s", "300/m"]}
+    ),
 ]
 """Times a second, written as ``50/s``."""

@@ -1,6 +1,8 @@
-"""References in definitions: ``${NAME}`` is an environment variable, ``${file:PATH}`` a file's content.
+"""References in definitions: ``${NAME}`` is an environment variable, ``${file:PATH}`` a file's
+content.
 
-They are allowed only where secrets belong. Anywhere else they could expose one to people or senders.
+They are allowed only where secrets belong. Anywhere else they could expose one to people or
+senders.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from config.yaml_lines import Where
 DOTENV = Path(".env")
 """Where names come from that the environment lacks."""
 UNRESOLVED = "a reference that can't be resolved"
-"""Placeholder for an unresolved reference until the problem is reported: nothing is loaded with it."""
+"""Placeholder for an unresolved reference until the problem is reported: nothing is loaded with
+it."""
 
 NOT_SET = "is not set"
 """How a problem ends that is only about this machine: an environment variable is missing here."""
@@ -27,8 +30,8 @@ NOT_LOOKED_UP = "a secret that this process doesn't need"
 """Placeholder for secrets in processes that verify nothing."""
 
 Stamp = tuple[int, int, int, int]
-"""A fingerprint of a file's state: another one once it is edited, replaced, or becomes readable; of a folder, once a
-file is added or removed."""
+"""A fingerprint of a file's state: another one once it is edited, replaced, or becomes readable; of
+a folder, once a file is added or removed."""
 Stamps = dict[Path, Stamp]
 """File → its fingerprint, just before it was read."""
 
@@ -66,13 +69,15 @@ def stamps_of(paths: Iterable[Path]) -> Stamps:
 def may_hold_reference(where: Where) -> bool:
     """Whether a reference is allowed at this place in a webhook, because a secret belongs there.
 
-    `where`: the keys that lead to the place, such as ``("signature", "secret")``; an index for a list item.
+    `where`: the keys that lead to the place, such as ``("signature", "secret")``; an index for a
+    list item.
     """
     if not where or where[0] not in _FIRST_KEYS:  # nearly all places
         return False
     keys = where[:-1] if where and isinstance(where[-1], int) else where
     return any(
-        len(keys) == len(place) and all(key == "*" or key == part for key, part in zip(place, keys, strict=True))
+        len(keys) == len(place)
+        and all(key == "*" or key == part for key, part in zip(place, keys, strict=True))
         for place in _SECRET_PLACES
     )
 
@@ -102,9 +107,14 @@ class _Unresolved(Exception):
 class References:
     """Where references are looked up."""
 
-    def __init__(self, environment: Mapping[str, str] | None, instead: Mapping[Path, str | None], sources: Stamps):
-        """`environment` is where ``${NAME}`` comes from; `instead` has texts to use instead of reading these files;
-        `sources` receives the files that are read.
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None,
+        instead: Mapping[Path, str | None],
+        sources: Stamps,
+    ):
+        """`environment` is where ``${NAME}`` comes from; `instead` has texts to use instead of
+        reading these files; `sources` receives the files that are read.
 
         Without an environment nothing is looked up: every reference becomes `NOT_LOOKED_UP`.
         """
@@ -127,7 +137,8 @@ class References:
         return path.read_bytes().decode("utf-8-sig") if given is None else given
 
     def resolve(self, text: str, where: Where, folder: Path, report: Report) -> str:
-        """The text with every reference replaced; unresolvable ones are reported. Paths are relative to the folder."""
+        """The text with every reference replaced; unresolvable ones are reported. Paths are
+        relative to the folder."""
 
         def replace(match: re.Match[str]) -> str:
             reference = match[1]
@@ -175,7 +186,8 @@ class References:
 
 
 def environment_with_dotenv() -> dict[str, str]:
-    """The process's environment and, for names that it lacks, the file ``.env``, read again each time."""
+    """The process's environment and, for names that it lacks, the file ``.env``, read again each
+    time."""
     try:
         found = {name: value for name, value in dotenv_values(DOTENV).items() if value is not None}
     except (OSError, UnicodeDecodeError):

@@ -36,7 +36,9 @@ _PEM = "-----BEGIN "
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+", re.IGNORECASE)
 
 
-def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:
+def find_risks(
+    webhook: Mapping[str, Any], platforms: Mapping[str, Platform]
+) -> Iterator[ProblemAt]:
     """The warnings about a webhook as written, with its references resolved."""
     if webhook.get("verifier") == "none":
         yield ProblemAt(
@@ -54,7 +56,11 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     callback = webhook.get("callback")
     if isinstance(callback, dict) and callback.get("by") == "id":
         tasks = "those tasks" if callback.get("tasks") else "any of its waiting tasks"
-        narrower = "" if callback.get("tasks") else ", or name the tasks that may be completed: tasks: [NAME]"
+        narrower = (
+            ""
+            if callback.get("tasks")
+            else ", or name the tasks that may be completed: tasks: [NAME]"
+        )
         yield ProblemAt(
             ("callback", "by"),
             f"nothing signs its URLs: anyone who learns a workflow's id can complete {tasks}, and "
@@ -65,21 +71,30 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     yield from _tokens(webhook)
     yield from _secrets(webhook, platforms)
     yield from _headers(webhook)
-    for place, text in _texts({key: webhook.get(key) for key in ("only", "starts", "messages", "hide")}, ()):
+    for place, text in _texts(
+        {key: webhook.get(key) for key in ("only", "starts", "messages", "hide")}, ()
+    ):
         if (nothing := why_nothing(text)) is not None:
             yield ProblemAt(place, *nothing)
     signature = webhook.get("signature")
     scheme = signature if isinstance(signature, dict) else {}
     timed_by = "timestamp_header" if "timestamp_header" in scheme else "format"
     is_timed = "{timestamp}" in str(scheme.get("signed", ""))
-    if (timed_by == "timestamp_header" or "{timestamp}" in str(scheme.get("format", ""))) and not is_timed:
+    if (
+        timed_by == "timestamp_header" or "{timestamp}" in str(scheme.get("format", ""))
+    ) and not is_timed:
         yield ProblemAt(
             ("signature", timed_by),
             "the timestamp is not signed: anyone with an old delivery can give it a new time",
             'sign it, as in signed: "{timestamp}.{body}", if the sender does',
         )
     dedup, platform = webhook.get("dedup"), platforms.get(str(webhook.get("platform")))
-    if isinstance(dedup, dict) and platform is not None and platform.ignores_dedup and not signature:
+    if (
+        isinstance(dedup, dict)
+        and platform is not None
+        and platform.ignores_dedup
+        and not signature
+    ):
         if webhook.get("secret") or not platform.required:
             yield ProblemAt(
                 ("dedup",),
@@ -115,7 +130,11 @@ def _texts(value: object, place: Where) -> Iterator[tuple[Where, str]]:
 def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:
     respond = webhook.get("respond")
     try:
-        wait = parse_duration(respond["wait"]) if isinstance(respond, dict) and "wait" in respond else 0.0
+        wait = (
+            parse_duration(respond["wait"])
+            if isinstance(respond, dict) and "wait" in respond
+            else 0.0
+        )
     except ValueError:
         return
     platform = platforms.get(str(webhook.get("platform")))
@@ -161,12 +180,18 @@ def is_guessable(value: str) -> bool:
 def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:
     platform = platforms.get(str(webhook.get("platform")))
     found = [*secrets_at(webhook, "secret"), *secrets_at(webhook, "signature", "secret")]
-    for place, secret in (*found, *secrets_at(webhook, "callback", "secret"), *secrets_at(webhook, "verify_token")):
+    for place, secret in (
+        *found,
+        *secrets_at(webhook, "callback", "secret"),
+        *secrets_at(webhook, "verify_token"),
+    ):
         mistaken = platform.mistaken_key if platform is not None and place[0] == "secret" else None
         if is_placeholder(secret):
             yield _placeholder(place)
         elif mistaken is not None and re.match(mistaken[0], secret):
-            yield ProblemAt(place, mistaken[1], "enter the right one; no delivery would be accepted")
+            yield ProblemAt(
+                place, mistaken[1], "enter the right one; no delivery would be accepted"
+            )
         elif (odd := _why_mistaken(secret)) is not None:
             yield ProblemAt(place, *odd)
         elif is_guessable(secret) and place[0] != "verify_token":
@@ -175,17 +200,24 @@ def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> I
 
 
 def _why_mistaken(secret: str) -> tuple[str, str] | None:
-    """What came along when the secret was copied, hardly meant as a part of it, and the remedy; None if nothing did."""
+    """What came along when the secret was copied, hardly meant as a part of it, and the remedy;
+    None if nothing did."""
     if len(secret) > 1 and _QUOTED.fullmatch(secret):
-        return "a secret in quotes that are part of it", "remove them: Docker's --env-file, for one, doesn't"
-    if (secret != secret.strip() or not secret.isprintable()) and not secret.lstrip().startswith(_PEM):
+        return (
+            "a secret in quotes that are part of it",
+            "remove them: Docker's --env-file, for one, doesn't",
+        )
+    if (secret != secret.strip() or not secret.isprintable()) and not secret.lstrip().startswith(
+        _PEM
+    ):
         what = "a secret that starts or ends with a space or line break, or has a character that nobody sees"
         return what, "remove it, unless the sender has it too"
     return None
 
 
 def _headers(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
-    """Headers' values: one header that can't be guessed is enough, and beside a secret none is needed."""
+    """Headers' values: one header that can't be guessed is enough, and beside a secret none is
+    needed."""
     headers = webhook.get("headers")
     names = headers if isinstance(headers, dict) else {}
     known = [found for name in names for found in secrets_at(webhook, "headers", name)]
@@ -197,7 +229,11 @@ def _headers(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
         elif (odd := _why_mistaken(value)) is not None:
             yield ProblemAt(place, *odd)
     proven = any(webhook.get(key) for key in ("secret", "signature", "audience", "jwt", "mtls"))
-    if proven or {place[1] for place in bare} != set(names) or {place[1] for place in weak} != set(names):
+    if (
+        proven
+        or {place[1] for place in bare} != set(names)
+        or {place[1] for place in weak} != set(names)
+    ):
         return
     for place in weak:
         if not is_placeholder(bare[place]):

@@ -53,7 +53,8 @@ class Proxies:
 
 
 def parse_proxies(value: object) -> Proxies:
-    """Parses a number such as 1, or addresses and networks separated by commas. Raises ValueError for anything else."""
+    """Parses a number such as 1, or addresses and networks separated by commas. Raises ValueError
+    for anything else."""
     if isinstance(value, Proxies):
         return value
     text = str(value).strip()
@@ -86,7 +87,11 @@ class Settings(BaseSettings):
     """All settings from the environment. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, validate_default=False, hide_input_in_errors=True
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        validate_default=False,
+        hide_input_in_errors=True,
     )
 
     bridge_webhooks: Path = Field(
@@ -114,20 +119,24 @@ class Settings(BaseSettings):
         "commas, or their number",
     )
     bridge_admin_token: SecretStr | None = Field(
-        default=None, description="the admin page asks for it; needed to listen elsewhere than on loopback"
+        default=None,
+        description="the admin page asks for it; needed to listen elsewhere than on loopback",
     )
     bridge_viewer_token: SecretStr | None = Field(
-        default=None, description="a second token for the admin page, which shows everything and changes nothing"
+        default=None,
+        description="a second token for the admin page, which shows everything and changes nothing",
     )
     bridge_server: str | None = Field(
         default=None,
         description="the admin process that the command line asks, instead of a store on this machine: its URL",
     )
     bridge_token: SecretStr | None = Field(
-        default=None, description="the admin or viewer token for BRIDGE_SERVER; @FILE reads it from a file"
+        default=None,
+        description="the admin or viewer token for BRIDGE_SERVER; @FILE reads it from a file",
     )
     bridge_listen_token: SecretStr | None = Field(
-        default=None, description="the BRIDGE_ADMIN_TOKEN of the public bridge that webhook-bridge listen listens to"
+        default=None,
+        description="the BRIDGE_ADMIN_TOKEN of the public bridge that webhook-bridge listen listens to",
     )
     bridge_admin_writes: bool = Field(
         default=False,
@@ -147,7 +156,8 @@ class Settings(BaseSettings):
         description="how often the task index is searched and waiting tasks are reconciled",
     )
     bridge_clock_skew: Duration = Field(
-        default=2.0, description="how much later than an event a workflow may have started and still take it"
+        default=2.0,
+        description="how much later than an event a workflow may have started and still take it",
     )
     bridge_task_domains: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="task domains whose queues are polled too, separated by commas"
@@ -157,20 +167,26 @@ class Settings(BaseSettings):
         description="workflows that webhooks of Conductor's own serve, separated by commas: the bridge completes none "
         "of their tasks and starts none of them",
     )
-    bridge_call_timeout: Duration = Field(default=10.0, gt=0, description="how long one call to Conductor may take")
-    bridge_calls: int = Field(default=16, ge=1, le=256, description="calls to Conductor at a time, per worker")
+    bridge_call_timeout: Duration = Field(
+        default=10.0, gt=0, description="how long one call to Conductor may take"
+    )
+    bridge_calls: int = Field(
+        default=16, ge=1, le=256, description="calls to Conductor at a time, per worker"
+    )
     bridge_conductor_payload: Size = Field(
         default=10 * 1024 * 1024,
         description="the largest output or input that Conductor accepts; a delivery beyond it is answered 413",
     )
     bridge_conductor_cert: str | None = Field(
-        default=None, description="client certificate for a Conductor that asks for one: a file in PEM"
+        default=None,
+        description="client certificate for a Conductor that asks for one: a file in PEM",
     )
     bridge_conductor_cert_key: str | None = Field(
         default=None, description="its private key, a file in PEM; by default in the same file"
     )
     bridge_retention: Duration = Field(
-        default=30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
+        default=30 * 86400.0,
+        description="how long finished events are kept, then pruned in small steps",
     )
     bridge_relay_metrics: str = Field(
         default="127.0.0.1:9108",
@@ -193,7 +209,8 @@ class Settings(BaseSettings):
         "…), separated by spaces; extra `notify`",
     )
     bridge_admin_url: str | None = Field(
-        default=None, description="where people open the admin page: messages to `BRIDGE_NOTIFY` link to it"
+        default=None,
+        description="where people open the admin page: messages to `BRIDGE_NOTIFY` link to it",
     )
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"
@@ -201,10 +218,15 @@ class Settings(BaseSettings):
     conductor_server_url: str = Field(
         default="http://localhost:8080/api", description="Conductor's API, with /api", repr=False
     )
-    conductor_auth_key: str | None = Field(default=None, description="Conductor's access key, if it asks for one")
-    conductor_auth_secret: SecretStr | None = Field(default=None, description="the secret of that key")
+    conductor_auth_key: str | None = Field(
+        default=None, description="Conductor's access key, if it asks for one"
+    )
+    conductor_auth_secret: SecretStr | None = Field(
+        default=None, description="the secret of that key"
+    )
     conductor_ui_server_url: str | None = Field(
-        default=None, description="Conductor's web page, for links to workflows; without it they lead to the API"
+        default=None,
+        description="Conductor's web page, for links to workflows; without it they lead to the API",
     )
 
     @field_validator("bridge_admin_token", "bridge_viewer_token")
@@ -218,8 +240,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _different_tokens(self) -> Settings:
-        if self.bridge_admin_token is not None and self.bridge_admin_token == self.bridge_viewer_token:
-            raise ValueError("the same as BRIDGE_ADMIN_TOKEN, so anyone who may only look could change everything")
+        if (
+            self.bridge_admin_token is not None
+            and self.bridge_admin_token == self.bridge_viewer_token
+        ):
+            raise ValueError(
+                "the same as BRIDGE_ADMIN_TOKEN, so anyone who may only look could change everything"
+            )
         return self
 
     @field_validator("bridge_task_domains", "bridge_leave_to_conductor", mode="before")
@@ -240,7 +267,9 @@ class Settings(BaseSettings):
         others = ("public", "off") if info.field_name == "bridge_relay_metrics" else ("off",)
         host, _, port = value.rpartition(":")
         if value not in others and not (host and port.isdecimal() and 0 < int(port[:6]) < 65536):
-            raise ValueError(f"not an address; write HOST:PORT, such as 127.0.0.1:9108, or {', or '.join(others)}")
+            raise ValueError(
+                f"not an address; write HOST:PORT, such as 127.0.0.1:9108, or {', or '.join(others)}"
+            )
         return value
 
     @field_validator(
@@ -259,11 +288,14 @@ class Settings(BaseSettings):
         if parts is None:
             raise ValueError("not a URL; write it whole, such as https://conductor.example.com")
         if parts.query or parts.fragment:
-            raise ValueError("a URL with ? or #, where only scheme, host and path belong; leave them out")
+            raise ValueError(
+                "a URL with ? or #, where only scheme, host and path belong; leave them out"
+            )
         return value
 
     def url_of_workflow(self, workflow_id: str) -> str:
-        """Where people see a workflow: on Conductor's web page, or what the API says if none is known."""
+        """Where people see a workflow: on Conductor's web page, or what the API says if none is
+        known."""
         quoted = quote(workflow_id, safe="")
         if self.conductor_ui_server_url is not None:
             return f"{self.conductor_ui_server_url}/execution/{quoted}"
@@ -274,7 +306,12 @@ def find_unknown_settings(environment: Mapping[str, str]) -> list[tuple[str, str
     """Names that begin like the bridge's settings and are none, each with a remedy."""
     known = [name.upper() for name in Settings.model_fields]
     return [
-        (name, f"did you mean {near}?" if (near := nearest(name, known)) else "README.md lists the settings")
+        (
+            name,
+            f"did you mean {near}?"
+            if (near := nearest(name, known))
+            else "README.md lists the settings",
+        )
         for name in sorted(environment)
         if name.startswith("BRIDGE_") and name not in known and not _OF_SERVICES.search(name)
     ]

@@ -1,4 +1,5 @@
-"""The keys that say what a webhook does with its events, and answers: `starts`, `messages`, `respond`."""
+"""The keys that say what a webhook does with its events, and answers: `starts`, `messages`,
+`respond`."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ class Start(StrictModel):
         examples=[{"key": "$.ticket.id", "while": "running"}],
     )
     unless: Literal["taken"] | None = Field(
-        default=None, description="taken: only if no waiting task takes the event: resume, or else start"
+        default=None,
+        description="taken: only if no waiting task takes the event: resume, or else start",
     )
 
 
@@ -116,8 +118,13 @@ def faults_of_messages(written: Mapping[str, Any]) -> Iterator[tuple[str | None,
     """What a webhook's `messages` need of its other keys."""
     messages = written.get("messages")
     entries = messages if isinstance(messages, list) else ()
-    if _is_zero(written.get("hold")) and any(isinstance(one, dict) and one.get("else") == "hold" for one in entries):
-        yield "messages", "`else: hold` with `hold: 0s`: nothing would be held; give hold a duration, or change else"
+    if _is_zero(written.get("hold")) and any(
+        isinstance(one, dict) and one.get("else") == "hold" for one in entries
+    ):
+        yield (
+            "messages",
+            "`else: hold` with `hold: 0s`: nothing would be held; give hold a duration, or change else",
+        )
 
 
 def _is_zero(hold: object) -> bool:
@@ -132,16 +139,24 @@ def _check_wait(seconds: float) -> float:
     if seconds <= 0:
         raise ValueError("no time at all; write one such as 20s, or remove wait and output")
     if seconds > LONGEST_WAIT:
-        raise ValueError(f"longer than {format_duration(LONGEST_WAIT)}; write a shorter time, such as 20s")
+        raise ValueError(
+            f"longer than {format_duration(LONGEST_WAIT)}; write a shorter time, such as 20s"
+        )
     return seconds
 
 
 class Respond(StrictModel):
     """The answer to an accepted or filtered delivery."""
 
-    status: int = Field(default=200, ge=200, le=299, description="the status, 200 to 299", examples=[202])
-    body: Annotated[Any, BeforeValidator(check_answer), WithJsonSchema({"type": ["string", "object", "array"]})] = (
-        Field(default="", description="the body: text, or a mapping or list that is sent as JSON", examples=["thanks"])
+    status: int = Field(
+        default=200, ge=200, le=299, description="the status, 200 to 299", examples=[202]
+    )
+    body: Annotated[
+        Any, BeforeValidator(check_answer), WithJsonSchema({"type": ["string", "object", "array"]})
+    ] = Field(
+        default="",
+        description="the body: text, or a mapping or list that is sent as JSON",
+        examples=["thanks"],
     )
     content_type: str | None = Field(
         default=None,
@@ -165,20 +180,39 @@ class Respond(StrictModel):
         if written.get("status") in (204, 205):
             for key in ("body", "wait"):
                 if written.get(key, "") != "":
-                    yield key, f"a body, which status {written['status']} can't have; remove it, or write status: 200"
+                    yield (
+                        key,
+                        f"a body, which status {written['status']} can't have; remove it, or write status: 200",
+                    )
         if "wait" in written:
             if "output" not in written:
-                yield "wait", "wait without `output`; add output: $.reply, the place of the answer in the output"
+                yield (
+                    "wait",
+                    "wait without `output`; add output: $.reply, the place of the answer in the output",
+                )
             if "body" in written:
-                yield "body", "a body beside `wait`, which answers with the workflow's output; remove one of them"
+                yield (
+                    "body",
+                    "a body beside `wait`, which answers with the workflow's output; remove one of them",
+                )
         elif "output" in written:
             yield "output", "output without `wait`; add wait: 20s, or write a fixed body"
         if not isinstance(media_type, str):
             return
         if not _CONTENT_TYPE.fullmatch(media_type):
-            yield "content_type", f"{media_type!r} is not a media type; write one such as text/plain"
-        elif isinstance(body, str) and body and media_type.partition(";")[0].strip().lower() == "application/json":
+            yield (
+                "content_type",
+                f"{media_type!r} is not a media type; write one such as text/plain",
+            )
+        elif (
+            isinstance(body, str)
+            and body
+            and media_type.partition(";")[0].strip().lower() == "application/json"
+        ):
             try:
                 json.loads(body)
             except ValueError as error:
-                yield "body", f"the body is not JSON, as content_type says: {error}; fix it, or write it as a mapping"
+                yield (
+                    "body",
+                    f"the body is not JSON, as content_type says: {error}; fix it, or write it as a mapping",
+                )

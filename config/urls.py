@@ -17,7 +17,8 @@ def parts_of(url: str) -> SplitResult | None:
 
 
 def is_loopback(host: object) -> bool:
-    """Whether this address or name is the loopback interface: ``127.0.0.1``, ``[::1]``, ``localhost``."""
+    """Whether this address or name is the loopback interface: ``127.0.0.1``, ``[::1]``,
+    ``localhost``."""
     name = str(host or "").strip("[]").rstrip(".").lower()
     if name == "localhost":
         return True
@@ -30,10 +31,13 @@ def is_loopback(host: object) -> bool:
 
 
 def check_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """The network, if an address can be in it: one of IPv4 is never compared as IPv6. Raises ValueError."""
+    """The network, if an address can be in it: one of IPv4 is never compared as IPv6. Raises
+    ValueError."""
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None:
-        raise ValueError(f"IPv4 written as IPv6, which no address matches; write {mapped}/{network.prefixlen - 96}")
+        raise ValueError(
+            f"IPv4 written as IPv6, which no address matches; write {mapped}/{network.prefixlen - 96}"
+        )
     return network
 
 
@@ -69,5 +73,7 @@ def without_password(url: str) -> str:
     path, question, query = path.partition("?")
     if "password" in query:
         pairs = parse_qsl(query, keep_blank_values=True)
-        query = urlencode([(key, "***" if "password" in key else value) for key, value in pairs], safe="*,/")
+        query = urlencode(
+            [(key, "***" if "password" in key else value) for key, value in pairs], safe="*,/"
+        )
     return f"{scheme}://{name}{':***' if colon else ''}{at}{hosts}{slash}{path}{question}{query}"

@@ -1,4 +1,5 @@
-"""What the models of definitions are made of: `StrictModel`, and types of values, which validate themselves.
+"""What the models of definitions are made of: `StrictModel`, and types of values, which validate
+themselves.
 
 A message is "what is wrong; remedy".
 """
@@ -40,9 +41,13 @@ _TOPIC = r"^arn:aws(-[a-z]+)*:sns:([a-z0-9-]+|[*]):[0-9]{12}:([A-Za-z0-9_.-]{1,2
 _MEMBERS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*|\[\d+\])*")
 
 
-def error_detail(kind: LiteralString, message: str, place: tuple[str | int, ...]) -> InitErrorDetails:
+def error_detail(
+    kind: LiteralString, message: str, place: tuple[str | int, ...]
+) -> InitErrorDetails:
     """An error without the input, which may be a secret."""
-    return InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": message}), loc=place, input=None)
+    return InitErrorDetails(
+        type=PydanticCustomError(kind, "{text}", {"text": message}), loc=place, input=None
+    )
 
 
 class StrictModel(BaseModel):
@@ -50,7 +55,8 @@ class StrictModel(BaseModel):
 
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        """The violated rules about several keys: the key to point at (None for the whole), and the message."""
+        """The violated rules about several keys: the key to point at (None for the whole), and the
+        message."""
         return iter(())
 
     @model_validator(mode="wrap")
@@ -61,7 +67,8 @@ class StrictModel(BaseModel):
         if isinstance(value, dict):
             written = {key: item for key, item in value.items() if item is not None}
             details.extend(
-                error_detail("rule", message, () if key is None else (key,)) for key, message in cls.rules(written)
+                error_detail("rule", message, () if key is None else (key,))
+                for key, message in cls.rules(written)
             )
         model = None
         try:
@@ -88,7 +95,11 @@ def why_unrooted(path: str) -> tuple[str, str] | None:
     """What is wrong with a path that doesn't begin with ``$``, and the remedy; None if it does."""
     if path.lstrip().startswith("$"):
         return None
-    remedy = f"write $.{path.strip()}" if _MEMBERS.fullmatch(path.strip()) else "write one such as $.event.type"
+    remedy = (
+        f"write $.{path.strip()}"
+        if _MEMBERS.fullmatch(path.strip())
+        else "write one such as $.event.type"
+    )
     return f"{path[:40]!r} doesn't begin with $, as a JSONPath does", remedy
 
 
@@ -100,21 +111,29 @@ def _check_rooted(value: str) -> str:
 
 def _check_url(value: str) -> str:
     if (parts := parts_of(value)) is None or parts.fragment:
-        raise ValueError(f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME")
+        raise ValueError(
+            f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME"
+        )
     return value
 
 
 def _as_secret(value: object) -> object:
     if value is None or value == "":
-        raise ValueError("an empty secret, with which anyone could send; give one of at least 16 random characters")
+        raise ValueError(
+            "an empty secret, with which anyone could send; give one of at least 16 random characters"
+        )
     if isinstance(value, (bool, int, float)):
         raise ValueError("a number or boolean, not text; put it in quotes")
     return SecretStr(value) if isinstance(value, str) else value
 
 
 def _check_header_value(value: object) -> object:
-    if isinstance(value, str) and (value != value.strip() or any(character in value for character in "\r\n\0")):
-        raise ValueError("a value that no header can have: it starts or ends with a space, or has a line break; fix it")
+    if isinstance(value, str) and (
+        value != value.strip() or any(character in value for character in "\r\n\0")
+    ):
+        raise ValueError(
+            "a value that no header can have: it starts or ends with a space, or has a line break; fix it"
+        )
     return value
 
 
@@ -142,9 +161,13 @@ def _versions(value: object) -> object:
         return None
     numbers = value if isinstance(value, (list, set, frozenset)) else [value]
     if not numbers or not all(type(number) is int and number > 0 for number in numbers):
-        raise ValueError("not versions of a workflow; write any, a version such as 2, or a list such as [1, 2]")
+        raise ValueError(
+            "not versions of a workflow; write any, a version such as 2, or a list such as [1, 2]"
+        )
     if max(numbers) > LARGEST_VERSION:
-        raise ValueError(f"no version of a workflow: Conductor's go up to {LARGEST_VERSION}; write one such as 2")
+        raise ValueError(
+            f"no version of a workflow: Conductor's go up to {LARGEST_VERSION}; write one such as 2"
+        )
     return frozenset(numbers)
 
 
@@ -180,14 +203,17 @@ def _inner_operator(value: object) -> str | None:
 
 
 def may_hold(otherwise: str) -> AfterValidator:
-    """Refuses an expected value, or operators, that can never hold; `otherwise` is what would come of it."""
+    """Refuses an expected value, or operators, that can never hold; `otherwise` is what would come
+    of it."""
 
     def check(value: object) -> object:
         never = "null equals nothing" if value is None else None
         if isinstance(value, dict) and is_operators(value):
             never = Operators(value).why_never()
         if never is not None:
-            raise ValueError(f"this can never hold, so {otherwise}: {never}; correct it, or remove it")
+            raise ValueError(
+                f"this can never hold, so {otherwise}: {never}; correct it, or remove it"
+            )
         return value
 
     return AfterValidator(check)
@@ -195,7 +221,9 @@ def may_hold(otherwise: str) -> AfterValidator:
 
 def check_answer(value: object) -> object:
     if not isinstance(value, (str, dict, list)):
-        raise ValueError("neither text nor a mapping or list; write thanks, in quotes if it is a number")
+        raise ValueError(
+            "neither text nor a mapping or list; write thanks, in quotes if it is a number"
+        )
     return value
 
 
@@ -204,7 +232,8 @@ def _schema_of(kind: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_key(secret: str, encoding: object) -> bool:
-    """Whether the text is a key in that encoding: ``hex`` or ``base64``; any text is one otherwise."""
+    """Whether the text is a key in that encoding: ``hex`` or ``base64``; any text is one
+    otherwise."""
     try:
         if encoding == "hex":
             return bool(binascii.unhexlify(secret.strip()))
@@ -224,7 +253,9 @@ Names = Annotated[
 URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 """The last part of a webhook's URL. A file of definitions may have its name, so no path is one."""
 UrlPart = Annotated[str, Field(pattern=f"^{URL_PART.pattern}$")]
-Secret = Annotated[SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})]
+Secret = Annotated[
+    SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})
+]
 HeaderName = Annotated[str, Field(pattern=f"^{TOKEN}$")]
 HeaderValues = Annotated[
     tuple[Annotated[Secret, BeforeValidator(_check_header_value)], ...],

@@ -1,4 +1,5 @@
-"""The definitions in force: reloaded when their files change, keeping the last good ones of each broken file."""
+"""The definitions in force: reloaded when their files change, keeping the last good ones of each
+broken file."""
 
 from __future__ import annotations
 
@@ -29,20 +30,25 @@ class Listener:
         """These are now in force. A repaired file is a change, even if all webhooks are the same."""
 
     def broken(self, error: DefinitionsError) -> None:
-        """The files have errors that they didn't have before; the last good webhooks stay in force."""
+        """The files have errors that they didn't have before; the last good webhooks stay in
+        force."""
 
     def record(self, error: str | None) -> None:
-        """Records the files' errors, None if there are none. If it raises, the next check calls it again."""
+        """Records the files' errors, None if there are none. If it raises, the next check calls it
+        again."""
 
 
 class DefinitionsSource:
     """Holds the definitions in force; `check` reads them again if their files have changed.
 
-    The files are those of the YAML and those that ``${file:…}`` names, so a rotated secret is noticed as well.
-    Thread-safe, and safe for a fork at any time: the thread is the parent's, and a child that wants one starts its own.
+    The files are those of the YAML and those that ``${file:…}`` names, so a rotated secret is
+    noticed as well. Thread-safe, and safe for a fork at any time: the thread is the parent's, and a
+    child that wants one starts its own.
     """
 
-    def __init__(self, path: Path, load: Load, current: Definitions, listener: Listener | None = None):
+    def __init__(
+        self, path: Path, load: Load, current: Definitions, listener: Listener | None = None
+    ):
         """`current` are the definitions in force until a change."""
         self.listener = listener or Listener()
         self._path = path
@@ -75,7 +81,8 @@ class DefinitionsSource:
         return "\n".join(map(str, self._current.errors)) or None
 
     def force(self) -> None:
-        """Makes the next `check` read the files even if they look unchanged, and makes the thread check now.
+        """Makes the next `check` read the files even if they look unchanged, and makes the thread
+        check now.
 
         Safe in signal handlers.
         """
@@ -88,8 +95,8 @@ class DefinitionsSource:
 
         A broken file keeps its last good webhooks; changes in other files take effect.
 
-        Raises what the listener raises. If that is `changed` or `broken`, the next check reads them again; if it is
-        `record`, they are in force all the same.
+        Raises what the listener raises. If that is `changed` or `broken`, the next check reads them
+        again; if it is `record`, they are in force all the same.
         """
         with self._lock:
             if not self._forced and stamps_of(self._seen) == self._seen:
@@ -123,8 +130,8 @@ class DefinitionsSource:
         return not new.errors
 
     def announce(self) -> None:
-        """Has the listener record the state, good or bad. Raises what the listener raises; the next check tries
-        again."""
+        """Has the listener record the state, good or bad. Raises what the listener raises; the next
+        check tries again."""
         with self._lock:
             self._unrecorded = True
             self._record()
@@ -139,7 +146,9 @@ class DefinitionsSource:
         if self._thread is None:
             self._stopped = False
             self._wakeup = wakeup = WakeUp()
-            self._thread = threading.Thread(target=self._run, args=(interval, wakeup), name="definitions", daemon=True)
+            self._thread = threading.Thread(
+                target=self._run, args=(interval, wakeup), name="definitions", daemon=True
+            )
             self._thread.start()
 
     def stop(self) -> None:
@@ -157,7 +166,9 @@ class DefinitionsSource:
             try:
                 self.check()
             except Exception as error:  # raised by the listener: watching must go on
-                structlog.get_logger().warning("can't record the state of the definitions", error=str(error))
+                structlog.get_logger().warning(
+                    "can't record the state of the definitions", error=str(error)
+                )
             wakeup.wait(interval)
             wakeup.clear()
         wakeup.close()

@@ -1,4 +1,5 @@
-"""Webhook definitions: what relay, worker and admin import of them, besides the keys of `config.model`."""
+"""Webhook definitions: what relay, worker and admin import of them, besides the keys of
+`config.model`."""
 
 from config.definitions import Definitions
 from config.loader import load_definitions

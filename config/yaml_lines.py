@@ -1,7 +1,7 @@
 """YAML as plain values, with the line of each place.
 
-The document is walked as YAML nodes instead of being constructed. So every key has its line (even one from a merge),
-duplicate keys are reported along with all other problems, and a date stays text.
+The document is walked as YAML nodes instead of being constructed. So every key has its line (even
+one from a merge), duplicate keys are reported along with all other problems, and a date stays text.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ _CHARACTERS = 100
 
 
 _PATH_IN_FLOW = re.compile(r"""[{\[,:]\s*\$[^\s,:'"{}\[\]]*\[""")
-"""A text that begins with $ and isn't quoted, as far as its first bracket, which isn't part of it inside {…} or […]."""
+"""A text that begins with $ and isn't quoted, as far as its first bracket, which isn't part of it
+inside {…} or […]."""
 _NAMED = re.compile(r"""(?<=alias |nchor |andle )(['"]).*\1""")
 """A name that the parser repeats, which may be a secret."""
-_REMEDY = "fix the text at this line: indent with spaces, and put what has special characters in quotes"
+_REMEDY = (
+    "fix the text at this line: indent with spaces, and put what has special characters in quotes"
+)
 
 
 class BadYaml(Exception):
@@ -57,7 +60,8 @@ class Located:
     lines: dict[Where, int] = field(default_factory=dict)
     """The line of the key, or of the item in a list."""
     repeated: list[tuple[Where, int]] = field(default_factory=list)
-    """Keys that a mapping has more than once, with the line of each repetition; the first one counts."""
+    """Keys that a mapping has more than once, with the line of each repetition; the first one
+    counts."""
 
     def line(self, where: Where) -> int:
         """The line of that place, or of the nearest enclosing one."""
@@ -94,11 +98,14 @@ def parse_yaml(text: str) -> Located:
 
 
 def _compose(text: str) -> Node | None:
-    """The document's root, None if it is empty: by libyaml, which takes a tenth of the time; the parser in Python has
-    the better words for what is wrong. Raises what ruamel.yaml raises, and RecursionError."""
+    """The document's root, None if it is empty: by libyaml, which takes a tenth of the time; the
+    parser in Python has the better words for what is wrong. Raises what ruamel.yaml raises, and
+    RecursionError."""
     try:
         depth = 0
-        for event in YAML(typ="safe").parse(text):  # libyaml's composer would crash in a text nested without end
+        for event in YAML(typ="safe").parse(
+            text
+        ):  # libyaml's composer would crash in a text nested without end
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             if depth > _MAX_DEPTH:
                 raise RecursionError
@@ -109,7 +116,8 @@ def _compose(text: str) -> Node | None:
 
 
 def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
-    """The parser's error, at the line where what it was reading begins. No value is repeated: it may be a secret."""
+    """The parser's error, at the line where what it was reading begins. No value is repeated: it
+    may be a secret."""
     complaint = " ".join(f"{error.context or ''} {error.problem or ''}".split())
     # Blocks and documents are long; in them the fault is where the parser stopped.
     is_in_long = error.context_mark is None or "block" in complaint or "document" in complaint
@@ -152,18 +160,28 @@ class _Reading:
         self.located.lines[where] = line
         if node.tag not in _TAGS:  # it isn't repeated: a secret may begin with an exclamation mark
             what = "a tag, as a value that begins with ! is one, and it means nothing here"
-            raise BadYaml(what, node.start_mark.line + 1, "put the value in quotes, or remove the tag")
+            raise BadYaml(
+                what, node.start_mark.line + 1, "put the value in quotes, or remove the tag"
+            )
         if isinstance(node, MappingNode):
-            return {key: self.value(item, (*where, key), at) for key, item, at in self.entries(node, where)}
+            return {
+                key: self.value(item, (*where, key), at)
+                for key, item, at in self.entries(node, where)
+            }
         if isinstance(node, SequenceNode):
             return [
-                self.value(item, (*where, index), item.start_mark.line + 1) for index, item in enumerate(node.value)
+                self.value(item, (*where, index), item.start_mark.line + 1)
+                for index, item in enumerate(node.value)
             ]
         return self.scalar(node)
 
-    def entries(self, node: MappingNode, where: Where, depth: int = 0) -> list[tuple[Any, Node, int]]:
+    def entries(
+        self, node: MappingNode, where: Where, depth: int = 0
+    ) -> list[tuple[Any, Node, int]]:
         """key, value and the key's line; a mapping's own keys win over merged ones."""
-        self.count(1 + len(node.value), node.start_mark.line + 1, depth)  # a merge may name one mapping many times
+        self.count(
+            1 + len(node.value), node.start_mark.line + 1, depth
+        )  # a merge may name one mapping many times
         own: dict[Any, tuple[Any, Node, int]] = {}
         merged: list[Node] = []
         for key_node, item in node.value:
@@ -180,7 +198,11 @@ class _Reading:
                 own[key] = (key, item, at)
         for source in merged:
             if not isinstance(source, MappingNode):
-                raise BadYaml("<< merges something that has no keys", source.start_mark.line + 1, "merge a mapping")
+                raise BadYaml(
+                    "<< merges something that has no keys",
+                    source.start_mark.line + 1,
+                    "merge a mapping",
+                )
             for entry in self.entries(source, where, depth + 1):
                 own.setdefault(entry[0], entry)
         return list(own.values())
@@ -194,11 +216,19 @@ class _Reading:
             value = self._constructor.construct_object(node)
             if isinstance(value, int):
                 str(value)  # hexadecimal digits are read however many they are
-        except (YAMLError, ValueError, LookupError):  # a number of thousands of digits, or a tag that doesn't fit
+        except (
+            YAMLError,
+            ValueError,
+            LookupError,
+        ):  # a number of thousands of digits, or a tag that doesn't fit
             kind = str(node.tag).removeprefix(_TAG) if node.tag in _TAGS else "what its tag says"
-            raise BadYaml(f"a value that can't be read as {kind}", line, "put it in quotes, without a tag") from None
+            raise BadYaml(
+                f"a value that can't be read as {kind}", line, "put it in quotes, without a tag"
+            ) from None
         if isinstance(value, float) and not math.isfinite(value):
-            return str(node.value)  # JSON has no such number; as text it is at least what was written
+            return str(
+                node.value
+            )  # JSON has no such number; as text it is at least what was written
         return str(value) if isinstance(value, str) else value
 
 

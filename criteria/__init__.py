@@ -1,1 +1,2 @@
-"""When a payload matches: JSONPath, equality, operators, `matches` and conditions. Pure functions of values."""
+"""When a payload matches: JSONPath, equality, operators, `matches` and conditions. Pure functions
+of values."""

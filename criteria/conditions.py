@@ -24,7 +24,9 @@ class Conditions:
 
     __slots__ = ("_expected", "_paths", "_selects", "_written")
 
-    def __init__(self, paths: tuple[str, ...], selects: tuple[Select, ...], expected: Sequence[Any]):
+    def __init__(
+        self, paths: tuple[str, ...], selects: tuple[Select, ...], expected: Sequence[Any]
+    ):
         """Raises BadMatches for operators that can't be used."""
         self._paths = paths
         self._selects = selects
@@ -33,7 +35,8 @@ class Conditions:
 
     @classmethod
     def parse(cls, written: Mapping[str, Any]) -> Conditions:
-        """Parses ``{JSONPath: expected value or operators}``; an empty object holds for every event.
+        """Parses ``{JSONPath: expected value or operators}``; an empty object holds for every
+        event.
 
         Raises BadMatches with the reason if a path isn't a JSONPath, or operators can't be used.
         """
@@ -45,12 +48,14 @@ class Conditions:
         document = Document.of(payload)
         return all(
             _holds(expected, document, path, select)
-            for path, select, expected in zip(self._paths, self._selects, self._expected, strict=True)
+            for path, select, expected in zip(
+                self._paths, self._selects, self._expected, strict=True
+            )
         )
 
     def explain(self, payload: Payload) -> list[Criterion]:
-        """Each condition with what was found at its path, operators one by one. Raises TooCostly if the document's
-        steps don't suffice."""
+        """Each condition with what was found at its path, operators one by one. Raises TooCostly if
+        the document's steps don't suffice."""
         document = Document.of(payload)
         explained: list[Criterion] = []
         rows = zip(self._paths, self._selects, self._written, self._expected, strict=True)
@@ -67,7 +72,9 @@ class Conditions:
             ]
             explained += alone
             if not holds and all(criterion.holds for criterion in alone):
-                explained.append(Criterion(path, written, found, False))  # no one value meets all of them
+                explained.append(
+                    Criterion(path, written, found, False)
+                )  # no one value meets all of them
         return explained
 
 

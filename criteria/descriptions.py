@@ -57,8 +57,8 @@ def _size(value: Any) -> str:
 
 
 def excerpt(found: Sequence[Any]) -> tuple[list[Any], str | None]:
-    """As many of the values found at a path as people read, long ones as `shown`; and what is left out, if something
-    is."""
+    """As many of the values found at a path as people read, long ones as `shown`; and what is left
+    out, if something is."""
     listed: list[Any] = []
     cut, room = 0, _ROOM
     for value in found:
@@ -80,7 +80,9 @@ def describe_criterion(criterion: Criterion) -> str:
     if criterion.hidden:
         if not criterion.found:
             return f"nothing at {criterion.path}, where what is expected is hidden"
-        return f"{criterion.path} is hidden, and " + ("holds" if criterion.holds else "doesn't hold")
+        return f"{criterion.path} is hidden, and " + (
+            "holds" if criterion.holds else "doesn't hold"
+        )
     if criterion.expected is None and criterion.operator is None:
         return f"{criterion.path}: null is expected, and that never holds (a ${{…}} without a value is null)"
     expected = f"{criterion.operator} " if criterion.operator else ""
@@ -95,9 +97,13 @@ def describe_criterion(criterion: Criterion) -> str:
     hint = ""
     if not criterion.holds and all(_nearly(criterion.expected, value) for value in found):
         hint = " (they differ in case or spaces, which count)"
-    elif criterion.operator in ORDERING and not any(_alike(criterion.expected, value) for value in found):
+    elif criterion.operator in ORDERING and not any(
+        _alike(criterion.expected, value) for value in found
+    ):
         hint = " (only numbers are ordered with numbers, and texts with texts)"
-    elif not criterion.holds and any(_spelled_otherwise(criterion.expected, value) for value in found):
+    elif not criterion.holds and any(
+        _spelled_otherwise(criterion.expected, value) for value in found
+    ):
         hint = " (a number or boolean equals a text only in its shortest form, such as 1.5 or true)"
     elif criterion.operator is None and is_operators(criterion.expected):
         hint = " (each holds for a value, but all of them for no single one)"
@@ -111,7 +117,11 @@ def _alike(one: Any, other: Any) -> bool:
 def _spelled_otherwise(one: Any, other: Any) -> bool:
     """Whether one is a number or boolean, and the other a text that means the same."""
     scalar, text = (one, other) if isinstance(other, str) else (other, one)
-    if not isinstance(scalar, (bool, int, float)) or not isinstance(text, str) or len(text) > _SHOWN:
+    if (
+        not isinstance(scalar, (bool, int, float))
+        or not isinstance(text, str)
+        or len(text) > _SHOWN
+    ):
         return False
     if isinstance(scalar, bool):
         return text.strip().lower() == shortest_text(scalar)

@@ -43,8 +43,9 @@ class Document:
         return self._found[path]
 
     def keys(self, path: str, select: Select | None = None) -> frozenset[Key]:
-        """The comparison keys of what the path selects, without null, which equals nothing; none if that would take
-        more than `MAX_STEPS` steps: values may be parts of each other. Raises TooCostly as `found` does."""
+        """The comparison keys of what the path selects, without null, which equals nothing; none if
+        that would take more than `MAX_STEPS` steps: values may be parts of each other. Raises
+        TooCostly as `found` does."""
         if path not in self._keys:
             self._keys[path] = self._compared(self.found(path, select))
         return self._keys[path]

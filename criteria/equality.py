@@ -1,4 +1,5 @@
-"""When two JSON values are equal, for `matches`, `when` and `only`: one definition, `comparison_key`."""
+"""When two JSON values are equal, for `matches`, `when` and `only`: one definition,
+`comparison_key`."""
 
 from __future__ import annotations
 
@@ -7,14 +8,16 @@ from decimal import Decimal
 from typing import Any
 
 Key = str | tuple[str] | None
-"""The result of `comparison_key`: text for a scalar, a tuple for an object or list, None for null."""
+"""The result of `comparison_key`: text for a scalar, a tuple for an object or list, None for null.
+"""
 
 
 def comparison_key(value: Any) -> Key:
     """Equal for values that a criterion considers equal, different for all others.
 
-    Numbers are equal by value, a number or boolean equals the string of its shortest JSON text, strings are compared
-    exactly, objects and lists by deep equality, and they never equal text. null equals nothing: its key is None.
+    Numbers are equal by value, a number or boolean equals the string of its shortest JSON text,
+    strings are compared exactly, objects and lists by deep equality, and they never equal text.
+    null equals nothing: its key is None.
     """
     if isinstance(value, str):
         return value
@@ -26,7 +29,8 @@ def comparison_key(value: Any) -> Key:
 
 
 def shortest_text(value: bool | int | float) -> str:
-    """The shortest JSON text of a number or boolean; the same for numbers of the same value (1 and 1.0)."""
+    """The shortest JSON text of a number or boolean; the same for numbers of the same value (1 and
+    1.0)."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -52,9 +56,14 @@ def _float(value: int) -> float:
 
 
 def _canonical(value: Any) -> str:
-    """JSON text that is the same for deeply equal values: sorted keys, numbers in their shortest form."""
+    """JSON text that is the same for deeply equal values: sorted keys, numbers in their shortest
+    form."""
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{_canonical(value[key])}" for key in sorted(value)) + "}"
+        return (
+            "{"
+            + ",".join(f"{json.dumps(key)}:{_canonical(value[key])}" for key in sorted(value))
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ",".join(map(_canonical, value)) + "]"
     if isinstance(value, (str, type(None))):

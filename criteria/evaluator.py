@@ -1,8 +1,9 @@
-"""Evaluates paths parsed by jsonpath-ng in at most `MAX_STEPS` steps, whatever the path and the document.
+"""Evaluates paths parsed by jsonpath-ng in at most `MAX_STEPS` steps, whatever the path and the
+document.
 
-jsonpath-ng's own evaluator multiplies nodes without end: ``$..*..*..*`` can keep it busy for hours. This one gives
-members, indexes, slices, ``*``, ``..`` and filters with comparisons the same meaning, but that patterns are RE2's, and
-refuses everything else.
+jsonpath-ng's own evaluator multiplies nodes without end: ``$..*..*..*`` can keep it busy for hours.
+This one gives members, indexes, slices, ``*``, ``..`` and filters with comparisons the same
+meaning, but that patterns are RE2's, and refuses everything else.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from jsonpath_ng.jsonpath import JSONPath
 from criteria.patterns import BadPattern, pattern_of
 
 MAX_STEPS = 200_000
-"""Nodes that one evaluation may visit: a few tenths of a second. ``$..x`` visits every node of the document."""
+"""Nodes that one evaluation may visit: a few tenths of a second. ``$..x`` visits every node of the
+document."""
 _CHARACTERS = 64
-"""Characters that cost one step when texts are compared; for a pattern of n instructions, n times as many."""
+"""Characters that cost one step when texts are compared; for a pattern of n instructions, n times
+as many."""
 _MAX_NESTING = 40
 """Levels of filters and ``..`` in a path."""
 
@@ -90,7 +93,8 @@ def compile_expression(expression: Any, depth: int = 0) -> Find:
     return make(expression, depth + 1)
 
 
-# --- segments -----------------------------------------------------------------------------------------------
+# --- segments
+#   -----------------------------------------------------------------------------------------------
 
 
 def _chain(part: Any, depth: int) -> Find:
@@ -134,7 +138,11 @@ def _fields(part: Any, depth: int) -> Find:
     def find(node: Node, steps: Steps) -> list[Node]:
         steps.take(len(names))
         value = node.value
-        return [Node(value[name], node, name) for name in names if name in value] if isinstance(value, dict) else []
+        return (
+            [Node(value[name], node, name) for name in names if name in value]
+            if isinstance(value, dict)
+            else []
+        )
 
     return find
 
@@ -144,7 +152,10 @@ def _children(node: Node, steps: Steps) -> list[Node]:
     if not isinstance(value, (dict, list)):
         return []
     steps.take(len(value))
-    return [Node(item, node, key) for key, item in (value.items() if isinstance(value, dict) else enumerate(value))]
+    return [
+        Node(item, node, key)
+        for key, item in (value.items() if isinstance(value, dict) else enumerate(value))
+    ]
 
 
 def _wildcard(_part: Any, _depth: int) -> Find:
@@ -163,7 +174,11 @@ def _index(part: Any, _depth: int) -> Find:
         value = node.value
         if not isinstance(value, list):
             return []
-        return [Node(value[index], node, index) for index in indices if -len(value) <= index < len(value)]
+        return [
+            Node(value[index], node, index)
+            for index in indices
+            if -len(value) <= index < len(value)
+        ]
 
     return find
 
@@ -199,7 +214,8 @@ def _descendants(part: Any, depth: int) -> Find:
     return find
 
 
-# --- filters ------------------------------------------------------------------------------------------------
+# --- filters
+#   ------------------------------------------------------------------------------------------------
 
 
 def _filter(part: Any, depth: int) -> Find:
@@ -207,7 +223,11 @@ def _filter(part: Any, depth: int) -> Find:
 
     def find(node: Node, steps: Steps) -> list[Node]:
         steps.take()
-        return [one for one in _children(node, steps) if all(condition(one, steps) for condition in conditions)]
+        return [
+            one
+            for one in _children(node, steps)
+            if all(condition(one, steps) for condition in conditions)
+        ]
 
     return find
 
@@ -250,7 +270,9 @@ def _searching(target: Find, text: Any) -> Find:
     try:
         pattern = pattern_of(text)
     except BadPattern as error:
-        raise Unsupported(f"{error}; patterns are RE2's, without look-around and references to groups") from None
+        raise Unsupported(
+            f"{error}; patterns are RE2's, without look-around and references to groups"
+        ) from None
 
     def find(node: Node, steps: Steps) -> list[Node]:
         found = [one for one in target(node, steps) if isinstance(one.value, str)]
@@ -266,7 +288,11 @@ def _comparing_paths(target: Find, name: str, other: Find) -> Find:
         found, others = target(node, steps), other(node, steps)
         if not found or not others:  # "no value" equals only "no value"
             return (found or [node]) if _by_equality(name, not found and not others) else []
-        return [one for one in found if any(_holds(name, one.value, right.value, steps) for right in others)]
+        return [
+            one
+            for one in found
+            if any(_holds(name, one.value, right.value, steps) for right in others)
+        ]
 
     return find
 
@@ -283,7 +309,9 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def _holds(name: str, left: Any, right: Any, steps: Steps) -> bool:
-    if (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
+    if (_is_number(left) and _is_number(right)) or (
+        isinstance(left, str) and isinstance(right, str)
+    ):
         steps.take(1 + (len(left) // _CHARACTERS if isinstance(left, str) else 0))
         return _COMPARISONS[name](left, right)
     return _by_equality(name, _equal(left, right, steps))
@@ -333,6 +361,8 @@ _PARTS: dict[str, Callable[[Any, int], Find]] = {
     "Or": _or,
     "Expression": _expression,
 }
-"""By the names of jsonpath-ng's classes, which have changed less between versions than their locations."""
+"""By the names of jsonpath-ng's classes, which have changed less between versions than their
+locations."""
 _REFUSED = {"Operation": "arithmetic", "SortedThis": "sorting"}
-"""What the user wrote, where the class's name doesn't say it; the others are functions such as `len` and `split`."""
+"""What the user wrote, where the class's name doesn't say it; the others are functions such as
+`len` and `split`."""

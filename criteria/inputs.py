@@ -1,5 +1,5 @@
-"""What a started workflow gets if its entry of `starts` has an `input`: constants, and JSONPaths into the payload that
-stand for what they select.
+"""What a started workflow gets if its entry of `starts` has an `input`: constants, and JSONPaths
+into the payload that stand for what they select.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class InputTooLarge(ValueError):
 
 
 def is_path(text: str) -> bool:
-    """Whether the text stands for what it selects. ``$$5`` is the text $5, and ``${x}`` means nothing here."""
+    """Whether the text stands for what it selects. ``$$5`` is the text $5, and ``${x}`` means
+    nothing here."""
     return text == "$" or text.startswith(("$.", "$["))
 
 
@@ -70,7 +71,8 @@ ValueAt = Callable[[str], Any]
 
 
 def value_at(path: str, payload: Payload) -> Any:
-    """What the path stands for: the value that it selects, None if there is none; a list if it may select several."""
+    """What the path stands for: the value that it selects, None if there is none; a list if it may
+    select several."""
     selected = Document.of(payload).found(path)
     found = [None if isinstance(one, float) and not math.isfinite(one) else one for one in selected]
     if selects_one(path):
@@ -79,14 +81,19 @@ def value_at(path: str, payload: Payload) -> Any:
 
 
 def filled(written: Any, value_of: ValueAt, most: int) -> str:
-    """The input as JSON text: `written`, with each path replaced. Raises InputTooLarge beyond `most` characters."""
+    """The input as JSON text: `written`, with each path replaced. Raises InputTooLarge beyond
+    `most` characters."""
     texts: dict[str, str] = {}
     left = most
 
     def text_of(value: Any) -> str:
         nonlocal left
         if isinstance(value, dict):
-            return "{" + ",".join([f"{json.dumps(key)}:{text_of(item)}" for key, item in value.items()]) + "}"
+            return (
+                "{"
+                + ",".join([f"{json.dumps(key)}:{text_of(item)}" for key, item in value.items()])
+                + "}"
+            )
         if isinstance(value, list):
             return "[" + ",".join(map(text_of, value)) + "]"
         if isinstance(value, str) and is_path(value):
@@ -94,7 +101,9 @@ def filled(written: Any, value_of: ValueAt, most: int) -> str:
                 texts[value] = text_of_found(value_of(value), left)
             text = texts[value]
         else:
-            text = json.dumps(value[1:] if isinstance(value, str) and value.startswith("$$") else value)
+            text = json.dumps(
+                value[1:] if isinstance(value, str) and value.startswith("$$") else value
+            )
         left -= len(text)
         if left < 0:
             raise InputTooLarge(f"the input would have more than {most} characters")
@@ -107,8 +116,8 @@ _as_json = partial(json.dumps, separators=(",", ":"))
 
 
 def text_of_found(found: Any, most: int, as_json: Callable[[Any], str] = _as_json) -> str:
-    """The value as JSON text; a list's no further than it takes to have more than `most` characters, as its values may
-    be parts of each other."""
+    """The value as JSON text; a list's no further than it takes to have more than `most`
+    characters, as its values may be parts of each other."""
     if not isinstance(found, list):
         return as_json(found)
     parts: list[str] = []

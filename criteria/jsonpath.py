@@ -1,7 +1,8 @@
-"""JSONPaths as users write them in `matches`, `when` and `dedup`: parsed once, then cheap to select with.
+"""JSONPaths as users write them in `matches`, `when` and `dedup`: parsed once, then cheap to select
+with.
 
-Plain member and index paths (``$.event.type``, ``$['a b'][0]``) are walked here. Everything else is parsed by
-jsonpath-ng and evaluated by `criteria.evaluator`, within a bound.
+Plain member and index paths (``$.event.type``, ``$['a b'][0]``) are walked here. Everything else is
+parsed by jsonpath-ng and evaluated by `criteria.evaluator`, within a bound.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class Select(Protocol):
     """A path as a function of a JSON value."""
 
     def __call__(self, document: Any, shared: Steps | None = None, /) -> list[Any]:
-        """The values that the path selects, in document order; none where it selects nothing, or would take more than
-        `MAX_STEPS` steps. Those that it took are added to the `shared` ones."""
+        """The values that the path selects, in document order; none where it selects nothing, or
+        would take more than `MAX_STEPS` steps. Those that it took are added to the `shared` ones.
+        """
 
 
 class BadPath(ValueError):
@@ -82,7 +84,8 @@ def _place(node: Node) -> Place:
 
 
 def put(document: Any, changes: Iterable[tuple[Place, Any]]) -> Any:
-    """A document with these values at their places; what isn't on the way to one is shared with the old one."""
+    """A document with these values at their places; what isn't on the way to one is shared with the
+    old one."""
     holder = [document]
     own: set[int] = {id(holder)}
     for place, value in changes:
@@ -118,8 +121,8 @@ def _is_definite(expression: Any) -> bool:
 def blank(document: Any, path: str, value: Any) -> Any:
     """The document, changed in place, with everything that the path selects replaced.
 
-    A text on the way to a member or element is replaced too: it may be that part of the document, encoded. If the path
-    takes too long, replaces the whole document. Raises BadPath.
+    A text on the way to a member or element is replaced too: it may be that part of the document,
+    encoded. If the path takes too long, replaces the whole document. Raises BadPath.
     """
     try:
         nodes = _find(path)(Node(document), Steps())
@@ -136,7 +139,8 @@ def blank(document: Any, path: str, value: Any) -> Any:
 
 @lru_cache(maxsize=1024)
 def _ways(path: str) -> tuple[Find, ...]:
-    """The beginnings of the path, up to each segment that names members or elements. Raises BadPath."""
+    """The beginnings of the path, up to each segment that names members or elements. Raises
+    BadPath."""
     ways = []
     expression = _expression(path)
     while type(expression).__name__ == "Child":
@@ -188,7 +192,9 @@ def plain_steps(path: str) -> tuple[str | int, ...] | None:
         if index is not None:
             steps.append(int(index))
         else:
-            steps.append(next(name for name in step.group("name", "single", "double") if name is not None))
+            steps.append(
+                next(name for name in step.group("name", "single", "double") if name is not None)
+            )
     return tuple(steps)
 
 

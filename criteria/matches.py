@@ -1,7 +1,8 @@
-"""Criteria: JSONPath → expected value, as in a task's `matches`; with operators they are `criteria.conditions`.
+"""Criteria: JSONPath → expected value, as in a task's `matches`; with operators they are
+`criteria.conditions`.
 
-Equality has one definition, `comparison_key`: two values are equal if their keys are. So a task can be found by
-looking its keys up, at a cost that doesn't grow with the number of tasks.
+Equality has one definition, `comparison_key`: two values are equal if their keys are. So a task can
+be found by looking its keys up, at a cost that doesn't grow with the number of tasks.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Criteria:
 
     __slots__ = ("expected", "keys", "paths", "selects")
 
-    def __init__(self, paths: tuple[str, ...], selects: tuple[Select, ...], expected: tuple[Any, ...]):
+    def __init__(
+        self, paths: tuple[str, ...], selects: tuple[Select, ...], expected: tuple[Any, ...]
+    ):
         self.paths = paths
         self.selects = selects
         self.expected = expected
@@ -66,7 +69,9 @@ class Criteria:
         try:
             if not isinstance(matches, Mapping):
                 given = json.dumps(matches)[:100]
-                raise BadMatches(f"matches must be an object of JSONPath → expected value, not {given}")
+                raise BadMatches(
+                    f"matches must be an object of JSONPath → expected value, not {given}"
+                )
             paths, selects = compile_paths(tuple(sorted(matches)))
             return cls(paths, selects, tuple(matches[path] for path in paths))
         except RecursionError:
@@ -81,10 +86,13 @@ class Criteria:
         )
 
     def explain(self, payload: Payload) -> list[Criterion]:
-        """Each criterion with what was found at its path. Raises TooCostly if the document's steps don't suffice."""
+        """Each criterion with what was found at its path. Raises TooCostly if the document's steps
+        don't suffice."""
         document = Document.of(payload)
         explained = []
-        for path, select, expected, key in zip(self.paths, self.selects, self.expected, self.keys, strict=True):
+        for path, select, expected, key in zip(
+            self.paths, self.selects, self.expected, self.keys, strict=True
+        ):
             found = document.found(path, select)
             holds = key is not None and key in document.keys(path, select)
             missing = "" if found else why_missing(path, document.value)
@@ -95,7 +103,8 @@ class Criteria:
 def matches_of(inputs: Mapping[str, Any] | None) -> Any:
     """What a task's input has under `matches`, for `Criteria.parse`; None if it has nothing there.
 
-    Nothing else in the input is a criterion: a task must never take an event that its author meant for another.
+    Nothing else in the input is a criterion: a task must never take an event that its author meant
+    for another.
     """
     return None if inputs is None else inputs.get("matches")
 

@@ -19,8 +19,8 @@ _AS_JSON = ", but looks like JSON: have its sender say Content-Type: application
 
 
 def why_missing(path: str, document: Mapping[str, Any]) -> str:
-    """Why a path into an event's payload (with `_webhook`) selects nothing: empty if there is no more to say than that
-    something isn't there, and for paths that may select several values."""
+    """Why a path into an event's payload (with `_webhook`) selects nothing: empty if there is no
+    more to say than that something isn't there, and for paths that may select several values."""
     if (never := why_nothing(path)) is not None:
         return "; ".join(never)
     steps = plain_steps(path.strip()) or ()
@@ -32,19 +32,24 @@ def why_missing(path: str, document: Mapping[str, Any]) -> str:
         elif not isinstance(value, list) or isinstance(step, str):
             return _neither(value, _path(steps[:number]))
         elif not -len(value) <= step < len(value):
-            return f"{_path(steps[:number])} has {len(value)} element{'' if len(value) == 1 else 's'}"
+            return (
+                f"{_path(steps[:number])} has {len(value)} element{'' if len(value) == 1 else 's'}"
+            )
         value = value[step]
     return ""
 
 
 def why_nothing(path: str) -> tuple[str, str] | None:
-    """Why a path selects nothing in any event's `_webhook`, and the remedy; None if it may select something."""
+    """Why a path selects nothing in any event's `_webhook`, and the remedy; None if it may select
+    something."""
     steps = plain_steps(path.strip()) or ()
     if len(steps) < 2 or steps[0] != "_webhook":
         return None
     member = steps[1]
     if member not in MEMBERS:
-        return f"`_webhook` has no {member}, so the path selects nothing", did_you_mean(str(member), MEMBERS)
+        return f"`_webhook` has no {member}, so the path selects nothing", did_you_mean(
+            str(member), MEMBERS
+        )
     name = steps[2] if member == "headers" and len(steps) > 2 else ""
     if isinstance(name, str) and name != name.lower():
         return (
@@ -79,7 +84,9 @@ def _of_whole_body(payload: Mapping[str, Any]) -> str:
         return f"the body was sent as a form{_AS_JSON}"
     body = payload["request"] if names == {"request"} else None
     if isinstance(body, list):
-        return "the body is a list, which is at $.request; `split` makes each of its elements an event"
+        return (
+            "the body is a list, which is at $.request; `split` makes each of its elements an event"
+        )
     if isinstance(body, str):
         return f"the body was sent as text, and is at $.request{_AS_JSON if _looks_like_json(body) else ''}"
     return ""

@@ -1,8 +1,10 @@
-"""Operators: an expected value that is a mapping whose keys begin with ``$``, as in ``{$gte: 10, $lt: 20}``.
+"""Operators: an expected value that is a mapping whose keys begin with ``$``, as in ``{$gte: 10,
+$lt: 20}``.
 
-`when` and `only` know them; a task's `matches` don't. A path may select several values. Operators that require a value
-(``$eq $in $gt $gte $lt $lte $regex``) hold if a single value meets all of them. ``$ne``, ``$nin`` and ``$not`` are the
-opposites of ``$eq``, ``$in`` and the operators inside ``$not``, so they hold if the path selects nothing.
+`when` and `only` know them; a task's `matches` don't. A path may select several values. Operators
+that require a value (``$eq $in $gt $gte $lt $lte $regex``) hold if a single value meets all of
+them. ``$ne``, ``$nin`` and ``$not`` are the opposites of ``$eq``, ``$in`` and the operators inside
+``$not``, so they hold if the path selects nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +46,10 @@ SCHEMA: dict[str, Any] = {
         "$gte": {"description": "is greater or equal"},
         "$lt": {"description": "is less: a number than this number, a text than this text"},
         "$lte": {"description": "is less or equal"},
-        "$exists": {"description": "whether there is anything at the path, null included", "type": "boolean"},
+        "$exists": {
+            "description": "whether there is anything at the path, null included",
+            "type": "boolean",
+        },
         "$regex": {"description": "is a text in which this RE2 pattern is found", "type": "string"},
         "$not": {"description": "these operators don't hold", **SCHEMA_MARK},
     },
@@ -64,7 +69,9 @@ class BadOperators(ValueError):
 
 def is_operators(expected: Any) -> bool:
     """Whether an expected value is a mapping of operators, right or wrong."""
-    return isinstance(expected, Mapping) and any(isinstance(key, str) and key.startswith("$") for key in expected)
+    return isinstance(expected, Mapping) and any(
+        isinstance(key, str) and key.startswith("$") for key in expected
+    )
 
 
 class Operators:
@@ -103,7 +110,8 @@ class Operators:
             yield name, operand, Operators({name: operand})
 
     def why_never(self) -> str | None:
-        """Why no value meets them, where one look tells: null, an empty list, an empty range. None otherwise."""
+        """Why no value meets them, where one look tells: null, an empty list, an empty range. None
+        otherwise."""
         written = self.written
         if "$eq" in written and written["$eq"] is None:
             return "null equals nothing"
@@ -124,7 +132,10 @@ def find_faults(written: Mapping[Any, Any]) -> Iterator[Fault]:
             yield (name,), f"unknown operator {name}; {did_you_mean(name, NAMES)}"
         elif name == "$not":
             if not is_operators(operand):
-                yield (name,), "not operators, of which $not is the opposite; write $ne, or such as {$regex: ^test-}"
+                yield (
+                    (name,),
+                    "not operators, of which $not is the opposite; write $ne, or such as {$regex: ^test-}",
+                )
             else:
                 for where, message in find_faults(operand):
                     yield (name, *where), message
@@ -145,15 +156,21 @@ def _operand_fault(name: str, operand: Any) -> str | None:
         try:
             pattern_of(operand)
         except BadPattern as error:
-            return f"{error}; fix it: patterns are RE2's, without look-around and references to groups"
+            return (
+                f"{error}; fix it: patterns are RE2's, without look-around and references to groups"
+            )
     return None
 
 
 def _meets(name: str, operand: Any) -> Meets:
     if name in ("$eq", "$in"):
         keys = {comparison_key(one) for one in (operand if name == "$in" else [operand])} - {None}
-        if not any(isinstance(key, tuple) for key in keys):  # an object isn't made comparable to be unequal to a text
-            return lambda value: not isinstance(value, (dict, list)) and comparison_key(value) in keys
+        if not any(
+            isinstance(key, tuple) for key in keys
+        ):  # an object isn't made comparable to be unequal to a text
+            return lambda value: (
+                not isinstance(value, (dict, list)) and comparison_key(value) in keys
+            )
         return lambda value: comparison_key(value) in keys
     if name == "$regex":
         return pattern_of(operand).is_in

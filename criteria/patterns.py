@@ -1,4 +1,5 @@
-"""Patterns of `$regex`, and of ``=~`` in JSONPaths: RE2's, which take time in proportion to the text."""
+"""Patterns of `$regex`, and of ``=~`` in JSONPaths: RE2's, which take time in proportion to the
+text."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class Pattern:
             raise BadPattern(f"not a pattern: {reason}") from None
         self._search = compiled.search
         self.size: int = compiled.programsize
-        """Instructions. At most, a search takes time in proportion to their number times the length of the text."""
+        """Instructions. At most, a search takes time in proportion to their number times the length
+        of the text."""
 
     def is_in(self, value: Any) -> bool:
         """Whether the value is text in which the pattern is found."""

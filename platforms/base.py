@@ -1,6 +1,8 @@
-"""What a platform is: how it proves, challenges and repeats deliveries, and how it wants them answered.
+"""What a platform is: how it proves, challenges and repeats deliveries, and how it wants them
+answered.
 
-Most platforms are only data: rows of `platforms.table`. One that does something of its own is a class in its folder.
+Most platforms are only data: rows of `platforms.table`. One that does something of its own is a
+class in its folder.
 """
 
 from __future__ import annotations
@@ -64,11 +66,14 @@ class Handshake:
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
 class _Declared:
-    """What is declared by keywords, as a dataclass is; a class may declare the same by its attributes."""
+    """What is declared by keywords, as a dataclass is; a class may declare the same by its
+    attributes."""
 
     def __init__(self, **declared: Any):
         for unknown in declared.keys() - Platform.__annotations__.keys():
-            raise TypeError(f"platform {declared.get('name')}: platforms/base.py has no `{unknown}` to declare")
+            raise TypeError(
+                f"platform {declared.get('name')}: platforms/base.py has no `{unknown}` to declare"
+            )
         vars(self).update(declared)
 
 
@@ -91,7 +96,8 @@ class Platform(_Declared):
     secret_label: str = "Secret"
     """What the platform calls the secret."""
     read_key: Callable[[str], object] | None = None
-    """Reads a secret, if not any text can be one. Raises ValueError, whose text says what it should be."""
+    """Reads a secret, if not any text can be one. Raises ValueError, whose text says what it should
+    be."""
     command: str = ""
     """How its own command line registers a webhook, with {url} and {secret}; empty if it can't."""
 
@@ -102,33 +108,38 @@ class Platform(_Declared):
     options: frozenset[str] = frozenset()
     """Further settings that it has, besides `signature` and `dedup`, which all platforms have."""
     proofs: tuple[ChosenProof, ...] = ()
-    """What a definition chooses its proof from, where the platform has no scheme of its own: the first by default."""
+    """What a definition chooses its proof from, where the platform has no scheme of its own: the
+    first by default."""
     challenge_only: bool = False
     """Whether an answered challenge can stand in for the secret."""
     challenge_proves: bool = False
-    """Whether an unsigned challenge is answered only if its sender knows a secret of the webhook."""
+    """Whether an unsigned challenge is answered only if its sender knows a secret of the webhook.
+    """
     challenge_settings: frozenset[str] = frozenset()
     """Settings without which its challenge can't be answered."""
     confirmed: bool = True
-    """Whether somebody else's code or page, which its README names, confirms how its deliveries are proven."""
+    """Whether somebody else's code or page, which its README names, confirms how its deliveries are
+    proven."""
     vendor_keys: bool = False
     """Whether deliveries are proven by public keys that are fetched from the vendor."""
     pinned_by: tuple[str, ...] = ()
-    """For a vendor that signs for all of its customers: a setting and lower-case names of headers, one of which must
-    say whose deliveries are accepted."""
+    """For a vendor that signs for all of its customers: a setting and lower-case names of headers,
+    one of which must say whose deliveries are accepted."""
     mistaken_key: tuple[str, str] | None = None
-    """The prefix (a regular expression) of another key of the platform that is often entered as the secret by mistake,
-    and what that key is."""
+    """The prefix (a regular expression) of another key of the platform that is often entered as the
+    secret by mistake, and what that key is."""
     tolerance: float | None = None
     """Seconds by which a signed time may differ from now; None for any."""
 
     answer_within: float | None = None
-    """Seconds after which it takes a delivery without an answer for failed; None if its documentation names none."""
+    """Seconds after which it takes a delivery without an answer for failed; None if its
+    documentation names none."""
 
     methods: frozenset[str] = frozenset({"POST"})
     """The HTTP methods of deliveries."""
     challenge_methods: frozenset[str] = frozenset()
-    """Further HTTP methods, only for challenges. A HEAD asks whether the URL exists, and is answered 200."""
+    """Further HTTP methods, only for challenges. A HEAD asks whether the URL exists, and is
+    answered 200."""
     max_body: int = MB
     """Bytes of the largest body."""
     bodies: Bodies = "json"
@@ -136,14 +147,16 @@ class Platform(_Declared):
     batches: bool = False
     """Whether a body may be an array of events."""
     ignores_dedup: bool = False
-    """Whether its proof covers so little of a delivery that what it signs alone tells deliveries apart, whatever a
-    definition's `dedup` says."""
+    """Whether its proof covers so little of a delivery that what it signs alone tells deliveries
+    apart, whatever a definition's `dedup` says."""
     secret_headers: frozenset[str] = frozenset()
-    """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
+    """Lower-case names of headers that carry secrets (those with ``signature`` in their names
+    always do)."""
     handshake: Handshake | None = None
     """Its challenge, if that is proven as deliveries are."""
     no_events: Response | None = None
-    """The answer to a proven delivery whose array at `events_at` is empty or null, which is a test and no event."""
+    """The answer to a proven delivery whose array at `events_at` is empty or null, which is a test
+    and no event."""
     answer: Response | None = None
     """The answer to an accepted delivery, if the platform takes no other."""
     empty_refusals: bool = False
@@ -154,32 +167,39 @@ class Platform(_Declared):
     id_at: tuple[str, ...] = ()
     """The keys that lead to a delivery's id in the body: see `delivery_id`."""
     scope_at: tuple[str, ...] = ()
-    """The keys that lead to what the id is unique within, such as a subscription; unless it is unique by itself."""
+    """The keys that lead to what the id is unique within, such as a subscription; unless it is
+    unique by itself."""
     element_id_at: tuple[str, ...] = ()
-    """The same within an element of a body that is an array, or of the array at `events_at`: see `element_id`."""
+    """The same within an element of a body that is an array, or of the array at `events_at`: see
+    `element_id`."""
     element_scope_at: tuple[str, ...] = ()
     events_at: tuple[str, ...] = ()
-    """The keys that lead to the array of a delivery's events, whose ids together are the delivery's."""
+    """The keys that lead to the array of a delivery's events, whose ids together are the
+    delivery's."""
     time_at: tuple[str, ...] = ()
-    """The keys that lead to the event's time, for a platform that signs each attempt's own time, so that what is signed
-    differs between attempts: a body with that time is identified by its digest."""
+    """The keys that lead to the event's time, for a platform that signs each attempt's own time, so
+    that what is signed differs between attempts: a body with that time is identified by its
+    digest."""
     varying: frozenset[str] = frozenset()
-    """Top-level keys of such a body that differ between attempts themselves, and aren't part of the digest."""
+    """Top-level keys of such a body that differ between attempts themselves, and aren't part of the
+    digest."""
     id_headers: tuple[str, ...] = ()
-    """Lower-case names of headers, the first of which that is present has a delivery's id: see `header_id` and
-    `may_come_again`."""
+    """Lower-case names of headers, the first of which that is present has a delivery's id: see
+    `header_id` and `may_come_again`."""
     topic_headers: tuple[str, ...] = ()
-    """The same for the event's topic, where one body may be sent under several topics, each an event."""
+    """The same for the event's topic, where one body may be sent under several topics, each an
+    event."""
     comes_again: Callable[[Any], bool] | None = None
     """See `may_come_again`."""
 
     decode: Mapping[str, Literal["json", "base64", "base64-json", "gzip"]] = MappingProxyType({})
-    """JSONPath → how the text there is written, as in a definition's `decode`: applies unless that is ``false``."""
+    """JSONPath → how the text there is written, as in a definition's `decode`: applies unless that
+    is ``false``."""
     types: tuple[SummaryPart, ...] = ()
     """Where an event says what kind it is: the first of these that it has."""
     summary: tuple[SummaryPart, ...] = ()
-    """The values that tell people what happened, in the order in which a list shows them. Nothing secret. If an event
-    has none of these, and no type, its first fields are shown."""
+    """The values that tell people what happened, in the order in which a list shows them. Nothing
+    secret. If an event has none of these, and no type, its first fields are shown."""
 
     @property
     def settings(self) -> frozenset[str]:
@@ -188,7 +208,8 @@ class Platform(_Declared):
 
     @property
     def own_settings(self) -> tuple[str, ...]:
-        """The settings that a webhook of this platform may have besides its secret, required ones first."""
+        """The settings that a webhook of this platform may have besides its secret, required ones
+        first."""
         others = (self.settings | self.challenge_settings) - {"secret", "signature", "dedup"}
         return tuple(sorted(others, key=lambda setting: (setting not in self.required, setting)))
 
@@ -198,7 +219,9 @@ class Platform(_Declared):
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """The answer to an unsigned challenge; None for any other request. May raise Refused."""
-        return Response(200) if request.method == "HEAD" and "HEAD" in self.challenge_methods else None
+        return (
+            Response(200) if request.method == "HEAD" and "HEAD" in self.challenge_methods else None
+        )
 
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """The answer to a challenge in a verified body."""
@@ -208,13 +231,15 @@ class Platform(_Declared):
         return self.handshake.respond(value) if self.handshake else None
 
     def read(self, request: Request, signed: bool) -> Body:
-        """Reads the body; `signed`: whether a signature covers the body and nothing else. Raises only BadBody."""
+        """Reads the body; `signed`: whether a signature covers the body and nothing else. Raises
+        only BadBody."""
         body = read_delivery(request, self.bodies, signed)
         return replace(body, batch=isinstance(body.value, list)) if self.batches else body
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """The id in the body that stays the same when the platform delivers again: of an array, that of all elements.
-        Used if the body is proven; without one, a digest of what is signed is the id."""
+        """The id in the body that stays the same when the platform delivers again: of an array,
+        that of all elements. Used if the body is proven; without one, a digest of what is signed is
+        the id."""
         if self.time_at:
             if not self.varying or at(value, *self.time_at) is None:
                 return body_with_time(request, value, *self.time_at)
@@ -231,8 +256,9 @@ class Platform(_Declared):
         return found if found is not None or not headers else digest(*headers, request.body)
 
     def may_come_again(self, value: Any) -> bool:
-        """Whether another event may have this body, byte for byte, so that no digest identifies a repetition: an
-        unsigned header of `id_headers` tells such events apart, and nothing does if the platform has none."""
+        """Whether another event may have this body, byte for byte, so that no digest identifies a
+        repetition: an unsigned header of `id_headers` tells such events apart, and nothing does if
+        the platform has none."""
         return self.comes_again is not None and self.comes_again(value)
 
     def element_id(self, element: Any) -> str | None:
@@ -242,8 +268,12 @@ class Platform(_Declared):
         return within(at(element, *self.element_scope_at), at(element, *self.element_id_at))
 
     def header_id(self, request: Request, value: Any) -> str | None:
-        """The id in the headers. They aren't signed, so it is used only if the proof is of the sender."""
-        identifier, topic = first_header(request, *self.id_headers), first_header(request, *self.topic_headers)
+        """The id in the headers. They aren't signed, so it is used only if the proof is of the
+        sender."""
+        identifier, topic = (
+            first_header(request, *self.id_headers),
+            first_header(request, *self.topic_headers),
+        )
         return f"{identifier} {topic}" if identifier and topic else identifier
 
     def conceal(self, value: Any) -> Any:
@@ -255,7 +285,8 @@ class Platform(_Declared):
         return self.answer
 
 
-# --- delivery ids ------------------------------------------------------------------------------------------
+# --- delivery ids
+#   ------------------------------------------------------------------------------------------
 
 
 def first_header(request: Request, *names: str) -> str | None:
@@ -275,7 +306,11 @@ def member(value: Any, *path: str) -> Any:
 def at(value: Any, *path: str) -> str | None:
     """The text or number at these keys, as text; None if there is none."""
     value = member(value, *path)
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
+    return (
+        str(value)
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
+        else None
+    )
 
 
 def within(scope: str | None, identifier: str | None) -> str | None:
@@ -294,8 +329,8 @@ def has_any(*keys: str) -> Callable[[Any], bool]:
 
 
 def body_with_time(request: Request, value: Any, *path: str) -> str | None:
-    """A digest of a body that has its event's time at these keys: for platforms that sign each attempt's time, so that
-    what is signed differs between attempts."""
+    """A digest of a body that has its event's time at these keys: for platforms that sign each
+    attempt's time, so that what is signed differs between attempts."""
     return digest(request.body) if at(value, *path) is not None else None
 
 

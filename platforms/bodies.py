@@ -28,7 +28,8 @@ MAX_TEXT = 20_000_000
 MAX_FIELDS = 10_000
 """Fields of a form, or parameters of a query."""
 MAX_VALUES = 500_000
-"""Values that all JSON texts of a delivery may have together, which bounds the time and memory that they take."""
+"""Values that all JSON texts of a delivery may have together, which bounds the time and memory that
+they take."""
 _UNPROVEN = 50_000
 """The same of a body whose proof is inside it, until it is proven."""
 _UNPROVEN_FIELDS = 500
@@ -52,8 +53,8 @@ class UnreadableMediaType(BadBody):
 
 
 Bodies = Literal["json", "json or form", "declared"]
-"""What a platform sends. `json or form`: the first bytes tell which. `declared`: the content type tells, unless the
-bytes are signed and it isn't: then the bytes decide."""
+"""What a platform sends. `json or form`: the first bytes tell which. `declared`: the content type
+tells, unless the bytes are signed and it isn't: then the bytes decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Body:
 
 
 def read_body(body: bytes, content_type: str | None, always_json: bool = False) -> Body:
-    """Reads the body according to its content type; without one, as JSON if it parses, else as text.
+    """Reads the body according to its content type; without one, as JSON if it parses, else as
+    text.
 
     `always_json` is for platforms that send JSON under another name.
 
@@ -95,7 +97,9 @@ def _read_body(body: bytes, content_type: str | None, always_json: bool) -> Body
     is_xml = media_type in ("application/xml", "text/xml") or media_type.endswith("+xml")
     if is_xml or media_type.startswith("text/"):
         default = _declared_charset(body) if is_xml else "utf-8"
-        return Body({"request": _decode(body, _charset(content_type, default) if parameters else default)})
+        return Body(
+            {"request": _decode(body, _charset(content_type, default) if parameters else default)}
+        )
     raise UnreadableMediaType("the bridge doesn't read this content type")
 
 
@@ -116,43 +120,57 @@ def read_query(query: str) -> dict[str, Any]:
 
 
 def refuse_unstorable(value: Any) -> None:
-    """Raises MalformedBody for content that a Conductor server may always answer with 500, so that the sender learns of
-    it: a name or text too long for its JSON parser, or the character NUL, which PostgreSQL can't store."""
+    """Raises MalformedBody for content that a Conductor server may always answer with 500, so that
+    the sender learns of it: a name or text too long for its JSON parser, or the character NUL,
+    which PostgreSQL can't store."""
     nodes = [value]
     while nodes:
         node = nodes.pop()
         if isinstance(node, str):
             if "\0" in node:
-                raise MalformedBody("a text holds the character NUL (U+0000), which Conductor can't store")
+                raise MalformedBody(
+                    "a text holds the character NUL (U+0000), which Conductor can't store"
+                )
             if len(node) > MAX_TEXT:
-                raise MalformedBody(f"a text is longer than {MAX_TEXT} characters, which Conductor can't read")
+                raise MalformedBody(
+                    f"a text is longer than {MAX_TEXT} characters, which Conductor can't read"
+                )
         elif isinstance(node, list):
             nodes += node
         elif isinstance(node, dict):
             nodes += node.values()
             for name in node:
                 if "\0" in name:
-                    raise MalformedBody("a name holds the character NUL (U+0000), which Conductor can't store")
+                    raise MalformedBody(
+                        "a name holds the character NUL (U+0000), which Conductor can't store"
+                    )
                 if len(name) > MAX_NAME:
-                    raise MalformedBody(f"a name is longer than {MAX_NAME} characters, which Conductor can't read")
+                    raise MalformedBody(
+                        f"a name is longer than {MAX_NAME} characters, which Conductor can't read"
+                    )
 
 
-# --- a proof inside of a body ----------------------------------------------------------------------------------
+# --- a proof inside of a body
+#   ----------------------------------------------------------------------------------
 
 
 def peek_json(body: bytes) -> Any:
-    """The value of a JSON body that isn't proven yet: for the few fields of its proof, and at a bounded cost.
+    """The value of a JSON body that isn't proven yet: for the few fields of its proof, and at a
+    bounded cost.
 
     Raises MalformedBody. What only matters to a payload isn't checked.
     """
     text = _json_text(body)
     if values_in(text, _UNPROVEN) > _UNPROVEN:
-        raise MalformedBody(f"the body has more than {_UNPROVEN} values, too many to look for its proof")
+        raise MalformedBody(
+            f"the body has more than {_UNPROVEN} values, too many to look for its proof"
+        )
     return _parsed(text)
 
 
 def peek_fields(body: bytes, names: Sequence[str]) -> dict[str, Any]:
-    """The fields with these names of a form that isn't proven yet: the first of each, which must be short.
+    """The fields with these names of a form that isn't proven yet: the first of each, which must be
+    short.
 
     Raises MalformedBody.
     """
@@ -161,14 +179,24 @@ def peek_fields(body: bytes, names: Sequence[str]) -> dict[str, Any]:
     if found := _MULTIPART.match(body):
         parts = _parts(body, found[1], _UNPROVEN_FIELDS)
         pairs = [(_PLAIN_NAME.search(head), content.rstrip(b"\r\n")) for head, content in parts]
-        fields = [(name[1].decode(), content) for name, content in pairs if name and len(content) <= _LONGEST_HEAD]
+        fields = [
+            (name[1].decode(), content)
+            for name, content in pairs
+            if name and len(content) <= _LONGEST_HEAD
+        ]
     else:
         split = [part.partition(b"=") for part in body.split(b"&") if len(part) <= _LONGEST_HEAD]
-        fields = [(name.decode("latin-1"), unquote_to_bytes(value.replace(b"+", b" "))) for name, _, value in split]
-    return {name: value.decode("utf-8", "replace") for name, value in reversed(fields) if name in names}
+        fields = [
+            (name.decode("latin-1"), unquote_to_bytes(value.replace(b"+", b" ")))
+            for name, _, value in split
+        ]
+    return {
+        name: value.decode("utf-8", "replace") for name, value in reversed(fields) if name in names
+    }
 
 
-# --- JSON --------------------------------------------------------------------------------------------------
+# --- JSON
+#   --------------------------------------------------------------------------------------------------
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -188,21 +216,24 @@ def _int(text: str) -> int:
     return int(text)
 
 
-_decode_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_float, parse_int=_int).decode
+_decode_json = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_float, parse_int=_int
+).decode
 
 
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 def values_in(text: str, most: int) -> int:
-    """How many values a JSON text may have, counted by the characters that begin or part them; those inside of strings
-    are only told apart if there are more than `most` in all."""
+    """How many values a JSON text may have, counted by the characters that begin or part them;
+    those inside of strings are only told apart if there are more than `most` in all."""
     number = sum(map(text.count, "[{,"))
     return number if number <= most else sum(map(_STRING.sub("", text).count, "[{,"))
 
 
 def read_json(text: str) -> Any:
-    """The value of an RFC 8259 text that is nested no deeper than `MAX_DEPTH`, and has `MAX_VALUES` at most.
+    """The value of an RFC 8259 text that is nested no deeper than `MAX_DEPTH`, and has `MAX_VALUES`
+    at most.
 
     Raises MalformedBody.
     """
@@ -223,7 +254,9 @@ def _parsed(text: str) -> Any:
         raise _too_deep() from None
     except ValueError as error:
         reason = getattr(error, "msg", "a number is too long").removesuffix(" at")
-        raise MalformedBody(f"the body is not JSON: {reason} at character {getattr(error, 'pos', 0)}") from None
+        raise MalformedBody(
+            f"the body is not JSON: {reason} at character {getattr(error, 'pos', 0)}"
+        ) from None
 
 
 def _check_depth(value: Any) -> None:
@@ -238,7 +271,9 @@ def is_nested_deeper(value: Any, most: int) -> bool:
         depth += 1
         if depth > most:
             return True
-        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+        level = [
+            child for node in level for child in (node.values() if isinstance(node, dict) else node)
+        ]
     return False
 
 
@@ -277,14 +312,18 @@ def _sniffed(body: bytes) -> Body:
         return Body({"request": _decode(body, "utf-8")})
 
 
-# --- forms and text ----------------------------------------------------------------------------------------
+# --- forms and text
+#   ----------------------------------------------------------------------------------------
 
 
-_DECLARATION = re.compile(rb"""\A<\?xml[^>]{1,100}\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_DECLARATION = re.compile(
+    rb"""\A<\?xml[^>]{1,100}\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']"""
+)
 
 
 def _declared_charset(body: bytes) -> str:
-    """The charset that an XML text declares in its first bytes. Raises UnreadableMediaType for an unsupported one."""
+    """The charset that an XML text declares in its first bytes. Raises UnreadableMediaType for an
+    unsupported one."""
     if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     declaration = _DECLARATION.match(body)
@@ -325,7 +364,8 @@ def _fields(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _SYNTAX = "%+&=09AFaf"
-"""The characters of an encoded form: a charset that has them as ASCII does can also be that of its percent-encoding."""
+"""The characters of an encoded form: a charset that has them as ASCII does can also be that of its
+percent-encoding."""
 
 
 def _form(body: bytes, charset: str) -> Body:
@@ -333,7 +373,9 @@ def _form(body: bytes, charset: str) -> Body:
     escaped = charset if _SYNTAX.encode(charset) == _SYNTAX.encode() else "utf-8"
     for encoding in ("utf-8", escaped):  # browsers escape UTF-8, whatever is declared
         try:
-            pairs = parse_qsl(text, True, encoding=encoding, errors="strict", max_num_fields=MAX_FIELDS)
+            pairs = parse_qsl(
+                text, True, encoding=encoding, errors="strict", max_num_fields=MAX_FIELDS
+            )
         except UnicodeDecodeError:
             continue
         except ValueError:
@@ -356,7 +398,8 @@ def _unpacked(fields: dict[str, Any]) -> Body:
 
 
 def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
-    """Fields as text; files as objects with name, type and base64 content, so that nothing gets lost."""
+    """Fields as text; files as objects with name, type and base64 content, so that nothing gets
+    lost."""
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary or len(boundary) > 200:
         raise MalformedBody("the form has no boundary")
@@ -392,8 +435,8 @@ _PLAIN_NAME = re.compile(rb'\bname="?([a-z]{1,20})"?\s*(?:;|$|[\r\n])', re.IGNOR
 
 
 def _parts(body: bytes, boundary: bytes, most: int = MAX_FIELDS) -> list[tuple[bytes, bytes]]:
-    """Head and content of each part. Raises MalformedBody for too many, or for a long head, for whose parameters
-    werkzeug takes quadratic time."""
+    """Head and content of each part. Raises MalformedBody for too many, or for a long head, for
+    whose parameters werkzeug takes quadratic time."""
     parts = re.split(_PART % re.escape(boundary), body, maxsplit=most + 1)
     if len(parts) > most + 1:
         raise MalformedBody("the form has too many fields")
@@ -417,7 +460,8 @@ def _part_value(part: Field | File, content: bytes) -> Any:
     return _decode(content, _charset(part.headers.get("content-type", "")))
 
 
-# --- as the platform sends it ---------------------------------------------------------------------------------
+# --- as the platform sends it
+#   ---------------------------------------------------------------------------------
 
 
 _FORM = "application/x-www-form-urlencoded"
@@ -426,7 +470,8 @@ _STARTS_AS_FORM = re.compile(rb"[A-Za-z0-9_.~%+*-]+=")
 _IS_FORM = re.compile(rb"[A-Za-z0-9_.~%+*\[\]-]+=[!-;=?-~]*")
 """One line without spaces, like an encoded form."""
 _MULTIPART = re.compile(
-    rb"--([A-Za-z0-9'()+_,./:=?-]{1,70})\r?\n(?:[^\n]{0,500}\n){0,3}?content-disposition:", re.IGNORECASE
+    rb"--([A-Za-z0-9'()+_,./:=?-]{1,70})\r?\n(?:[^\n]{0,500}\n){0,3}?content-disposition:",
+    re.IGNORECASE,
 )
 _XML_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -450,7 +495,8 @@ def read_delivery(request: Request, bodies: Bodies, signed: bool) -> Body:
 
 
 def _by_its_bytes(body: bytes, content_type: str | None) -> Body:
-    """Reads the body by its own form: if it is signed and its content type isn't, it must have only one reading."""
+    """Reads the body by its own form: if it is signed and its content type isn't, it must have only
+    one reading."""
     if body.lstrip()[:1] in (b"{", b"["):
         try:
             return read_body(body, None, always_json=True)

@@ -1,6 +1,7 @@
 """Text encodings that a sender may name, in a table.
 
-`codecs.lookup` caches every name permanently, even unknown ones: strangers could fill the memory with names.
+`codecs.lookup` caches every name permanently, even unknown ones: strangers could fill the memory
+with names.
 """
 
 from __future__ import annotations

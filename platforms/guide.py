@@ -1,4 +1,5 @@
-"""A platform's documentation: its README, its sample events, and its row in docs/platforms.md, beside those of senders.
+"""A platform's documentation: its README, its sample events, and its row in docs/platforms.md,
+beside those of senders.
 
 ``python -m platforms.guide docs/platforms.md`` writes the rows.
 """
@@ -49,7 +50,8 @@ class SampleEvent:
     """Texts of body and headers, such as ids, that differ from one event to the next."""
 
     def made_anew(self) -> SampleEvent:
-        """Another event like this one: its ids are new, of the same form, so that it is no duplicate."""
+        """Another event like this one: its ids are new, of the same form, so that it is no
+        duplicate."""
         body, headers = self.body, dict(self.headers)
         for text in self.fresh:
             other = of_the_same_form(text)
@@ -68,7 +70,11 @@ def _guide(platform: Platform) -> Guide:
     setup, _, rest = _readme(platform)[1].partition("```yaml")
     notes = re.sub(r"```yaml.*?```", "", "```yaml" + rest, flags=re.DOTALL).split("\n\n")
     joined = (" ".join(note.split()) for note in notes)
-    return Guide(platform, " ".join(setup.split()), tuple(note for note in joined if note and not note.endswith(":")))
+    return Guide(
+        platform,
+        " ".join(setup.split()),
+        tuple(note for note in joined if note and not note.endswith(":")),
+    )
 
 
 @cache
@@ -84,7 +90,11 @@ def _sample(name: str, written: dict[str, Any]) -> SampleEvent:
     headers, fresh = written.get("headers", {}), tuple(written.get("fresh", ()))
     if "form" in written:
         return SampleEvent(
-            name, urlencode(written["form"]).encode(), "application/x-www-form-urlencoded", headers, fresh
+            name,
+            urlencode(written["form"]).encode(),
+            "application/x-www-form-urlencoded",
+            headers,
+            fresh,
         )
     if "text" in written:
         return SampleEvent(name, written["text"].encode(), written["content_type"], headers, fresh)
@@ -93,7 +103,8 @@ def _sample(name: str, written: dict[str, Any]) -> SampleEvent:
 
 
 def of_the_same_form(text: str) -> str:
-    """Another text: another digit for each digit (the first not 0), another letter for each letter; hex stays hex."""
+    """Another text: another digit for each digit (the first not 0), another letter for each letter;
+    hex stays hex."""
     is_hexadecimal = set(text) <= set("0123456789abcdef")
     made = ""
     for character in text:
@@ -115,7 +126,9 @@ def _folder(platform: Platform) -> Path:
 
 def _readme(platform: Platform) -> tuple[str, str]:
     """The README's row in the table of all platforms, and its text."""
-    _title, table, text = _folder(platform).joinpath("README.md").read_text(encoding="utf-8").split("\n\n", 2)
+    _title, table, text = (
+        _folder(platform).joinpath("README.md").read_text(encoding="utf-8").split("\n\n", 2)
+    )
     return table.splitlines()[2], text
 
 
@@ -126,7 +139,10 @@ def with_rows(page: str) -> str:
         cells = _readme(platform)[0].rstrip("| ").rpartition("|")[0]
         rows += f"| [`{name}`](../platforms/{_folder(platform).name}/README.md) {cells}|\n"
     for sender in SENDERS.values():
-        folder, settings = _folder(PLATFORMS[sender.platform]).name, sender.settings and f"`{sender.settings}`"
+        folder, settings = (
+            _folder(PLATFORMS[sender.platform]).name,
+            sender.settings and f"`{sender.settings}`",
+        )
         verified = f"[`{sender.platform}`](../platforms/{folder}/README.md)"
         senders += f"| [{sender.title}]({sender.documentation}) | {verified} | {settings} |\n"
     return _SENDERS_ROWS.sub(lambda _: senders, _ROWS.sub(lambda _: rows, page))

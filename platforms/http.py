@@ -1,4 +1,5 @@
-"""HTTP requests as verification sees them, and the relay's answers: plain values, no web framework."""
+"""HTTP requests as verification sees them, and the relay's answers: plain values, no web
+framework."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class Request:
     query: str = field(repr=False)
     """Raw, as in the URL."""
     headers: Mapping[str, str] = field(repr=False)
-    """Lower-case name → value, in Latin-1 as in WSGI; a repeated header's values are joined by commas."""
+    """Lower-case name → value, in Latin-1 as in WSGI; a repeated header's values are joined by
+    commas."""
     body: bytes = field(repr=False)
     remote: str | None
     """The sender's address."""
@@ -51,7 +53,9 @@ def json_response(value: Any, status: int = 200) -> Response:
 def text_response(text: str) -> Response:
     """Plain text, which no browser may interpret as anything else."""
     body = text.encode("utf-8", "replace")
-    return Response(200, body, "text/plain; charset=utf-8", (("X-Content-Type-Options", "nosniff"),))
+    return Response(
+        200, body, "text/plain; charset=utf-8", (("X-Content-Type-Options", "nosniff"),)
+    )
 
 
 def error_response(status: int, code: str, message: str, *headers: tuple[str, str]) -> Response:

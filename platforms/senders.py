@@ -1,4 +1,5 @@
-"""Senders without a row of their own, by the names that people search for: another platform's scheme verifies them."""
+"""Senders without a row of their own, by the names that people search for: another platform's
+scheme verifies them."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ __all__ = ["create_app"]
 
 
 def __getattr__(name: str) -> Any:
-    """``relay:create_app()`` for gunicorn. Imported lazily: ``relay.gunicorn_settings``, which imports this package,
-    must patch the standard library before anything else is imported."""
+    """``relay:create_app()`` for gunicorn. Imported lazily: ``relay.gunicorn_settings``, which
+    imports this package, must patch the standard library before anything else is imported."""
     if name == "create_app":
         from relay.app import create_app
 

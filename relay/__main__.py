@@ -1,4 +1,5 @@
-"""``python -m relay``: the relay under gunicorn, whose own command would look for modules in the working folder."""
+"""``python -m relay``: the relay under gunicorn, whose own command would look for modules in the
+working folder."""
 
 from __future__ import annotations
 

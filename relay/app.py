@@ -45,9 +45,10 @@ def create_app(
 ) -> Flask:
     """The relay as a WSGI application; ``app.extensions["relay"]`` is its `Background`.
 
-    Without `settings`, reads them from the environment; any error in the settings, the definitions or the store is
-    printed on stderr and ends the process. With `settings`, raises SettingsError, DefinitionsError, StoreUnavailable or
-    NewerStore. `store`, `keys` and `clock` replace the real ones.
+    Without `settings`, reads them from the environment; any error in the settings, the definitions
+    or the store is printed on stderr and ends the process. With `settings`, raises SettingsError,
+    DefinitionsError, StoreUnavailable or NewerStore. `store`, `keys` and `clock` replace the real
+    ones.
     """
     if settings is None:
         return _of_environment()
@@ -60,14 +61,18 @@ def create_app(
     def read_kept() -> Mapping[str, str]:
         if store is not None:
             return store.kept_definitions.all()
-        with closing(open_store(settings.bridge_database)) as opened:  # no fork inherits its connections
+        with closing(
+            open_store(settings.bridge_database)
+        ) as opened:  # no fork inherits its connections
             return opened.kept_definitions.all()
 
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     warn(definitions)
     store = store or open_store(settings.bridge_database, scheduler=concurrency)
     # On a thread, so that deliveries continue meanwhile.
-    source = DefinitionsSource(settings.bridge_webhooks, lambda path: run_in_thread(last_good.load, path), definitions)
+    source = DefinitionsSource(
+        settings.bridge_webhooks, lambda path: run_in_thread(last_good.load, path), definitions
+    )
     keeper = Keeper(store.raw_deliveries, source, settings.bridge_retention)
     outcomes = Outcomes(store.without_events, keeper)
     key_source = keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)).of
@@ -76,7 +81,9 @@ def create_app(
         return run_in_thread(routes_of, definitions, settings, key_source, platforms)
 
     waiting = Waiting(store.answers, store.signals)
-    receiver = Receiver(store, routes(definitions), outcomes, keeper, waiting, definitions.unavailable, clock)
+    receiver = Receiver(
+        store, routes(definitions), outcomes, keeper, waiting, definitions.unavailable, clock
+    )
     where = settings.bridge_relay_metrics
     background = Background(
         source,

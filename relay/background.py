@@ -1,4 +1,5 @@
-"""What the relay does besides answering: each worker process watches the definitions and writes its outcomes."""
+"""What the relay does besides answering: each worker process watches the definitions and writes its
+outcomes."""
 
 from __future__ import annotations
 
@@ -62,8 +63,8 @@ class Background:
             signal.signal(signal.SIGHUP, lambda *_: self._definitions.force())
 
     def before_fork(self) -> None:
-        """For gunicorn's parent process, whose workers then serve the metrics of all at one port, and tell it about
-        new definitions."""
+        """For gunicorn's parent process, whose workers then serve the metrics of all at one port,
+        and tell it about new definitions."""
         if self._metrics_address is not None:
             try:
                 metrics.serve(self._metrics_address)
@@ -77,10 +78,11 @@ class Background:
         self._wakeup = WakeUp()
 
     def keep_up(self) -> None:
-        """Keeps the definitions in gunicorn's parent process up to date: new workers start with them.
+        """Keeps the definitions in gunicorn's parent process up to date: new workers start with
+        them.
 
-        Whenever a worker reads new definitions, so does the parent: a worker that starts while the files are broken
-        starts with the last good ones.
+        Whenever a worker reads new definitions, so does the parent: a worker that starts while the
+        files are broken starts with the last good ones.
         """
         while self._wakeup is not None:
             told = self._wakeup.wait(CHECK_INTERVAL)
@@ -102,12 +104,15 @@ class Background:
     def reload_now(self) -> None:
         """Reads the definitions before anything else happens.
 
-        The next workers start with what was read here, so only this process can report how reading went.
+        The next workers start with what was read here, so only this process can report how reading
+        went.
         """
         self._definitions.force()
         self._definitions.check()
         if self._definitions.error is None:
-            structlog.get_logger().info("definitions reloaded", webhooks=some_of(self._definitions.current.by_name))
+            structlog.get_logger().info(
+                "definitions reloaded", webhooks=some_of(self._definitions.current.by_name)
+            )
         else:
             structlog.get_logger().error(STILL_IN_FORCE, errors=self._definitions.error)
 
@@ -134,6 +139,8 @@ class Background:
                     announced = True
                 self.keeper.prune()
             except StoreUnavailable as error:
-                structlog.get_logger().warning("can't keep the store in order yet", error=str(error))
+                structlog.get_logger().warning(
+                    "can't keep the store in order yet", error=str(error)
+                )
             except Exception:  # the next second is another chance
                 structlog.get_logger().exception("could not write the outcomes")

@@ -22,18 +22,20 @@ class _Raised(NamedTuple):
 
 _THREADS = 4
 _SWITCH_INTERVAL = 0.0005
-"""Seconds for which a thread keeps the interpreter while the hub waits for it: a tenth of Python's default."""
+"""Seconds for which a thread keeps the interpreter while the hub waits for it: a tenth of Python's
+default."""
 _pool: ThreadPool | None = None
 
 
 def start_threads() -> None:
-    """Call this in a process that serves, after its fork: from then on `run_in_thread` has threads."""
+    """Call this in a process that serves, after its fork: from then on `run_in_thread` has
+    threads."""
     from gevent.threadpool import ThreadPool
 
     global _pool
     _pool = ThreadPool(_THREADS)
-    # A delivery gives up the interpreter a dozen times, for each of its system calls, and each time waits this long for
-    # it while such a thread reads definitions.
+    # A delivery gives up the interpreter a dozen times, for each of its system calls, and each time
+    # waits this long for it while such a thread reads definitions.
     sys.setswitchinterval(_SWITCH_INTERVAL)
 
 
@@ -49,8 +51,8 @@ def let_others_run() -> None:
 
 
 def take_turns() -> None:
-    """Lets every other delivery that is ready go on, once; what has just come from the network isn't yet. In a process
-    that doesn't serve, it does nothing."""
+    """Lets every other delivery that is ready go on, once; what has just come from the network
+    isn't yet. In a process that doesn't serve, it does nothing."""
     if _pool is not None:
         import gevent
 
@@ -59,8 +61,8 @@ def take_turns() -> None:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in whatever waits for the network inside, once it has taken this long altogether. In a
-    process that doesn't serve, it does nothing."""
+    """Raises TimeoutError in whatever waits for the network inside, once it has taken this long
+    altogether. In a process that doesn't serve, it does nothing."""
     limit = alarm(seconds, TimeoutError("too slow"))
     try:
         yield
@@ -69,8 +71,9 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def alarm(seconds: float, error: Exception) -> Callable[[], None]:
-    """Raises the error in whatever waits for the network here, once this long has passed, unless the function that this
-    returns is called before. In a process that doesn't serve, it does nothing."""
+    """Raises the error in whatever waits for the network here, once this long has passed, unless
+    the function that this returns is called before. In a process that doesn't serve, it does
+    nothing."""
     if _pool is None:
         return lambda: None
     import gevent
@@ -89,10 +92,11 @@ def block(seconds: float) -> None:
 def run_in_thread(
     function: Callable[Parameters, Value], *arguments: Parameters.args, **named: Parameters.kwargs
 ) -> Value:
-    """Calls a slow function, or one that reads files, on a thread, so that deliveries continue meanwhile.
+    """Calls a slow function, or one that reads files, on a thread, so that deliveries continue
+    meanwhile.
 
-    The function must take no lock, and share nothing with deliveries. In a process that doesn't serve, it is simply
-    called.
+    The function must take no lock, and share nothing with deliveries. In a process that doesn't
+    serve, it is simply called.
     """
     if _pool is None:
         return function(*arguments, **named)

@@ -47,9 +47,13 @@ class Changes(Listener):
         gone = self._receiver.replace(self._routes(definitions), definitions.unavailable)
         if self._background.is_running:
             warn(definitions)
-            structlog.get_logger().info("definitions reloaded", webhooks=some_of(definitions.by_name))
+            structlog.get_logger().info(
+                "definitions reloaded", webhooks=some_of(definitions.by_name)
+            )
             if gone:
-                structlog.get_logger().warning(GONE, urls=some_of(f"/webhook/{url_id}" for url_id in gone))
+                structlog.get_logger().warning(
+                    GONE, urls=some_of(f"/webhook/{url_id}" for url_id in gone)
+                )
 
     def broken(self, error: DefinitionsError) -> None:
         if self._background.is_running:
@@ -63,7 +67,11 @@ class Changes(Listener):
         self._store.kept_definitions.keep(run_in_thread(self._last_good.kept))
         # Values stay hidden after their definition is removed.
         kept, webhooks = self._store.hidden_paths.all(), self._source.current.webhooks
-        if new := {webhook.name: webhook.hide for webhook in webhooks if kept.get(webhook.name) != webhook.hide}:
+        if new := {
+            webhook.name: webhook.hide
+            for webhook in webhooks
+            if kept.get(webhook.name) != webhook.hide
+        }:
             self._store.hidden_paths.keep(new)
 
 

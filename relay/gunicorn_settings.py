@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from gevent import monkey
 
-# Before any import that can block: gunicorn imports the application in the parent, so its workers' own patch would come
-# too late for anything that has a lock or a socket by then.
+# Before any import that can block: gunicorn imports the application in the parent, so its workers'
+# own patch would come too late for anything that has a lock or a socket by then.
 monkey.patch_all()
 
 import atexit
@@ -40,7 +40,8 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         self._throttle = LogThrottle()
 
     def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """Among them is one for each request that isn't HTTP: strangers can cause any number, of any length."""
+        """Among them is one for each request that isn't HTTP: strangers can cause any number, of
+        any length."""
         if self._throttle.left_out("warning") is not None:
             super().warning(msg[:_LONGEST_LINE], *args, **kwargs)
 
@@ -68,7 +69,8 @@ bind = _every_address(_port())
 worker_class = "gevent"
 logger_class = Logger
 workers = 2
-# Unusable definitions fail the start as a whole, not just each worker's; and workers share the program's memory.
+# Unusable definitions fail the start as a whole, not just each worker's; and workers share the
+# program's memory.
 preload_app = True
 
 # For a worker that hangs completely.
@@ -84,16 +86,17 @@ limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8192
 
-# BRIDGE_TRUSTED_PROXIES decides whose headers about addresses and hosts are trusted; gunicorn itself trusts none. So it
-# doesn't matter whose it would, and `*` saves each request a check of the address.
+# BRIDGE_TRUSTED_PROXIES decides whose headers about addresses and hosts are trusted; gunicorn
+# itself trusts none. So it doesn't matter whose it would, and `*` saves each request a check of the
+# address.
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 forwarded_allow_ips = "*"
 accesslog = None
 control_socket_disable = True
 
-# In memory if possible: each worker's metrics are a mapped file, so a full disk would kill any worker that writes to
-# them, instead of letting it answer 503.
+# In memory if possible: each worker's metrics are a mapped file, so a full disk would kill any
+# worker that writes to them, instead of letting it answer 503.
 _memory = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK | os.X_OK)), None)  # noqa: S108
 worker_tmp_dir = _memory
 

@@ -39,19 +39,26 @@ RETRY_AFTER = 10
 """Seconds after which a sender may try again if the store or a vendor's key was unavailable."""
 
 PATIENCE = 2.2
-"""Seconds, from its last byte, within which a delivery is stored or answered 503. Slack and others want an answer
-within three, and deliveries that were ready earlier come first."""
+"""Seconds, from its last byte, within which a delivery is stored or answered 503. Slack and others
+want an answer within three, and deliveries that were ready earlier come first."""
 _TO_STORE = 1.0
-"""Seconds that are left to store a delivery after its proof, which may have had to wait for a vendor's key."""
+"""Seconds that are left to store a delivery after its proof, which may have had to wait for a
+vendor's key."""
 
 KnownIds = Mapping[str | None, Committed]
 
 NOT_FOUND = error_response(404, "not_found", "there is nothing at this URL")
 UNAVAILABLE = error_response(
-    503, "unavailable", "the delivery can't be stored now; send it again", ("Retry-After", str(RETRY_AFTER))
+    503,
+    "unavailable",
+    "the delivery can't be stored now; send it again",
+    ("Retry-After", str(RETRY_AFTER)),
 )
 GONE = error_response(
-    503, "unavailable", "this webhook can't be used now; send it again", ("Retry-After", str(RETRY_AFTER))
+    503,
+    "unavailable",
+    "this webhook can't be used now; send it again",
+    ("Retry-After", str(RETRY_AFTER)),
 )
 _GONE_FOR = 60.0
 """Seconds for which a webhook that was removed from the definitions gets this answer."""
@@ -74,7 +81,8 @@ class _TooMany(Exception):
 
 
 class Receiver:
-    """Receives deliveries for every webhook; its routes are replaced as a whole when the definitions change."""
+    """Receives deliveries for every webhook; its routes are replaced as a whole when the
+    definitions change."""
 
     def __init__(
         self,
@@ -86,8 +94,8 @@ class Receiver:
         unavailable: frozenset[str] = frozenset(),
         clock: MonotonicClock = time,
     ):
-        """`routes`: last part of the URL → route. `unavailable`: last parts of the URLs of webhooks that are defined
-        but can't be in force now."""
+        """`routes`: last part of the URL → route. `unavailable`: last parts of the URLs of webhooks
+        that are defined but can't be in force now."""
         self.store = store
         self.outcomes = outcomes
         self.keeper = keeper
@@ -99,7 +107,8 @@ class Receiver:
         self._routes = routes
         self._unavailable = unavailable
         self._gone: dict[str, float] = {}
-        """Last parts of URLs that were removed from the definitions → until when they are answered 503."""
+        """Last parts of URLs that were removed from the definitions → until when they are answered
+        503."""
 
     def replace(self, routes: Mapping[str, Route], unavailable: frozenset[str]) -> list[str]:
         """Puts these routes in force. Returns the last parts of the URLs that are gone."""
@@ -113,15 +122,16 @@ class Receiver:
         return left
 
     def receive(self, url_id: str, incoming: Incoming) -> Response | Pending:
-        """Handles a request for ``/webhook/{url_id}``, from look-up to response. Always returns one, whatever was
-        sent; `Pending` if a workflow is to give it."""
+        """Handles a request for ``/webhook/{url_id}``, from look-up to response. Always returns
+        one, whatever was sent; `Pending` if a workflow is to give it."""
         route = self._routes.get(url_id)
         if route is None or route.callback is not None:
             return self._called(url_id, incoming)
         return Delivery(self, route, incoming).response()
 
     def _called(self, path: str, incoming: Incoming) -> Response:
-        """A call of a URL that names a task, if there is such a webhook; everything else gets the same 404."""
+        """A call of a URL that names a task, if there is such a webhook; everything else gets the
+        same 404."""
         url_id, _, rest = path.partition("/")
         route = self._routes.get(url_id)
         if route is None or route.callback is None:
@@ -130,7 +140,9 @@ class Receiver:
         try:
             call = route.callback.read(rest, self.store.now() // 1000)
         except Forged:
-            self.reporter.record(route, incoming, 404, "its URL is forged, damaged, or another webhook's")
+            self.reporter.record(
+                route, incoming, 404, "its URL is forged, damaged, or another webhook's"
+            )
             return NOT_FOUND
         except Expired:
             self.reporter.record(route, incoming, 410, "its URL has expired")
@@ -140,10 +152,13 @@ class Receiver:
             return delivery.page(call)
         response = delivery.response()
         assert isinstance(response, Response)  # what has a callback can't have `wait`
-        return shown(used(delivery.used_at(call)) if response is USED else response, incoming.wants_page)
+        return shown(
+            used(delivery.used_at(call)) if response is USED else response, incoming.wants_page
+        )
 
     def _unknown(self, url_id: str, incoming: Incoming) -> Response:
-        """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""
+        """No such webhook. If it was just removed, the file may be half written, so its sender
+        should try again."""
         if url_id in self._unavailable or self._gone.get(url_id, 0.0) > self._clock.monotonic():
             return self.reporter.count("", "unknown", GONE)
         self.reporter.unknown(incoming, url_id)
@@ -153,8 +168,11 @@ class Receiver:
 class Delivery:
     """One request to a webhook, from its arrival to its answer."""
 
-    def __init__(self, receiver: Receiver, route: Route, incoming: Incoming, call: Call | None = None):
-        """`receiver`: what all deliveries share. `call`: what proves the request, if its URL names a task."""
+    def __init__(
+        self, receiver: Receiver, route: Route, incoming: Incoming, call: Call | None = None
+    ):
+        """`receiver`: what all deliveries share. `call`: what proves the request, if its URL names
+        a task."""
         self._shared = receiver
         self._route = route
         self._name = route.webhook.name
@@ -204,7 +222,8 @@ class Delivery:
     # --- step by step
 
     def _throttle(self) -> None:
-        """Raises _MethodNotAllowed, _AddressRefused or _TooMany if the body shouldn't even be read."""
+        """Raises _MethodNotAllowed, _AddressRefused or _TooMany if the body shouldn't even be
+        read."""
         if self._incoming.method not in self._route.methods:
             raise _MethodNotAllowed
         if not self._route.admits(self._incoming.remote):
@@ -228,12 +247,16 @@ class Delivery:
         return delivery
 
     def _counts(self) -> bool:
-        """Whether the delivery counts. If only a challenge can verify the webhook, nothing else counts before it.
-        Raises StoreUnavailable."""
+        """Whether the delivery counts. If only a challenge can verify the webhook, nothing else
+        counts before it. Raises StoreUnavailable."""
         route, verified = self._route, self._shared.verified
         if route.callback is not None and not route.callback.is_signed:
-            self._shared.admission.failed(self._name, self._incoming.sender)  # anyone can make up ids
-        return not route.needs_challenge or verified.is_verified(route.webhook, route.key, self._until)
+            self._shared.admission.failed(
+                self._name, self._incoming.sender
+            )  # anyone can make up ids
+        return not route.needs_challenge or verified.is_verified(
+            route.webhook, route.key, self._until
+        )
 
     def _parse(self, delivery: VerifiedDelivery, counts: bool) -> Body:
         """Raises BadBody, Refused if the delivery doesn't count, or Overloaded."""
@@ -245,33 +268,42 @@ class Delivery:
                 raise
             raise Refused(_NOT_VERIFIED) from None
 
-    def _events(self, delivery: VerifiedDelivery, body: Body, traceparent: str | None) -> list[NewEvent]:
+    def _events(
+        self, delivery: VerifiedDelivery, body: Body, traceparent: str | None
+    ) -> list[NewEvent]:
         """Raises BadBody, Overloaded or StoreUnavailable."""
         parser = self._route.parser
         remote = self._incoming.remote and self._incoming.remote[:LONGEST_ADDRESS]
         takes_long = parser.is_large(delivery) or parser.may_grow(body)
-        events = self._run(takes_long, parser.events, delivery, body, self._shared.store.now(), traceparent, remote)
+        events = self._run(
+            takes_long, parser.events, delivery, body, self._shared.store.now(), traceparent, remote
+        )
         if self._call is None:
             return events
         self._find_use(self._call)
         return list(map(self._call.addressed, events))
 
     def _look_up(self, events: list[NewEvent], takes_long: bool) -> KnownIds:
-        """Delivery id → what it repeats, of those that are known. Anyone who has seen a delivery can send it again: it
-        neither counts against `accept` nor is evaluated again, if that takes long. Raises StoreUnavailable."""
+        """Delivery id → what it repeats, of those that are known. Anyone who has seen a delivery
+        can send it again: it neither counts against `accept` nor is evaluated again, if that takes
+        long. Raises StoreUnavailable."""
         if self._route.accept is None and not takes_long:
             return {}  # the commit shows it
         ids = [event.delivery_id for event in events if event.delivery_id is not None]
         found = self._shared.store.deliveries.known(self._name, ids, self._until)
         return {delivery_id: one.committed for delivery_id, one in found.items()}
 
-    def _select(self, request: Request, events: list[NewEvent], known: KnownIds, takes_long: bool) -> list[NewEvent]:
-        """The events that are stored, or are to be; records the others. Raises _TooMany, Misfit, PayloadTooLarge or
-        Overloaded."""
+    def _select(
+        self, request: Request, events: list[NewEvent], known: KnownIds, takes_long: bool
+    ) -> list[NewEvent]:
+        """The events that are stored, or are to be; records the others. Raises _TooMany, Misfit,
+        PayloadTooLarge or Overloaded."""
         route, reporter = self._route, self._shared.reporter
         if all(event.delivery_id in known for event in events):
             return events
-        if route.accept is not None and (seconds := self._shared.admission.take(self._name, route.accept)):
+        if route.accept is not None and (
+            seconds := self._shared.admission.take(self._name, route.accept)
+        ):
             raise _TooMany(seconds)
         selected = self._run(takes_long, route.selection.of, events, known)
         reporter.left_out(route, self._incoming, route.filtered_status, selected.filtered)
@@ -280,7 +312,8 @@ class Delivery:
         return selected.events
 
     def _pending(self, wanted: list[NewEvent]) -> Pending | None:
-        """The wait for the workflow of the first of these events. None if the sender is answered at once."""
+        """The wait for the workflow of the first of these events. None if the sender is answered at
+        once."""
         respond = self._route.webhook.respond
         if respond is None or respond.wait is None or respond.output is None or not wanted:
             return None
@@ -303,8 +336,8 @@ class Delivery:
         *arguments: Parameters.args,
         **more: Parameters.kwargs,
     ) -> Value:
-        """Calls the function; if it takes long on a thread, in the webhook's turn. Raises what it raises, or
-        Overloaded."""
+        """Calls the function; if it takes long on a thread, in the webhook's turn. Raises what it
+        raises, or Overloaded."""
         if not takes_long:
             return function(*arguments, **more)
         with taking(self._route.turn, self._until):
@@ -318,7 +351,11 @@ class Delivery:
         if seconds := admission.page(self._name, incoming.sender):
             return shown(self._failed(_TooMany(seconds)), incoming.wants_page)
         at = self.used_at(call)
-        asked = ask(call.allowed(incoming.query)) if at is None else shown(used(at), incoming.wants_page)
+        asked = (
+            ask(call.allowed(incoming.query))
+            if at is None
+            else shown(used(at), incoming.wants_page)
+        )
         return self._shared.reporter.count(self._name, "page", asked)
 
     def used_at(self, call: Call) -> int | None:
@@ -329,7 +366,8 @@ class Delivery:
         return None
 
     def _find_use(self, call: Call) -> int | None:
-        """See `Call.find_use`; without a signature nobody may know: anyone can make up ids. Raises StoreUnavailable."""
+        """See `Call.find_use`; without a signature nobody may know: anyone can make up ids. Raises
+        StoreUnavailable."""
         if not call.is_signed:
             return None
 
@@ -351,7 +389,9 @@ class Delivery:
         if stored and route.webhook.listen:
             shared.keeper.has_kept(self._name)
         if duplicates:
-            shared.outcomes.count(self._name, "duplicate", 200 if route.callback is None else 410, duplicates)
+            shared.outcomes.count(
+                self._name, "duplicate", 200 if route.callback is None else 410, duplicates
+            )
             shared.reporter.repeated(route, incoming, committed)
         if stored and (route.callback is None or route.callback.is_signed):
             shared.admission.proven(self._name, incoming.sender)
@@ -368,15 +408,17 @@ class Delivery:
         return self._shared.reporter.count(self._name, "challenge", response)
 
     def _mark(self, must: bool = False) -> None:
-        """Records that the webhook is verified. If the store is unavailable, raises StoreUnavailable when `must` is
-        set; otherwise the next delivery records it."""
+        """Records that the webhook is verified. If the store is unavailable, raises
+        StoreUnavailable when `must` is set; otherwise the next delivery records it."""
         route, shared = self._route, self._shared
         try:
             shared.verified.mark(route.webhook, route.key, shared.store.now(), self._until)
         except StoreUnavailable:
             if must:
                 raise
-            structlog.get_logger().warning("can't note that the webhook is verified", webhook=self._name)
+            structlog.get_logger().warning(
+                "can't note that the webhook is verified", webhook=self._name
+            )
 
     def _failed(self, error: Exception) -> Response:
         """The response to a delivery that was not accepted."""
@@ -386,11 +428,15 @@ class Delivery:
             case _TooMany():
                 again = ("Retry-After", str(error.seconds))
                 return reporter.count(
-                    name, "limited", error_response(429, "too_many_requests", "try again later", again)
+                    name,
+                    "limited",
+                    error_response(429, "too_many_requests", "try again later", again),
                 )
             case Refused():
                 if not isinstance(error, _AddressRefused):
-                    admission.failed(name, incoming.sender, 0 if request is None else len(request.body))
+                    admission.failed(
+                        name, incoming.sender, 0 if request is None else len(request.body)
+                    )
                 kept_id = reporter.keep(route, incoming, request, error)
                 reporter.record(route, incoming, error.status, error.reason, kept_id)
                 return route.refusal(error.status)
@@ -402,7 +448,9 @@ class Delivery:
                     status, code = 413, "body_too_large"
                 elif isinstance(error, UnreadableMediaType):
                     status, code = 415, "unsupported_media_type"
-                    reason += f": {request.headers.get('content-type') if request is not None else None}"
+                    reason += (
+                        f": {request.headers.get('content-type') if request is not None else None}"
+                    )
                 reporter.record(route, incoming, status, reason)
                 return error_response(status, code, str(error))
             case Misfit():
@@ -410,8 +458,12 @@ class Delivery:
                 return error_response(422, "schema_mismatch", str(error))
             case _MethodNotAllowed():
                 allowed = ", ".join(sorted(route.methods))
-                reporter.record(route, incoming, 405, f"the method {incoming.method}; use {allowed}")
-                return error_response(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
+                reporter.record(
+                    route, incoming, 405, f"the method {incoming.method}; use {allowed}"
+                )
+                return error_response(
+                    405, "method_not_allowed", f"use {allowed}", ("Allow", allowed)
+                )
             case StoreUnavailable():
                 reporter.log("the store can't take a delivery", name, error)
                 return reporter.count(name, "store_unavailable", UNAVAILABLE)

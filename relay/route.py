@@ -52,8 +52,8 @@ class Route:
         conductor_payload: int = CONDUCTOR_PAYLOAD,
         follow_traces: bool = False,
     ):
-        """`conductor_payload`: bytes of the largest output or input that Conductor accepts. `follow_traces`: whether a
-        delivery may name the trace it belongs to."""
+        """`conductor_payload`: bytes of the largest output or input that Conductor accepts.
+        `follow_traces`: whether a delivery may name the trace it belongs to."""
         self.webhook = webhook
         self.key = VerifiedWebhooks.key(webhook)
         self.platform = platform
@@ -62,17 +62,26 @@ class Route:
         self.needs_challenge = self.verification.needs_challenge
         """Whether only an answered challenge verifies the webhook."""
         self.challenge_verifies = self.needs_challenge or platform.challenge_proves
-        """Whether an answered unsigned challenge verifies it, though anyone may send one that proves nothing."""
+        """Whether an answered unsigned challenge verifies it, though anyone may send one that
+        proves nothing."""
         self._follow_traces = follow_traces
-        dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
-        self.parser = Parser(webhook, platform, dropped, conductor_payload, self.verification.description or None)
-        self.callback = CallbackUrls(webhook.name, webhook.callback) if webhook.callback is not None else None
+        dropped = self.verification.secret_headers | (
+            frozenset() if follow_traces else TRACE_HEADERS
+        )
+        self.parser = Parser(
+            webhook, platform, dropped, conductor_payload, self.verification.description or None
+        )
+        self.callback = (
+            CallbackUrls(webhook.name, webhook.callback) if webhook.callback is not None else None
+        )
         """Its URLs, if each names one task; it has no other."""
         self.accept = webhook.accept
         """How many proven deliveries it takes; None for any number."""
         if self.accept is None and self.callback is not None and not self.callback.is_signed:
             self.accept = ACCEPT_BY_ID
-        self.methods = platform.methods | platform.challenge_methods | _challenge_methods(self.credentials)
+        self.methods = (
+            platform.methods | platform.challenge_methods | _challenge_methods(self.credentials)
+        )
         """The methods of deliveries and challenges, and of a callback's page."""
         if self.callback is not None:
             self.methods |= {"GET", "HEAD"}
@@ -81,14 +90,19 @@ class Route:
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
         self.selection = Selection(webhook)
         self.turn = threading.RLock()
-        """For what takes long: one delivery at a time, so that a webhook's own deliveries wait for it and no others."""
+        """For what takes long: one delivery at a time, so that a webhook's own deliveries wait for
+        it and no others."""
         respond = webhook.respond
         self._configured_response = None
         if respond is not None and respond.wait is None:
             is_text = isinstance(respond.body, str)
             body = respond.body if is_text else json.dumps(respond.body)
-            self._configured_response = response_with(respond, body.encode("utf-8", "replace"), is_text)
-        self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}
+            self._configured_response = response_with(
+                respond, body.encode("utf-8", "replace"), is_text
+            )
+        self._public_urls = {
+            path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)
+        }
 
     def challenge(self, request: Request) -> Response | None:
         """The answer to an unsigned challenge; None if this isn't one. May raise Refused."""
@@ -99,7 +113,8 @@ class Route:
         return self.platform.signed_challenge(body.value, self.credentials)
 
     def public_url(self, path: str) -> str | None:
-        """The URL that the platform calls, if configured. `path`: which of the relay's two paths was used."""
+        """The URL that the platform calls, if configured. `path`: which of the relay's two paths
+        was used."""
         return self._public_urls[path]
 
     def span(self, request: Request) -> AbstractContextManager[Span]:
@@ -162,7 +177,10 @@ def with_query(url: str, query: str) -> str:
 
 
 def routes_of(
-    definitions: Definitions, settings: Settings, keys: KeySource, platforms: Mapping[str, Platform] = PLATFORMS
+    definitions: Definitions,
+    settings: Settings,
+    keys: KeySource,
+    platforms: Mapping[str, Platform] = PLATFORMS,
 ) -> Mapping[str, Route]:
     """Last part of the URL → route."""
     return MappingProxyType(
@@ -184,5 +202,7 @@ def response_with(respond: Respond, body: bytes, is_text: bool) -> Response:
     """The response that `respond` asks for, with this body: text, or JSON."""
     if not body:
         return Response(respond.status, b"", respond.content_type)
-    content_type = respond.content_type or ("text/plain; charset=utf-8" if is_text else "application/json")
+    content_type = respond.content_type or (
+        "text/plain; charset=utf-8" if is_text else "application/json"
+    )
     return Response(respond.status, body, content_type, (("X-Content-Type-Options", "nosniff"),))

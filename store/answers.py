@@ -1,7 +1,7 @@
 """What a sender is answered that waits for the end of a workflow (`respond: {wait: …, output: …}`).
 
-An event whose sender waits has a row of its own: open until the workflow has ended, then its answer. All times
-are Unix milliseconds.
+An event whose sender waits has a row of its own: open until the workflow has ended, then its
+answer. All times are Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ GONE = "gone"
 NO_WORKFLOW: Mapping[EventStatus, str] = MappingProxyType(
     {"failed": "start_failed", "expired": "expired", "ignored": "ignored"}
 )
-"""The outcomes if the event came to its end and neither started nor resumed any workflow, by its status."""
+"""The outcomes if the event came to its end and neither started nor resumed any workflow, by its
+status."""
 TOO_LARGE = "too_large"
-"""The outcome if the workflow completed, but the body would be larger than `LARGEST`, or Conductor doesn't show the
-output, since it is too large for that."""
+"""The outcome if the workflow completed, but the body would be larger than `LARGEST`, or Conductor
+doesn't show the output, since it is too large for that."""
 UNREADABLE = "unreadable"
-"""The outcome if the workflow completed, but nothing can be made of its output: it is nested too deeply, or the path
-would take too long."""
+"""The outcome if the workflow completed, but nothing can be made of its output: it is nested too
+deeply, or the path would take too long."""
 ANSWERING: tuple[TargetKind, ...] = ("start", "complete", "message")
 """The kinds of targets whose workflow may be the answer, the first kind first."""
 LARGEST = 1024 * 1024
@@ -58,7 +59,8 @@ class Answer:
 
     event_id: str
     outcome: str
-    """The workflow's status in Conductor's words; else `GONE`, `TOO_LARGE`, `UNREADABLE` or one of `NO_WORKFLOW`."""
+    """The workflow's status in Conductor's words; else `GONE`, `TOO_LARGE`, `UNREADABLE` or one of
+    `NO_WORKFLOW`."""
     workflow_id: str | None = None
     body: str | None = None
     """JSON; None unless it is `COMPLETED`."""
@@ -93,8 +95,8 @@ class AnsweringWorkflow(NamedTuple):
 
 
 def answer_of(wanted: OpenAnswer, workflow_id: str, status: str, output: Any) -> Answer:
-    """The answer, given the status and the output with which the workflow ended. Only what the path selects is kept:
-    null if that is nothing, a list if it may select several values."""
+    """The answer, given the status and the output with which the workflow ended. Only what the path
+    selects is kept: null if that is nothing, a list if it may select several values."""
     if status != COMPLETED:
         return Answer(wanted.event_id, status, workflow_id)
     value = value_at(wanted.output, output)
@@ -111,16 +113,21 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")) if _SURROGATE.search(text) else text
 
 
-def workflow_of(is_settled: bool, targets: Iterable[TargetOf]) -> tuple[bool, AnsweringWorkflow | None]:
-    """Whether it is known by now which workflow answers an event, and that workflow; None if there won't be any.
+def workflow_of(
+    is_settled: bool, targets: Iterable[TargetOf]
+) -> tuple[bool, AnsweringWorkflow | None]:
+    """Whether it is known by now which workflow answers an event, and that workflow; None if there
+    won't be any.
 
-    It is the first that the event started, else the first that it resumed, else the first that got a message of it; a
-    start that was skipped by `once` counts, with the workflow that is there. It can't be told while the first may still
-    be made.
+    It is the first that the event started, else the first that it resumed, else the first that got
+    a message of it; a start that was skipped by `once` counts, with the workflow that is there. It
+    can't be told while the first may still be made.
     """
     ordered = sorted(targets)
     for kind in ANSWERING:
-        first = next((target for target in ordered if target.kind == kind and not _is_given_up(target)), None)
+        first = next(
+            (target for target in ordered if target.kind == kind and not _is_given_up(target)), None
+        )
         if first is not None:
             if first.state not in _REACHED or first.workflow_id is None:
                 return False, None

@@ -1,4 +1,5 @@
-"""This machine's clocks, and how a server's clock (Conductor's, the database's) compares with them."""
+"""This machine's clocks, and how a server's clock (Conductor's, the database's) compares with
+them."""
 
 from __future__ import annotations
 
@@ -23,12 +24,14 @@ class PausingClock(MonotonicClock, Protocol):
 
 
 def since_boot() -> float:
-    """Seconds by a clock that nobody can set and that keeps running while the machine sleeps, where there is one."""
+    """Seconds by a clock that nobody can set and that keeps running while the machine sleeps, where
+    there is one."""
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 class SteadyClock:
-    """This machine's clock as of construction, advancing steadily since: setting the machine's clock has no effect."""
+    """This machine's clock as of construction, advancing steadily since: setting the machine's
+    clock has no effect."""
 
     def __init__(self) -> None:
         self._ahead = time.time() - since_boot()
@@ -39,10 +42,12 @@ class SteadyClock:
 
 
 class ServerClock:
-    """How far a server's clock is ahead of this machine's, estimated from its answers. All times in milliseconds.
+    """How far a server's clock is ahead of this machine's, estimated from its answers. All times in
+    milliseconds.
 
-    Each answer bounds the offset: the server read its clock after the request was sent and before the answer came. The
-    narrowest bound counts until one contradicts it, which means that a clock was set.
+    Each answer bounds the offset: the server read its clock after the request was sent and before
+    the answer came. The narrowest bound counts until one contradicts it, which means that a clock
+    was set.
     """
 
     def __init__(self) -> None:
@@ -50,9 +55,11 @@ class ServerClock:
         self._high = float("inf")
 
     def observe(self, server: float, sent: float, received: float, precision: float = 0) -> None:
-        """Learns from one answer: the server's clock, and ours when the request left and when the answer came.
+        """Learns from one answer: the server's clock, and ours when the request left and when the
+        answer came.
 
-        `precision` is how much later than `server` its clock may have been: 1000 for a time in whole seconds.
+        `precision` is how much later than `server` its clock may have been: 1000 for a time in
+        whole seconds.
         """
         low, high = server - received, server + precision - sent
         if low > high:

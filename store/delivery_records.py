@@ -1,4 +1,5 @@
-"""Records of deliveries as such, whether or not they left an event. All times are Unix milliseconds."""
+"""Records of deliveries as such, whether or not they left an event. All times are Unix
+milliseconds."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ class RawDelivery:
     """A delivery as it came, without headers that are secrets; or as somebody wrote it, unsigned."""
 
     id: str
-    """Of an accepted one that of the first event that it left; of a rejected one made like an event's, so that ids are
-    in order of arrival."""
+    """Of an accepted one that of the first event that it left; of a rejected one made like an
+    event's, so that ids are in order of arrival."""
     webhook: str
     verdict: Verdict
     at: int
@@ -24,8 +25,8 @@ class RawDelivery:
     number: int = 0
     """Of an accepted one: later ones of its webhook have a greater one."""
     event_id: str | None = None
-    """The event that it left; of a rejected one the event that it became when it was verified again: its body is no
-    longer kept then."""
+    """The event that it left; of a rejected one the event that it became when it was verified
+    again: its body is no longer kept then."""
     remote: str | None = None
     """Of a rejected one."""
     status: int = 0
@@ -48,7 +49,11 @@ class RawDelivery:
     @property
     def size(self) -> int:
         """Bytes of body, headers and query."""
-        return len(self.body) + len(self.query) + sum(len(name) + len(value) for name, value in self.headers.items())
+        return (
+            len(self.body)
+            + len(self.query)
+            + sum(len(name) + len(value) for name, value in self.headers.items())
+        )
 
     @property
     def text(self) -> str:
@@ -68,7 +73,8 @@ class AnswerWanted:
 
 @dataclass(frozen=True, slots=True)
 class WithoutEvent:
-    """A delivery that left no event: the newest of each webhook and kind are kept, without secrets."""
+    """A delivery that left no event: the newest of each webhook and kind are kept, without
+    secrets."""
 
     webhook: str
     at: int
@@ -94,4 +100,5 @@ class WithoutEvent:
 
 
 WRONG_TOKEN = "wrong_token"  # noqa: S105
-"""Counted among the outcomes of deliveries, for no webhook: somebody gave the admin page a wrong token."""
+"""Counted among the outcomes of deliveries, for no webhook: somebody gave the admin page a wrong
+token."""

@@ -8,7 +8,8 @@ class StoreUnavailable(Exception):
 
 
 class RowsUnavailable(StoreUnavailable):
-    """The store answers, but some of the rows can't be read or are locked by somebody; others may be fine."""
+    """The store answers, but some of the rows can't be read or are locked by somebody; others may
+    be fine."""
 
 
 class StoreRefused(StoreUnavailable):

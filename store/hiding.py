@@ -1,6 +1,8 @@
-"""Blanks the values that a webhook's `hide` names wherever people see them, but never for Conductor.
+"""Blanks the values that a webhook's `hide` names wherever people see them, but never for
+Conductor.
 
-`hide` is a list of JSONPaths, or None if it is no longer known what to hide: then nothing of a payload is shown.
+`hide` is a list of JSONPaths, or None if it is no longer known what to hide: then nothing of a
+payload is shown.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ Hidden = Sequence[str] | None
 
 
 def masked(event: Event, hide: Hidden) -> Event:
-    """The event with each value at these JSONPaths blanked in payload, headers, query and claims, and left out of its
-    summary. The delivery id is blanked too: it may be such a value, or a digest against which guesses can be tested.
+    """The event with each value at these JSONPaths blanked in payload, headers, query and claims,
+    and left out of its summary. The delivery id is blanked too: it may be such a value, or a digest
+    against which guesses can be tested.
     """
     event = _without_hidden_parts(event, hide)
     if hide is None:
@@ -46,7 +49,9 @@ def masked(event: Event, hide: Hidden) -> Event:
     shown = _masked(document, hide)
     about = shown.pop("_webhook", None)
     about = (
-        about if isinstance(about, dict) else {"headers": BLANK, "query": BLANK, "claims": BLANK, "enclosing": BLANK}
+        about
+        if isinstance(about, dict)
+        else {"headers": BLANK, "query": BLANK, "claims": BLANK, "enclosing": BLANK}
     )
     return replace(
         event,
@@ -61,7 +66,9 @@ def masked(event: Event, hide: Hidden) -> Event:
 
 def masked_target(target: Target, hide: Hidden) -> Target:
     """The target without its correlation id, if that is a message's key: a value of the payload."""
-    return target if hide == () or target.kind != "message" else replace(target, correlation_id=BLANK)
+    return (
+        target if hide == () or target.kind != "message" else replace(target, correlation_id=BLANK)
+    )
 
 
 def masked_in_list(event: Event, hide: Hidden) -> Event:
@@ -81,20 +88,23 @@ def _without_hidden_parts(event: Event, hide: Hidden) -> Event:
     shown = {
         path: text
         for path, text in event.summary_parts.items()
-        if hide is not None and (steps := plain_steps(path)) is not None and not may_hide(hide, steps)
+        if hide is not None
+        and (steps := plain_steps(path)) is not None
+        and not may_hide(hide, steps)
     }
     type_is_from = next(iter(event.summary_parts))
     return replace(event, summary_parts=shown, type=event.type if type_is_from in shown else None)
 
 
 def may_hide(hide: Sequence[str], steps: Sequence[str | int]) -> bool:
-    """Whether one of these paths may select the text or number at these steps, an object or array around it, or, if
-    the text is JSON that wasn't decoded, something in it."""
+    """Whether one of these paths may select the text or number at these steps, an object or array
+    around it, or, if the text is JSON that wasn't decoded, something in it."""
     return any(_may_select(_parts(path), steps) for path in hide)
 
 
 def shown_steps(hide: Hidden, steps: Sequence[str | int]) -> Sequence[str | int] | None:
-    """The steps that may be shown of a place, up to what is hidden; None if nothing on the way to it is."""
+    """The steps that may be shown of a place, up to what is hidden; None if nothing on the way to
+    it is."""
     for length in range(len(steps) + 1):
         if hide is None or any(_may_select(_parts(path), steps[:length], False) for path in hide):
             return steps[:length]
@@ -107,12 +117,14 @@ _PART = re.compile(
         | \.?\* | \[\s*(?:\*|-?\d+)\s*\] )""",
     re.VERBOSE,
 )
-"""A step of a path: a member, every member (``*``), or an index, which stands for all of them. ``..``: at any depth."""
+"""A step of a path: a member, every member (``*``), or an index, which stands for all of them.
+``..``: at any depth."""
 
 
 @lru_cache(maxsize=1024)
 def _parts(path: str) -> tuple[tuple[bool, str | None], ...] | None:
-    """(at any depth, member or None for all) of each step; None for a path that has others, such as filters."""
+    """(at any depth, member or None for all) of each step; None for a path that has others, such as
+    filters."""
     text, position = path.strip(), 1
     found: list[tuple[bool, str | None]] = []
     while position < len(text):
@@ -126,7 +138,9 @@ def _parts(path: str) -> tuple[tuple[bool, str | None], ...] | None:
 
 
 def _may_select(
-    parts: Sequence[tuple[bool, str | None]] | None, steps: Sequence[str | int], in_text: bool = True
+    parts: Sequence[tuple[bool, str | None]] | None,
+    steps: Sequence[str | int],
+    in_text: bool = True,
 ) -> bool:
     """`in_text`: whether there may be a text at these steps, which holds what the path leads to."""
     if parts is None or not parts:
@@ -136,7 +150,9 @@ def _may_select(
         if name is None or name == step:
             left = steps[place + 1 :]
             if not rest or (
-                _may_select(rest, left, in_text) if left else in_text and name is not None and not rest[0][0]
+                _may_select(rest, left, in_text)
+                if left
+                else in_text and name is not None and not rest[0][0]
             ):
                 return True
     return False
@@ -166,8 +182,8 @@ class Veiled:
         return Document(_masked(copy, self.hide), self.document.steps)
 
     def criteria(self, criteria: Iterable[Criterion]) -> tuple[Criterion, ...]:
-        """The criteria, with found and expected values blanked where something is hidden. Raises TooCostly if the
-        document's steps don't suffice."""
+        """The criteria, with found and expected values blanked where something is hidden. Raises
+        TooCostly if the document's steps don't suffice."""
         return tuple(map(self._criterion, criteria))
 
     def _criterion(self, criterion: Criterion) -> Criterion:
@@ -190,7 +206,8 @@ class Veiled:
 
 
 def may_be_hidden(path: str, hide: Hidden) -> bool:
-    """Whether the path may select something hidden, or something that contains it, in any document."""
+    """Whether the path may select something hidden, or something that contains it, in any
+    document."""
     return hide is None or any(_may_meet(path, other) for other in hide)
 
 
@@ -221,8 +238,8 @@ def _steps(path: str) -> tuple[str | int | None, ...] | None:
 
 
 def _masked(document: Any, hide: Sequence[str]) -> dict[str, Any]:
-    """Blanks in the payload, in the query, which may be merged into it, and, if it is an element of a split one, in
-    what surrounds it."""
+    """Blanks in the payload, in the query, which may be merged into it, and, if it is an element of
+    a split one, in what surrounds it."""
     for path in hide:
         try:
             about = document.get("_webhook")

@@ -1,4 +1,5 @@
-"""The one target that an event is for: of a replay to one target, or of a callback, whose URL names a task."""
+"""The one target that an event is for: of a replay to one target, or of a callback, whose URL names
+a task."""
 
 from __future__ import annotations
 
@@ -24,12 +25,13 @@ class _Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OneTarget:
-    """The place of a target: one task of one running workflow, one entry of `starts`, or the message to a workflow.
+    """The place of a target: one task of one running workflow, one entry of `starts`, or the
+    message to a workflow.
 
     A `callback` is for one task of any type, of a workflow whose name its URL doesn't have.
 
-    It outlives the target itself: in a loop the task of the next iteration has the same place, and so has the next
-    start by the same entry.
+    It outlives the target itself: in a loop the task of the next iteration has the same place, and
+    so has the next start by the same entry.
     """
 
     kind: Literal["complete", "start", "message", "callback"]
@@ -38,8 +40,8 @@ class OneTarget:
     workflow_id: str | None = None
     """For a completion or a callback: the workflow whose task it is."""
     reference_name: str | None = None
-    """For a completion: the task's reference name, without the number of its iteration. For a callback: as in its URL;
-    without the number of an iteration, any iteration will do."""
+    """For a completion: the task's reference name, without the number of its iteration. For a
+    callback: as in its URL; without the number of an iteration, any iteration will do."""
     made_at: int | None = None
     """For a callback: when its URL was made (Unix milliseconds); None if it doesn't say."""
     entry: int | None = None
@@ -66,7 +68,9 @@ class OneTarget:
             return f"task {self.reference_name} of {self.workflow} ({self.workflow_id})"
         if self.kind == "message":
             return f"message to {self.workflow}"
-        return f"start of {self.workflow}" + (f" (number {self.entry} of it)" if (self.entry or 1) > 1 else "")
+        return f"start of {self.workflow}" + (
+            f" (number {self.entry} of it)" if (self.entry or 1) > 1 else ""
+        )
 
 
 def to_text(only: OneTarget | None) -> str | None:
@@ -90,12 +94,14 @@ def callback_to(workflow_id: str, reference_name: str, made_at: int | None = Non
 
 
 def names_of(reference_name: str) -> tuple[str, str]:
-    """The reference name as it is, and without a number at its end, which may be that of an iteration or its own."""
+    """The reference name as it is, and without a number at its end, which may be that of an
+    iteration or its own."""
     return reference_name, without_iteration(reference_name)
 
 
 def plain_name(reference_name: str, iteration: int | None) -> str:
-    """The reference name of a task without the number of its iteration, which outside of loops is 0, and in no name.
+    """The reference name of a task without the number of its iteration, which outside of loops is
+    0, and in no name.
 
     If the iteration isn't known, any number at the end is taken for it.
     """

@@ -1,4 +1,5 @@
-"""The records that relay, worker and admin exchange through the store. All times are Unix milliseconds."""
+"""The records that relay, worker and admin exchange through the store. All times are Unix
+milliseconds."""
 
 from __future__ import annotations
 
@@ -18,22 +19,28 @@ from store.story import Attempt
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
 Waiting = Literal["held", "paused", "retrying", "quarantined"]
-"""What a pending event waits for: a task, its webhook's resumption, another try of a call, or of what failed alone."""
+"""What a pending event waits for: a task, its webhook's resumption, another try of a call, or of
+what failed alone."""
 Hold = Literal["no", "held", "recheck", "aside"]
-"""`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again, to be decided
-again. `aside`: it was one of these, and is set aside."""
+"""`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again,
+to be decided again. `aside`: it was one of these, and is set aside."""
 FoundBy = Literal["queue", "index"]
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
-"""`returned`: its event's call was permanently refused, so it waits again; the leader looks at it next."""
+"""`returned`: its event's call was permanently refused, so it waits again; the leader looks at it
+next."""
 TargetKind = Literal["complete", "start", "message"]
-TargetState = Literal["queued", "pending", "claimed", "done", "skipped", "cancelled", "failed", "unknown"]
-"""`queued`: a message that waits for the earlier ones of its lane. `skipped`: a start that `once` makes unnecessary,
-whose `workflow_id` is the existing workflow; or a message for whose key no workflow ran, and that is ignored then.
-`unknown`: a completion that may have taken effect, and of which nothing shows whether it has."""
+TargetState = Literal[
+    "queued", "pending", "claimed", "done", "skipped", "cancelled", "failed", "unknown"
+]
+"""`queued`: a message that waits for the earlier ones of its lane. `skipped`: a start that `once`
+makes unnecessary, whose `workflow_id` is the existing workflow; or a message for whose key no
+workflow ran, and that is ignored then. `unknown`: a completion that may have taken effect, and of
+which nothing shows whether it has."""
 Otherwise = Literal["start", "hold", "ignore"]
 """What becomes of a message for whose key no workflow runs."""
 OnceWhile = Literal["running", "kept"]
-"""How long a start covers others with its key: while its workflow runs, or as long as its event is kept."""
+"""How long a start covers others with its key: while its workflow runs, or as long as its event is
+kept."""
 
 SetAsideKind = Literal["event", "task", "workflow", "target", "definition"]
 
@@ -61,10 +68,11 @@ class NewEvent:
     type: str | None = None
     """What kind of event it is, in the sender's words, for lists."""
     summary_parts: Mapping[str, str] | None = None
-    """JSONPath → what it says, for lists: the few values that tell what happened, in the order in which they are shown.
-    None if they haven't been looked for."""
+    """JSONPath → what it says, for lists: the few values that tell what happened, in the order in
+    which they are shown. None if they haven't been looked for."""
     raw: RawDelivery | None = None
-    """The delivery that it is of, to be kept as it came; the same for all events of one delivery."""
+    """The delivery that it is of, to be kept as it came; the same for all events of one delivery.
+    """
     origin: str | None = None
     """The sender's event that this is a replay of, or a replay of a replay; None for a delivery."""
     only: OneTarget | None = None
@@ -76,19 +84,22 @@ class NewEvent:
     claims: Mapping[str, Any] | None = None
     """What the token that proved it says, if one did."""
     enclosing: Mapping[str, Any] | None = None
-    """What the delivery has around this event, if `split` leads to it by a path and that isn't large."""
+    """What the delivery has around this event, if `split` leads to it by a path and that isn't
+    large."""
     answer: AnswerWanted | None = None
     """What its sender waits for; None if it is answered at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The outcome for a `NewEvent`: stored under this id, or a duplicate of the event with this id."""
+    """The outcome for a `NewEvent`: stored under this id, or a duplicate of the event with this
+    id."""
 
     event_id: str
     duplicate: bool
     came_to: Literal["expired", "failed"] | None = None
-    """For a duplicate: how that event ended, if it came to nothing and no replay has resolved it."""
+    """For a duplicate: how that event ended, if it came to nothing and no replay has resolved it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +138,8 @@ class Event:
     enclosing: Mapping[str, Any] | None = None
     """As in `NewEvent`."""
     unreadable: str | None = None
-    """Why the stored event can't be read; None if it can. Others on the same page aren't affected."""
+    """Why the stored event can't be read; None if it can. Others on the same page aren't affected.
+    """
 
     @property
     def is_callback(self) -> bool:
@@ -148,10 +160,12 @@ class Event:
         return document_of(self, metadata)
 
     def text(self, metadata: bool = True) -> str:
-        """The same as JSON text, for Conductor. Raises ValueError if the payload isn't a JSON object.
+        """The same as JSON text, for Conductor. Raises ValueError if the payload isn't a JSON
+        object.
 
-        Spliced, not parsed and serialized again: with ten megabytes of small values that would block all other threads
-        for seconds. It also means that numbers reach Conductor as the sender wrote them.
+        Spliced, not parsed and serialized again: with ten megabytes of small values that would
+        block all other threads for seconds. It also means that numbers reach Conductor as the
+        sender wrote them.
         """
         self._must_be_readable()
         payload = self.payload.strip()
@@ -166,10 +180,11 @@ class Event:
         return "".join(("{", inner, "," if inner else "", '"_webhook":', added, "}"))
 
     def input(self, written: str, most: int) -> str:
-        """What a start gets whose entry has this `input` (JSON), as JSON text of at most this many characters.
+        """What a start gets whose entry has this `input` (JSON), as JSON text of at most this many
+        characters.
 
-        Its paths may read `_webhook` whatever the webhook's `metadata` says. Raises InputTooLarge, or ValueError if the
-        stored event can't be read.
+        Its paths may read `_webhook` whatever the webhook's `metadata` says. Raises InputTooLarge,
+        or ValueError if the stored event can't be read.
         """
         document = self.document()
         return filled(json.loads(written), lambda path: value_at(path, document), most)
@@ -244,7 +259,8 @@ class Task:
     """The workflow's name."""
     reference_name: str
     matches: Any
-    """As received from Conductor: an object of JSONPath → expected value, or whatever the workflow made of it."""
+    """As received from Conductor: an object of JSONPath → expected value, or whatever the workflow
+    made of it."""
     scheduled_at: int
     """By Conductor's clock."""
     response_timeout: int = 0
@@ -257,14 +273,14 @@ class Task:
     iteration: int | None = None
     """Of the loop that it is in, from 1; 0 for a task in none, and None if Conductor didn't say."""
     seen_at: int = 0
-    """When the call began that showed it waiting, in Unix milliseconds by the bridge's clock; 0 if the answer has just
-    come from the queue."""
+    """When the call began that showed it waiting, in Unix milliseconds by the bridge's clock; 0 if
+    the answer has just come from the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A task completed, a workflow started, or a message given to a workflow, by an event: one call to Conductor. It
-    must take effect exactly once; a message, at least once."""
+    """A task completed, a workflow started, or a message given to a workflow, by an event: one call
+    to Conductor. It must take effect exactly once; a message, at least once."""
 
     id: int
     event_id: str
@@ -272,12 +288,14 @@ class Target:
     workflow: str
     workflow_id: str | None
     task_id: str | None
-    """None for a start, and for a callback whose task can't be completed: its call finds out why."""
+    """None for a start, and for a callback whose task can't be completed: its call finds out why.
+    """
     reference_name: str | None
     version: int | None
     """The version of the workflow to start; None for the latest."""
     correlation_id: str | None
-    """The correlation id of the workflow to start; for a message, its key: that of the workflow it is for."""
+    """The correlation id of the workflow to start; for a message, its key: that of the workflow it
+    is for."""
     state: TargetState
     attempts: int
     error: str | None
@@ -291,13 +309,17 @@ class Target:
     """The once key of a start (`store.rules.keys`)."""
     once_while: OnceWhile | None = None
     input: str | None = None
-    """What the entry of a start says its input is, as JSON (`criteria.inputs`); None for the whole payload."""
+    """What the entry of a start says its input is, as JSON (`criteria.inputs`); None for the whole
+    payload."""
     failing_since: int | None = None
-    """Since when Conductor has answered it with 5xx, or its workflow couldn't be looked up; None if neither."""
+    """Since when Conductor has answered it with 5xx, or its workflow couldn't be looked up; None if
+    neither."""
     only_versions: tuple[int, ...] | None = None
-    """For a completion in doubt: the versions, one of which its workflow must have; None if it isn't in doubt."""
+    """For a completion in doubt: the versions, one of which its workflow must have; None if it
+    isn't in doubt."""
     lane: str | None = None
-    """Messages with the same lane are delivered one after the other (`store.rules.keys`); None for other targets."""
+    """Messages with the same lane are delivered one after the other (`store.rules.keys`); None for
+    other targets."""
     otherwise: Otherwise | None = None
     """For a message."""
     iteration: int | None = None
@@ -333,20 +355,26 @@ class NewTarget:
     input: str | None = None
     """As in `Target`."""
     only_versions: tuple[int, ...] | None = None
-    """For a completion in doubt, whose workflow couldn't be looked up: the versions, one of which it must have."""
+    """For a completion in doubt, whose workflow couldn't be looked up: the versions, one of which
+    it must have."""
     lane: str | None = None
     """As in `Target`."""
     otherwise: Otherwise | None = None
     iteration: int | None = None
     """As in `Target`."""
     not_before: int = 0
-    """When its call may be made, at the earliest: not while its task's time-out is being extended."""
+    """When its call may be made, at the earliest: not while its task's time-out is being extended.
+    """
 
 
 def place_of(target: Target | NewTarget) -> OneTarget:
     """The target's place."""
     if target.kind == "complete":
-        name = None if target.reference_name is None else plain_name(target.reference_name, target.iteration)
+        name = (
+            None
+            if target.reference_name is None
+            else plain_name(target.reference_name, target.iteration)
+        )
         return OneTarget("complete", target.workflow, target.workflow_id, name)
     if target.kind == "message":  # an event gives a workflow one message
         return OneTarget("message", target.workflow)
@@ -374,7 +402,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a target's call; counts only while the claim under which it was made still stands."""
+    """The result of a target's call; counts only while the claim under which it was made still
+    stands."""
 
     target: Target
     state: TargetState
@@ -384,15 +413,19 @@ class Result:
     """The id of the workflow that was started, or that the message is for."""
     due_at: int = 0
     not_sent: bool = False
-    """Whether a failed try never reached Conductor, so that it is repeated as soon as Conductor is back."""
+    """Whether a failed try never reached Conductor, so that it is repeated as soon as Conductor is
+    back."""
     did_nothing: bool = False
     """Whether a failed try is known to have had no effect, whatever earlier ones did."""
     failing_since: int | None = None
-    """Since when Conductor has answered the target with 5xx, or its workflow couldn't be looked up; None if neither."""
+    """Since when Conductor has answered the target with 5xx, or its workflow couldn't be looked up;
+    None if neither."""
     unfit: bool = False
-    """For a cancelled completion that was in doubt: its workflow has another version, so its task keeps waiting."""
+    """For a cancelled completion that was in doubt: its workflow has another version, so its task
+    keeps waiting."""
     final: bool = False
-    """For a cancelled completion by a callback: no other task may have the event, so it isn't free again."""
+    """For a cancelled completion by a callback: no other task may have the event, so it isn't free
+    again."""
     leaves_lane: bool = False
     """For a message that is set aside: those behind it don't wait for it any longer."""
 
@@ -408,17 +441,20 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A worker's time as leader. `Leadership.elect` returns it, and every method that writes a decision takes it."""
+    """A worker's time as leader. `Leadership.elect` returns it, and every method that writes a
+    decision takes it."""
 
     holder: str
     """The worker. Once another one is leader, nothing is written in this term."""
     predecessor: str | None = None
-    """The previous leader, if its term ran out or it was found dead; None if there was none, or it resigned.
+    """The previous leader, if its term ran out or it was found dead; None if there was none, or it
+    resigned.
 
-    A worker that is elected again without having resigned is its own predecessor: if the answer to the first election
-    was lost, it doesn't know whom it replaced."""
+    A worker that is elected again without having resigned is its own predecessor: if the answer to
+    the first election was lost, it doesn't know whom it replaced."""
     predecessor_until: int = 0
-    """When that term had ended at the latest, by the store's clock. What it sent may take effect later."""
+    """When that term had ended at the latest, by the store's clock. What it sent may take effect
+    later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,7 +488,8 @@ class Agenda:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """An item that failed alone: it waits for its next try, and everything else continues without it."""
+    """An item that failed alone: it waits for its next try, and everything else continues without
+    it."""
 
     kind: SetAsideKind
     id: str

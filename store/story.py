@@ -1,4 +1,5 @@
-"""What is kept of an event's story besides the event itself: where it came from, attempts, and what people noted."""
+"""What is kept of an event's story besides the event itself: where it came from, attempts, and what
+people noted."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class Attempt:
     ended_at: int
     error: str
     did_nothing: bool = False
-    """Whether it, and of the oldest that is kept all before it too, is known to have had no effect."""
+    """Whether it, and of the oldest that is kept all before it too, is known to have had no
+    effect."""
 
 
 @dataclass(frozen=True, slots=True)

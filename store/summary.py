@@ -1,8 +1,9 @@
 """An event's summary, for lists: its type, and a few values. Made once, when it arrives.
 
-A platform declares where they are (`platforms.summary`). Where it doesn't, or where nothing is found, the first
-fields are taken. Only what the delivery's proof lets into the payload counts, never a header, and nothing that `hide`
-names: not what it names when the event arrives, and not what it names when somebody looks (`store.hiding.masked`).
+A platform declares where they are (`platforms.summary`). Where it doesn't, or where nothing is
+found, the first fields are taken. Only what the delivery's proof lets into the payload counts,
+never a header, and nothing that `hide` names: not what it names when the event arrives, and not
+what it names when somebody looks (`store.hiding.masked`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,17 @@ _LONGEST_TYPE = 100
 _ALL = 240
 """Characters of all values together."""
 _TYPES = (
-    *("type", "event_type", "eventType", "event_name", "eventName", "event", "topic", "kind", "action"),
+    *(
+        "type",
+        "event_type",
+        "eventType",
+        "event_name",
+        "eventName",
+        "event",
+        "topic",
+        "kind",
+        "action",
+    ),
     "object_kind",
 )
 """Members that often say what kind of event it is, the likeliest first."""
@@ -44,7 +55,8 @@ _LOOKED_AT = 30
 _LONGEST_NAME = 80
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _SECRET = re.compile(
-    r"secret|token|passw|pwd|signature|api.?key|private|auth|credential|cookie|session|card|cvc|cvv|iban|ssn", re.I
+    r"secret|token|passw|pwd|signature|api.?key|private|auth|credential|cookie|session|card|cvc|cvv|iban|ssn",
+    re.I,
 )
 _DULL = re.compile(r"(?:[Tt]imestamp|^time|_time|_at|At|[Vv]ersion)$")
 _RANK = attrgetter("rank")
@@ -117,7 +129,11 @@ class Summarizer:
                 break
         left = _ALL
         for place in _present(places[1], value):
-            if left > 0 and place.path not in found and (text := _shown(value, place, _LONGEST)) is not None:
+            if (
+                left > 0
+                and place.path not in found
+                and (text := _shown(value, place, _LONGEST)) is not None
+            ):
                 found[place.path] = text
                 left -= len(text)
         if not found:
@@ -128,7 +144,11 @@ class Summarizer:
     def _usual_type(self, value: Mapping[str, Any], root: str) -> tuple[str | None, dict[str, str]]:
         for name in _TYPES:
             found = value.get(name)
-            if isinstance(found, str) and 0 < len(found) <= _LONGEST_TYPE and (field := self._field(root, None, name)):
+            if (
+                isinstance(found, str)
+                and 0 < len(found) <= _LONGEST_TYPE
+                and (field := self._field(root, None, name))
+            ):
                 kind = visible(found)
                 return kind, {field.path: kind}
         return None, {}
@@ -137,9 +157,14 @@ class Summarizer:
         return None if self._hide is None else _find_field(self._hide, root, outer, name)
 
     def _first_fields(
-        self, value: Mapping[str, Any], root: str, most: int, without: Mapping[str, str] | None = None
+        self,
+        value: Mapping[str, Any],
+        root: str,
+        most: int,
+        without: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
-        """Path → ``name=value`` of the first members, and of those of objects in it, that may be shown."""
+        """Path → ``name=value`` of the first members, and of those of objects in it, that may be
+        shown."""
         found: dict[str, str] = {}
         for outer, name, item in _members(value):
             if type(item) is bool or not (text := _text(item)):
@@ -168,8 +193,8 @@ def _find_field(hide: tuple[str, ...], root: str, outer: str | None, name: str) 
 
 
 def _members(value: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any]]:
-    """(Name of the object in it, name, value) of the first members: of the object, then of the objects that are among
-    them."""
+    """(Name of the object in it, name, value) of the first members: of the object, then of the
+    objects that are among them."""
     left, inner = _LOOKED_AT, []
     for name, item in islice(value.items(), _MEMBERS):
         left -= 1
@@ -187,13 +212,15 @@ def _members(value: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any]]:
 
 
 def _may_be_shown(name: str) -> bool:
-    """Whether a member of this name may be shown: it can be written into a path, and sounds neither secret nor dull."""
+    """Whether a member of this name may be shown: it can be written into a path, and sounds neither
+    secret nor dull."""
     return _NAME.fullmatch(name) is not None and not _SECRET.search(name) and not _DULL.search(name)
 
 
 @lru_cache(maxsize=1024)
 def _places(declared: tuple[SummaryPart, ...], root: str, hide: tuple[str, ...] | None) -> _Places:
-    """Where the declared values are, of those that may be shown. Cached: many webhooks are of one platform."""
+    """Where the declared values are, of those that may be shown. Cached: many webhooks are of one
+    platform."""
     found: dict[str | int, list[_Place]] = {}
     for rank, one in enumerate(declared):
         value = Value(one) if isinstance(one, str) else one

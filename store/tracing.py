@@ -1,8 +1,8 @@
-"""Trace context: one id from the platform's request to the call to Conductor, in logs and, with the extra `otel`, as
-spans.
+"""Trace context: one id from the platform's request to the call to Conductor, in logs and, with the
+extra `otel`, as spans.
 
-An event carries the W3C ``traceparent`` in its headers, so everything relay and worker do for it belongs to one trace.
-Spans are created only if OpenTelemetry's own variable names an endpoint.
+An event carries the W3C ``traceparent`` in its headers, so everything relay and worker do for it
+belongs to one trace. Spans are created only if OpenTelemetry's own variable names an endpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Kind = Literal["SERVER", "INTERNAL", "CLIENT"]
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 """The header in which a request names its trace."""
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
 
 
 def in_logs(headers: Mapping[str, str]) -> dict[str, str]:
@@ -94,7 +96,8 @@ def flush() -> None:
 
 
 def _exporting(process: str) -> Any:
-    """A provider that exports by OTLP over HTTP, configured by OpenTelemetry's variables; None without the extra."""
+    """A provider that exports by OTLP over HTTP, configured by OpenTelemetry's variables; None
+    without the extra."""
     try:
         sdk = import_module("opentelemetry.sdk.trace")
         export = import_module("opentelemetry.sdk.trace.export")
@@ -122,10 +125,15 @@ def span(
 
 @contextmanager
 def _made(
-    name: str, kind: Kind, headers: Mapping[str, str], attributes: Mapping[str, str | int | float | bool]
+    name: str,
+    kind: Kind,
+    headers: Mapping[str, str],
+    attributes: Mapping[str, str | int | float | bool],
 ) -> Iterator[Span]:
     tracer, api = _tracing.tracer, _tracing.api
-    propagator = import_module("opentelemetry.trace.propagation.tracecontext").TraceContextTextMapPropagator()
+    propagator = import_module(
+        "opentelemetry.trace.propagation.tracecontext"
+    ).TraceContextTextMapPropagator()
     made = tracer.start_span(
         name,
         context=propagator.extract(dict(headers)),

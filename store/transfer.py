@@ -1,7 +1,7 @@
 """Moves everything in one store to another, table by table in small steps, and then compares.
 
-Each step and the record of its progress are one transaction in the receiving store, so that a transfer can be
-interrupted at any moment and resumed.
+Each step and the record of its progress are one transaction in the receiving store, so that a
+transfer can be interrupted at any moment and resumed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,11 @@ def transfer(source: Store, to: Store, name: str, say: Say) -> dict[str, int]:
         tables = [to.tables.with_columns(table) for table in TABLES]
         at = [table.name for table in tables].index(note["table"])
         for table in tables[at:]:
-            after = tuple(note["after"]) if note["table"] == table.name and note["after"] is not None else None
+            after = (
+                tuple(note["after"])
+                if note["table"] == table.name and note["after"] is not None
+                else None
+            )
             _move(source, to, table, after, name, say, terms)
         totals = {table.name: _compared(source.tables, to.tables, table, say) for table in tables}
         to.tables.finish()
@@ -93,7 +97,9 @@ def _note_of(to: Store, name: str) -> dict[str, Any]:
     if text is None:
         full = [table.name for table in TABLES[:3] if to.tables.count(table)]
         if full:
-            raise CantTransfer(f"the store to move to isn't empty: it has {', '.join(full)}; give it an empty one")
+            raise CantTransfer(
+                f"the store to move to isn't empty: it has {', '.join(full)}; give it an empty one"
+            )
         return {"table": TABLES[0].name, "after": None}
     note: dict[str, Any] = json.loads(text)
     if note["from"] != name:
@@ -116,25 +122,36 @@ def _elect(store: Store, which: str) -> Term:
 
 
 def _move(
-    source: Store, to: Store, table: Table, after: Row | None, name: str, say: Say, terms: list[tuple[Store, Term]]
+    source: Store,
+    to: Store,
+    table: Table,
+    after: Row | None,
+    name: str,
+    say: Say,
+    terms: list[tuple[Store, Term]],
 ) -> None:
     total, done = source.tables.count(table), to.tables.count(table)
     while True:
         for store, term in terms:
             if not store.leadership.renew(term, _TERM_SECONDS):
-                raise CantTransfer("a worker was started meanwhile; stop it, and run this command again")
+                raise CantTransfer(
+                    "a worker was started meanwhile; stop it, and run this command again"
+                )
         rows = source.tables.read(table, after, _STEP)
         if not rows:
             return
         after = rows[-1][: len(table.key)]
         note = json.dumps({"from": name, "table": table.name, "after": after})
-        to.tables.write(table, [row for row in rows if row[0] != TRANSFER or table.name != "facts"], note)
+        to.tables.write(
+            table, [row for row in rows if row[0] != TRANSFER or table.name != "facts"], note
+        )
         done += len(rows)
         say(Progress(table.name, min(done, total), total))
 
 
 def _compared(source: Tables, to: Tables, table: Table, say: Say) -> int:
-    """The number of rows. Raises CantTransfer unless it, and a checksum of the contents, are the same on both sides."""
+    """The number of rows. Raises CantTransfer unless it, and a checksum of the contents, are the
+    same on both sides."""
     (number, before), (moved, after) = _sum(source, table), _sum(to, table)
     if (number, before) != (moved, after):
         raise CantTransfer(

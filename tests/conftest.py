@@ -1,6 +1,8 @@
-"""What every test may use: one Conductor server for a process, and the ends of logs beside a failure.
+"""What every test may use: one Conductor server for a process, and the ends of logs beside a
+failure.
 
-With pytest-xdist, tests run in several processes. The tests of a module stay together, as they share what it has.
+With pytest-xdist, tests run in several processes. The tests of a module stay together, as they
+share what it has.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from werkzeug.routing import Rule
 from store.postgres.connections import Connections as PostgresConnections
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.leadership import ProcessLock
-from testkit.backends import Conductors, new_conductor
-from testkit.client import Conductor
-from testkit.conductor import ConductorServer
-from testkit.postgres import Postgres
-from testkit.processes import running_children, stop_all_on_exit
 from tests.support.chance import HOW_TO_REPEAT, SEED
+from tools.servers.backends import Conductors, new_conductor
+from tools.servers.client import Conductor
+from tools.servers.conductor import ConductorServer
+from tools.servers.postgres import Postgres
+from tools.servers.processes import running_children, stop_all_on_exit
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -47,9 +49,9 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
-# It lives for minutes: compiling it well takes more time than it saves. And by default an idle server is never idle: it
-# looks for system tasks 20 times a second for each of their types, several threads look for workflows to sweep, and a
-# scheduler, which nothing here uses, for what is due.
+# It lives for minutes: compiling it well takes more time than it saves. And by default an idle
+# server is never idle: it looks for system tasks 20 times a second for each of their types, several
+# threads look for workflows to sweep, and a scheduler, which nothing here uses, for what is due.
 #
 # Workflows with `workflowStatusListenerEnabled` are archived as they end.
 ConductorServer.java_options += [
@@ -66,7 +68,8 @@ ConductorServer.java_options += [
 
 @pytest.fixture(scope="session")
 def conductor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conductors]:
-    """A real server of the kind that TEST_CONDUCTOR chooses, started when the first test asks for it."""
+    """A real server of the kind that TEST_CONDUCTOR chooses, started when the first test asks for
+    it."""
     stop_all_on_exit()
     server = new_conductor(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
     try:
@@ -133,7 +136,8 @@ def own_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Kept]:
-    """Chromium, started when the first test asks for it: its start takes longer than most tests in it."""
+    """Chromium, started when the first test asks for it: its start takes longer than most tests in
+    it."""
     from tests.support import browser  # needs selenium, which other tests don't
 
     yield browser.KEPT
@@ -151,9 +155,12 @@ def driver(chromium: Kept) -> Iterator[Chrome]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Ends Chromium if the next test doesn't need it: without a page, too, it takes a twentieth of a processor."""
+    """Ends Chromium if the next test doesn't need it: without a page, too, it takes a twentieth of
+    a processor."""
     yield
-    if "driver" in getattr(item, "fixturenames", ()) and "driver" not in getattr(nextitem, "fixturenames", ()):
+    if "driver" in getattr(item, "fixturenames", ()) and "driver" not in getattr(
+        nextitem, "fixturenames", ()
+    ):
         from tests.support import browser
 
         browser.KEPT.end()
@@ -161,7 +168,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture(scope="session", autouse=True)
 def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A new SQLite database is a copy of one that was migrated: all migrations take longer than most tests."""
+    """A new SQLite database is a copy of one that was migrated: all migrations take longer than
+    most tests."""
     made = tmp_path_factory.mktemp("migrated") / "bridge.db"
     migrate = Connections.migrate
     first = Connections(made)
@@ -180,7 +188,8 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def open_durably() -> Iterator[Callable[..., Connection]]:
-    """How the program opens a database. Tests wait for no disk: SQLite hands what they commit to the system alone."""
+    """How the program opens a database. Tests wait for no disk: SQLite hands what they commit to
+    the system alone."""
     open_durably = Connections._open
 
     def open_for_now(connections: Connections, **options: bool) -> Connection:
@@ -209,7 +218,8 @@ def _copy_if_new(made: Path, path: Path) -> None:
 class _BuiltOnce(Rule):
     """A rule whose function that builds URLs is compiled once in this process.
 
-    Otherwise each page under test would compile two for each of its 77 rules: a quarter of such tests' time.
+    Otherwise each page under test would compile two for each of its 77 rules: a quarter of such
+    tests' time.
     """
 
     _kept: ClassVar[dict[Hashable, Any]] = {}
@@ -225,7 +235,9 @@ class _BuiltOnce(Rule):
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
     ]
 )
 
@@ -236,7 +248,8 @@ Flask.url_rule_class = _BuiltOnce
 
 @pytest.fixture
 def only_new_garbage() -> Iterator[None]:
-    """What a test collects is its own garbage: to look at all that the tests have imported takes a second each time."""
+    """What a test collects is its own garbage: to look at all that the tests have imported takes a
+    second each time."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -244,14 +257,20 @@ def only_new_garbage() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Closes what a test opened of the store: an application has no moment to do so but its process's end.
+    """Closes what a test opened of the store: an application has no moment to do so but its
+    process's end.
 
-    The threads of a pool that stays would draw numbers from `random` while other tests, or hypothesis, use it.
+    The threads of a pool that stays would draw numbers from `random` while other tests, or
+    hypothesis, use it.
     """
     made: list[Connections] = []
     pools: list[PostgresConnections] = []
     locks: list[ProcessLock] = []
-    make, make_pool, make_lock = Connections.__init__, PostgresConnections.__init__, ProcessLock.__init__
+    make, make_pool, make_lock = (
+        Connections.__init__,
+        PostgresConnections.__init__,
+        ProcessLock.__init__,
+    )
 
     def remember(connections: Connections, *arguments: Any) -> None:
         make(connections, *arguments)
@@ -305,9 +324,9 @@ _OF_VENDORS = {
 
 
 def _shared_by(module: str) -> str | None:
-    """What this module's tests share with those of others, and what is dear: 4 s of processor time to import all
-    vendors' libraries, 3 s to fill a PostgreSQL and to have it plan each statement of the store, 3 s to start Chromium
-    and as much each minute that it is there."""
+    """What this module's tests share with those of others, and what is dear: 4 s of processor time
+    to import all vendors' libraries, 3 s to fill a PostgreSQL and to have it plan each statement of
+    the store, 3 s to start Chromium and as much each minute that it is there."""
     if module in _OF_VENDORS:
         return "vendors' libraries"
     if module.endswith(("browser.py", "/test_accessibility.py")):
@@ -317,11 +336,12 @@ def _shared_by(module: str) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Gives each process a module at a time, those of the acceptance tests to half of them only, and those that share
-    something dear to one.
+    """Gives each process a module at a time, those of the acceptance tests to half of them only,
+    and those that share something dear to one.
 
-    A Conductor server takes ten seconds of processor time to start, and each process that needs one starts its own.
-    Not with marks (`xdist_group`): xdist 3.8 writes them where pytest 9.2 no longer reads them.
+    A Conductor server takes ten seconds of processor time to start, and each process that needs one
+    starts its own. Not with marks (`xdist_group`): xdist 3.8 writes them where pytest 9.2 no longer
+    reads them.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -345,14 +365,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes `-n auto` means: two a core, as half of them mostly wait for a Conductor server."""
+    """How many processes `-n auto` means: two a core, as half of them mostly wait for a Conductor
+    server."""
     return min(2 * (os.cpu_count() or 1), 8)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest then brings those together that share a parameter of a module's fixture
+@pytest.hookimpl(
+    tryfirst=True
+)  # pytest then brings those together that share a parameter of a module's fixture
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts first the acceptance tests, then modules with slow tests and those that stay together, the slowest of them
-    first: so all processes end at about the same time. Otherwise the order is random."""
+    """Puts first the acceptance tests, then modules with slow tests and those that stay together,
+    the slowest of them first: so all processes end at about the same time. Otherwise the order is
+    random."""
     slow: dict[Path, int] = {}
     for item in items:
         if _shared_by(item.nodeid.partition("::")[0]):
@@ -364,7 +388,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     chance.shuffle(modules)
     places = {path: place for place, path in enumerate(modules)}
     chance.shuffle(items)
-    items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0), places[item.path]))
+    items.sort(
+        key=lambda item: (
+            "acceptance" not in item.path.parts,
+            -slow.get(item.path, 0),
+            places[item.path],
+        )
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -378,19 +408,23 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says at the end what was skipped, why, and what adds it; and how to repeat a run that failed."""
+    """Says at the end what was skipped, why, and what adds it; and how to repeat a run that
+    failed."""
     skipped = terminalreporter.stats.get("skipped", ())
     reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
     if reasons:
         listed = ", ".join(f"{count} ({reason})" for reason, count in reasons.most_common())
-        terminalreporter.write_line(f"Skipped: {listed}; `sudo .ci/run install` adds what Debian has of that.")
+        terminalreporter.write_line(
+            f"Skipped: {listed}; `sudo .ci/run install` adds what Debian has of that."
+        )
     if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
         terminalreporter.write_line(HOW_TO_REPEAT)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """Has what the last tests left collected once, by pytest's own hook, not three times at a second each."""
+    """Has what the last tests left collected once, by pytest's own hook, not three times at a
+    second each."""
     gc.freeze()
 
 
@@ -399,14 +433,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Makes the tests' own marks known, and sets Hypothesis' seed."""
     config.option.hypothesis_seed = SEED
     config.addinivalue_line(
-        "markers", "server: depends on what is behind Conductor; `.ci/run` runs these on PostgreSQL too"
+        "markers",
+        "server: depends on what is behind Conductor; `.ci/run` runs these on PostgreSQL too",
     )
-    config.addinivalue_line("markers", "slow(seconds=10): takes at least so many; its module begins before others")
     config.addinivalue_line(
-        "markers", "cluster: installs the chart on the Kubernetes of KUBECONFIG; `make cluster` runs these"
+        "markers", "slow(seconds=10): takes at least so many; its module begins before others"
     )
-    config.addinivalue_line("markers", "examples: makes examples; `make examples` runs it with many more")
-    config.addinivalue_line("markers", "storm: lasts as long as `TEST_STORM_SECONDS` says; `make storms` runs these")
     config.addinivalue_line(
-        "markers", "long: with real processes, shows what others show too, or a storm; `make test-long` runs these"
+        "markers",
+        "cluster: installs the chart on the Kubernetes of KUBECONFIG; `make cluster` runs these",
+    )
+    config.addinivalue_line(
+        "markers", "examples: makes examples; `make examples` runs it with many more"
+    )
+    config.addinivalue_line(
+        "markers", "storm: lasts as long as `TEST_STORM_SECONDS` says; `make storms` runs these"
+    )
+    config.addinivalue_line(
+        "markers",
+        "long: with real processes, shows what others show too, or a storm; `make test-long` runs these",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.processes import ROOT
+from tools.servers.processes import ROOT
 
 _DRAWS = """
 import random
@@ -33,7 +33,9 @@ def drawn(module: Path) -> list[str]:
     command = [sys.executable, "-m", "pytest", *options, module]
     environment = {**os.environ, "TEST_SEED": "1"}
     environment.pop("PYTHONHASHSEED")
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
     assert "TEST_SEED=1 before the same command repeats them" in done.stdout
     return [line for line in done.stdout.splitlines() if line.startswith("drawn ")]

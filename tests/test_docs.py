@@ -1,4 +1,5 @@
-"""The documentation knows every setting, command, platform and dependency, and its links lead somewhere."""
+"""The documentation knows every setting, command, platform and dependency, and its links lead
+somewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ import pytest
 
 from config.settings import Settings
 from platforms import PLATFORMS
-from testkit.conductor import RELEASE
 from tests.support import pages
 from tests.support.document import RECIPES, recipe
+from tools.servers.conductor import RELEASE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,7 +34,9 @@ def test_the_readme_names_every_setting(setting: str) -> None:
 
 def test_the_readme_names_no_setting_that_there_is_not() -> None:
     named = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
-    assert named - {"PORT", "ADMIN_PORT", "ADMIN_HOST"} == {name.upper() for name in Settings.model_fields}
+    assert named - {"PORT", "ADMIN_PORT", "ADMIN_HOST"} == {
+        name.upper() for name in Settings.model_fields
+    }
 
 
 def commands(group: click.Group, *names: str) -> Iterator[str]:
@@ -59,7 +62,9 @@ def test_the_readme_names_every_command() -> None:
 def inline_commands() -> list[str]:
     """The commands in the pages' sentences."""
     texts = [page.read_text(encoding="utf-8") for page in PAGES if page.name != "CHANGELOG.md"]
-    found = {one for text in texts for one in re.findall(r"(?<!`)`(webhook-bridge\s[^`]+)`(?!`)", text)}
+    found = {
+        one for text in texts for one in re.findall(r"(?<!`)`(webhook-bridge\s[^`]+)`(?!`)", text)
+    }
     return sorted(" ".join(one.split()) for one in found)
 
 
@@ -76,19 +81,33 @@ def test_a_command_in_a_sentence_is_one_that_there_is(command: str) -> None:
             break
         found = inner
         words.pop(0)
-    assert not isinstance(found, click.Group) or not words or words[0].startswith("-"), f"no {words[0]}"
+    assert not isinstance(found, click.Group) or not words or words[0].startswith("-"), (
+        f"no {words[0]}"
+    )
     if words:  # otherwise the sentence names the command only
-        found.make_context(command, words, resilient_parsing=any("FILE" in word or word == "--help" for word in words))
+        found.make_context(
+            command,
+            words,
+            resilient_parsing=any("FILE" in word or word == "--help" for word in words),
+        )
 
 
 @pytest.mark.parametrize("path", pages.PAGES)
 def test_every_command_of_a_page_is_run_or_left_out_for_a_reason(path: str) -> None:
-    is_run = path in (*pages.RUN, *pages.IN_A_CLEAN_FOLDER) or path in {page.path for page in map(recipe, RECIPES)}
-    assert is_run or path in pages.OTHERS or not pages.PAGES[path].steps, "run the page, or say why it can't be"
+    is_run = path in (*pages.RUN, *pages.IN_A_CLEAN_FOLDER) or path in {
+        page.path for page in map(recipe, RECIPES)
+    }
+    assert is_run or path in pages.OTHERS or not pages.PAGES[path].steps, (
+        "run the page, or say why it can't be"
+    )
 
 
 def test_nothing_is_left_out_that_no_page_has() -> None:
-    commands = {step.command for path in (*pages.RUN, *pages.IN_A_CLEAN_FOLDER) for step in pages.PAGES[path].steps}
+    commands = {
+        step.command
+        for path in (*pages.RUN, *pages.IN_A_CLEAN_FOLDER)
+        for step in pages.PAGES[path].steps
+    }
     assert set(pages.LEFT_OUT) <= commands
     assert [path for path in pages.OTHERS if path not in pages.PAGES] == []
 
@@ -124,19 +143,25 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         assert file.exists(), f"{page.name} links to {target}, which is not there"
         if fragment and file.suffix == ".md":
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-            assert fragment in map(anchor, headings), f"{page.name} links to {target}: no such heading"
+            assert fragment in map(anchor, headings), (
+                f"{page.name} links to {target}: no such heading"
+            )
 
 
 def test_the_guarantees_name_tests_that_exist() -> None:
     text = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    tests = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")
+    )
     named = set(re.findall(r"`(test_\w+)`", text))
     assert named, "the page names the tests that show the guarantees"
     assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
 
 
 def test_the_names_of_tests_have_less_than_a_hundred_characters() -> None:
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    tests = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")
+    )
     assert [name for name in re.findall(r"def (test_\w+)", tests) if len(name) >= 100] == []
 
 

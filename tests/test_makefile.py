@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from testkit.processes import ROOT
+from tools.servers.processes import ROOT
 
-_KEPT = ("PATH", "HOME", "LANG")  # nothing of a make that runs the tests, nor of pip's and uv's own settings
+_KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+)  # nothing of a make that runs the tests, nor of pip's and uv's own settings
 
 
 def set_up(venv: Path, install: str, **environment: str) -> str:
     """What the set-up of that environment prints, with another command that installs."""
     fast = venv.parent / "python3"  # which would install pip for many seconds
-    fast.write_text(f'#!/bin/sh\n[ "$1" != -m ] || set -- "$@" --without-pip\nexec "{sys.executable}" "$@"\n')
+    fast.write_text(
+        f'#!/bin/sh\n[ "$1" != -m ] || set -- "$@" --without-pip\nexec "{sys.executable}" "$@"\n'
+    )
     fast.chmod(0o755)
     answer = subprocess.run(
         ["make", f"VENV={venv}", f"PYTHON={fast}", f"INSTALL={install}", f"{venv}/.installed"],
@@ -42,12 +48,22 @@ def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("given", ["PIP_CERT", "SSL_CERT_FILE"])
-def test_pip_and_uv_both_use_the_authority_and_the_index_of_one_of_them(given: str, tmp_path: Path) -> None:
-    said = set_up(tmp_path / "venv", "env", **{given: "/own.pem", "PIP_INDEX_URL": "https://mirror/simple"})
-    expected = {"PIP_CERT=/own.pem", "SSL_CERT_FILE=/own.pem", "UV_DEFAULT_INDEX=https://mirror/simple"}
+def test_pip_and_uv_both_use_the_authority_and_the_index_of_one_of_them(
+    given: str, tmp_path: Path
+) -> None:
+    said = set_up(
+        tmp_path / "venv", "env", **{given: "/own.pem", "PIP_INDEX_URL": "https://mirror/simple"}
+    )
+    expected = {
+        "PIP_CERT=/own.pem",
+        "SSL_CERT_FILE=/own.pem",
+        "UV_DEFAULT_INDEX=https://mirror/simple",
+    }
     assert expected | {"UV_SYSTEM_CERTS=1"} <= set(said.splitlines())
 
 
 def test_no_authority_is_named_where_none_is_set(tmp_path: Path) -> None:
     said = set_up(tmp_path / "venv", "env")
-    assert [line for line in said.splitlines() if line.startswith(("PIP_", "SSL_CERT", "UV_DEFAULT"))] == []
+    assert [
+        line for line in said.splitlines() if line.startswith(("PIP_", "SSL_CERT", "UV_DEFAULT"))
+    ] == []

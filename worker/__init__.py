@@ -1,1 +1,2 @@
-"""Finds waiting tasks in Conductor, matches stored events with them, completes tasks and starts workflows."""
+"""Finds waiting tasks in Conductor, matches stored events with them, completes tasks and starts
+workflows."""

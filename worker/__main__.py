@@ -29,7 +29,8 @@ from worker.notify import EVERY, Apprise, Notifier
 log = structlog.get_logger()
 
 HARD_STOP_AFTER = 9.0
-"""Seconds from the signal. systemd and Kubernetes wait longer than this before they kill the worker."""
+"""Seconds from the signal. systemd and Kubernetes wait longer than this before they kill the
+worker."""
 _STORE_WAITS = 6.5
 """Seconds from the signal after which nothing waits for the store any more."""
 _LAST_WORDS = 0.5
@@ -42,7 +43,8 @@ environment and .env: BRIDGE_WEBHOOKS, BRIDGE_DATABASE, CONDUCTOR_SERVER_URL and
 
 
 def main() -> int:
-    """Runs the worker until a signal. Exit codes: 0 after a clean stop, 1 if it can't start, 2 for wrong usage."""
+    """Runs the worker until a signal. Exit codes: 0 after a clean stop, 1 if it can't start, 2 for
+    wrong usage."""
     if len(sys.argv) > 1:
         wanted = sys.argv[1] in ("-h", "--help")
         print(USAGE, file=sys.stdout if wanted else sys.stderr)
@@ -53,7 +55,9 @@ def main() -> int:
         tracing.configure("worker")
         store = open_store(settings.bridge_database)
         source = open_definitions(settings, store)
-        sender = Apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None
+        sender = (
+            Apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None
+        )
     except (SettingsError, DefinitionsError, NewerStore, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
@@ -85,8 +89,8 @@ def main() -> int:
 
 
 class HardStop:
-    """Ends the process `HARD_STOP_AFTER` seconds after `begin`: a call to Conductor or the store may hang for longer
-    than stopping may take."""
+    """Ends the process `HARD_STOP_AFTER` seconds after `begin`: a call to Conductor or the store
+    may hang for longer than stopping may take."""
 
     def __init__(self) -> None:
         self._begun = WakeUp()

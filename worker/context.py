@@ -1,4 +1,5 @@
-"""What all parts of a worker work with, where its definitions come from, and how its threads talk to each other."""
+"""What all parts of a worker work with, where its definitions come from, and how its threads talk
+to each other."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ log = structlog.get_logger()
 
 
 RIGHT_AT = "conductor_right_at"
-"""The fact when Conductor was last seen to be the server whose tasks wait here, in Unix milliseconds."""
+"""The fact when Conductor was last seen to be the server whose tasks wait here, in Unix
+milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Context:
 
 
 class Inbox:
-    """What other threads ask of one thread. Any thread may put a message; the owning thread alone handles them."""
+    """What other threads ask of one thread. Any thread may put a message; the owning thread alone
+    handles them."""
 
     def __init__(self, owner: str):
         """`owner`: who handles the messages, for the log."""
@@ -63,11 +66,14 @@ class Inbox:
     def handle(self, seconds: float = 0) -> None:
         """Handles the messages that are there; waits up to `seconds` for the first one.
 
-        Those that come meanwhile are for the next time: others may put them faster than they are handled, and the
-        thread has more to do. One that fails is logged, as the thread must go on; errors that concern all are raised.
+        Those that come meanwhile are for the next time: others may put them faster than they are
+        handled, and the thread has more to do. One that fails is logged, as the thread must go on;
+        errors that concern all are raised.
         """
         with suppress(queue.Empty):
-            first = self._messages.get(timeout=seconds) if seconds > 0 else self._messages.get_nowait()
+            first = (
+                self._messages.get(timeout=seconds) if seconds > 0 else self._messages.get_nowait()
+            )
             for number in range(1 + len(self)):
                 try:
                     (self._messages.get_nowait() if number else first)()
@@ -78,10 +84,11 @@ class Inbox:
 
 
 def open_definitions(settings: Settings, store: Store) -> DefinitionsSource:
-    """Reads the definitions from the files. No secret is looked up, since the worker verifies nothing.
+    """Reads the definitions from the files. No secret is looked up, since the worker verifies
+    nothing.
 
-    If a file is broken at the start, uses the last good webhooks that an earlier process kept. Raises
-    DefinitionsError if nothing good is known.
+    If a file is broken at the start, uses the last good webhooks that an earlier process kept.
+    Raises DefinitionsError if nothing good is known.
     """
     last_good = LastGood(may_be_empty=settings.bridge_admin_writes, looks_up_secrets=False)
     left = frozenset(settings.bridge_leave_to_conductor)
@@ -90,27 +97,37 @@ def open_definitions(settings: Settings, store: Store) -> DefinitionsSource:
     metrics.DEFINITIONS_OK.labels("worker").set(not definitions.errors)
     if definitions.errors:
         log.error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
-    source = DefinitionsSource(settings.bridge_webhooks, lambda path: without(last_good.load(path), left), definitions)
+    source = DefinitionsSource(
+        settings.bridge_webhooks, lambda path: without(last_good.load(path), left), definitions
+    )
     source.listener = _Changes(source, store)
     return source
 
 
 def without(definitions: Definitions, workflows: Collection[str]) -> Definitions:
-    """The definitions without what they say of these workflows, which webhooks of Conductor's own serve."""
+    """The definitions without what they say of these workflows, which webhooks of Conductor's own
+    serve."""
     if not workflows:
         return definitions
 
     def changed(webhook: Webhook) -> Webhook:
-        receivers = {name: versions for name, versions in webhook.receivers.items() if name not in workflows}
+        receivers = {
+            name: versions for name, versions in webhook.receivers.items() if name not in workflows
+        }
         starts = tuple(start for start in webhook.starts if start.workflow not in workflows)
-        messages = tuple(message for message in webhook.messages if message.workflow not in workflows)
-        return webhook.model_copy(update={"receivers": receivers, "starts": starts, "messages": messages})
+        messages = tuple(
+            message for message in webhook.messages if message.workflow not in workflows
+        )
+        return webhook.model_copy(
+            update={"receivers": receivers, "starts": starts, "messages": messages}
+        )
 
     return replace(definitions, webhooks=tuple(map(changed, definitions.webhooks)))
 
 
 class _Changes(Listener):
-    """Logs and records changes. The relay keeps the good definitions, since it alone checks all of them."""
+    """Logs and records changes. The relay keeps the good definitions, since it alone checks all of
+    them."""
 
     def __init__(self, source: DefinitionsSource, store: Store):
         self._source = source

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 STUCK_AFTER = 60.0
-"""Seconds without a beat after which a thread counts as stuck. Its longest single step, a call to Conductor or a write
-to a locked store, takes a fraction of that."""
+"""Seconds without a beat after which a thread counts as stuck. Its longest single step, a call to
+Conductor or a write to a locked store, takes a fraction of that."""
 _AFTER_BUG = 0.5
 """Seconds before a thread goes on after an unforeseen error."""
 OVERDUE = 60.0
@@ -47,7 +47,8 @@ class Progress:
         self._led_at = self._clock.monotonic()
 
     def see(self, overdue: Collection[str]) -> None:
-        """Takes what `store.sql.queries.Queries.overdue` returns; anything no longer in it has made progress."""
+        """Takes what `store.sql.queries.Queries.overdue` returns; anything no longer in it has made
+        progress."""
         seen = frozenset(overdue)
         if not seen or self._overdue - seen:
             self._since = self._clock.monotonic()
@@ -57,8 +58,8 @@ class Progress:
     def stuck_for(self) -> float:
         """Seconds without progress although something is overdue; 0 if there is no standstill.
 
-        Also 0 for a follower, as the leader reports it. A worker whose terms keep ending at once with an error does
-        count as leader.
+        Also 0 for a follower, as the leader reports it. A worker whose terms keep ending at once
+        with an error does count as leader.
         """
         now = self._clock.monotonic()
         seconds = now - self._since
@@ -103,7 +104,9 @@ class Health:
         """Why the worker isn't ready; empty if it is."""
         problems = [f"{thread} is stuck" for thread in self.stuck()]
         if seconds := self.progress.stuck_for:
-            problems.append(f"nothing was decided or called for {seconds:.0f} s although something is overdue")
+            problems.append(
+                f"nothing was decided or called for {seconds:.0f} s although something is overdue"
+            )
         try:
             self._leadership.leader()
         except StoreUnavailable as error:
@@ -125,9 +128,13 @@ def application(health: Health) -> Callable[[WSGIEnvironment, StartResponse], It
         else:
             served: Iterable[bytes] = metrics(environ, start_response)
             return served
-        body = json.dumps({"status": "unavailable", "problems": problems} if problems else {"status": "ok"})
+        body = json.dumps(
+            {"status": "unavailable", "problems": problems} if problems else {"status": "ok"}
+        )
         status = "503 Service Unavailable" if problems else "200 OK"
-        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        start_response(
+            status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        )
         return [body.encode()]
 
     return respond

@@ -1,4 +1,5 @@
-"""What of the definitions doesn't fit Conductor's workflows: once, however many webhooks it is about."""
+"""What of the definitions doesn't fit Conductor's workflows: once, however many webhooks it is
+about."""
 
 from __future__ import annotations
 
@@ -28,7 +29,11 @@ class Misfit:
     def __str__(self) -> str:
         if not self.webhooks:
             return f"{self.what}: {self.remedy}"
-        more = f" and {self.number - len(self.webhooks)} more" if self.number > len(self.webhooks) else ""
+        more = (
+            f" and {self.number - len(self.webhooks)} more"
+            if self.number > len(self.webhooks)
+            else ""
+        )
         return f"{self.what}; {self.remedy} ({', '.join(self.webhooks)}{more})"
 
 
@@ -37,7 +42,10 @@ def as_text(problems: Sequence[Problem]) -> str | None:
     webhooks: dict[tuple[str, str], dict[str, None]] = {}
     for problem in problems:
         webhooks.setdefault((problem.what, problem.remedy), {})[problem.webhook] = None
-    found = [Misfit(what, remedy, tuple(names)[:_NAMED], len(names)) for (what, remedy), names in webhooks.items()]
+    found = [
+        Misfit(what, remedy, tuple(names)[:_NAMED], len(names))
+        for (what, remedy), names in webhooks.items()
+    ]
     if len(found) > _KEPT:
         found[_KEPT:] = [Misfit(f"and {len(found) - _KEPT} more", "webhook-bridge check", (), 0)]
     return json.dumps(list(map(asdict, found))) if found else None
@@ -45,7 +53,9 @@ def as_text(problems: Sequence[Problem]) -> str | None:
 
 def misfits_in(text: str | None) -> list[Misfit]:
     """What `as_text` has written; the last one may say how many more there are."""
-    return [Misfit(**{**one, "webhooks": tuple(one["webhooks"])}) for one in json.loads(text or "[]")]
+    return [
+        Misfit(**{**one, "webhooks": tuple(one["webhooks"])}) for one in json.loads(text or "[]")
+    ]
 
 
 def no_workflow(name: str) -> str:

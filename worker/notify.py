@@ -1,7 +1,7 @@
 """Tells people what is wrong: a job of its own, so a failure stops nothing else.
 
-Each kind of trouble gets one message when it begins, and one when it is over. While it lasts, another is sent only if
-it concerns something new, and at most every ten minutes.
+Each kind of trouble gets one message when it begins, and one when it is over. While it lasts,
+another is sent only if it concerns something new, and at most every ten minutes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ QUIET = 600_000
 _TRY_AGAIN = 60_000
 """Milliseconds before messages that couldn't be sent are retried."""
 _AFTER = {"conductor": 60_000, "store": 5_000, "set aside": 60_000}
-"""Milliseconds that trouble must last before it is worth a message, of those that may be over in a moment."""
+"""Milliseconds that trouble must last before it is worth a message, of those that may be over in a
+moment."""
 OVER = {
     "failed": "No more events have failed for ten minutes",
     "rejecting": "No webhook rejects all of its deliveries any more",
@@ -55,14 +56,17 @@ OVER = {
 _MEMORY = "notices"
 
 Send = Callable[[str, str, bool], list[bool]]
-"""Title, body, and whether trouble is over → for each URL whether the message was sent. Never raises."""
+"""Title, body, and whether trouble is over → for each URL whether the message was sent. Never
+raises."""
 
-# --- what is wrong, as the store tells: with event ids, webhooks, reasons and links, and nothing of a payload ---
+# --- what is wrong, as the store tells: with event ids, webhooks, reasons and links, and nothing of
+#   a payload ---
 
 LASTING = 600_000
 """Milliseconds since a failure for which it is trouble."""
 WRONG_TOKENS = 20
-"""Wrong tokens in the last hour or two, from all addresses together. Fewer are probably mistakes."""
+"""Wrong tokens in the last hour or two, from all addresses together. Fewer are probably mistakes.
+"""
 _REJECTIONS = 3
 """Rejections by a webhook that accepts nothing. Fewer may be someone just trying its URL."""
 _WAITS = 60_000
@@ -101,7 +105,9 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
     """
 
     def see(path: str, command: str) -> str:
-        return f"See {admin_url.rstrip('/')}{path}" if admin_url else f"See: webhook-bridge {command}"
+        return (
+            f"See {admin_url.rstrip('/')}{path}" if admin_url else f"See: webhook-bridge {command}"
+        )
 
     store.deliveries.check_writable()
     now, facts = store.now(), store.facts.all()
@@ -119,25 +125,38 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
         title = f"{counted(len(failed), 'event')} failed"
         yield Message("failed", title, body, tuple(sorted({webhook for _, webhook in failed})))
     counts = store.queries.delivery_counts(now - _HOUR)
-    rejecting = tuple(name for name, outcomes in sorted(counts.items()) if name and _rejects_everything(outcomes))
+    rejecting = tuple(
+        name for name, outcomes in sorted(counts.items()) if name and _rejects_everything(outcomes)
+    )
     if rejecting:
         lines = []
         for name in rejecting[:_LISTED]:
             last = store.without_events.rejections(name, limit=1)
             reason = f"the last one for: {_short(last[0].reason)} " if last else ""
-            lines.append(f"{name}: {reason}{see(f'/rejections?webhook={quote(name)}', f'rejections --webhook {name}')}")
+            lines.append(
+                f"{name}: {reason}{see(f'/rejections?webhook={quote(name)}', f'rejections --webhook {name}')}"
+            )
         title = f"{_listed(rejecting)} reject{'s' if len(rejecting) == 1 else ''} every delivery"
         yield Message("rejecting", title, _text(lines, len(rejecting)), rejecting)
     if facts.get("conductor", "up") != "up":
         body = "It has been down for a minute. Events are still accepted, and are delivered when it is back."
         yield Message("conductor", "Conductor can't be used", body, ("conductor",))
     if "another_server" in facts:
-        body = "Is CONDUCTOR_SERVER_URL right, and Conductor's database there? The tasks are kept. " + see("/", "check")
-        yield Message("another server", "Conductor knows none of the waiting tasks", body, ("conductor",))
-    if broken := tuple(process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")):
+        body = (
+            "Is CONDUCTOR_SERVER_URL right, and Conductor's database there? The tasks are kept. "
+            + see("/", "check")
+        )
+        yield Message(
+            "another server", "Conductor knows none of the waiting tasks", body, ("conductor",)
+        )
+    if broken := tuple(
+        process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")
+    ):
         body = f"Found by {_listed(broken)}. The last good ones stay in force. {see('/', 'check')}"
         yield Message("definitions", "The webhook definitions have errors", body, broken)
-    if gone := tuple(name for name in sorted(gone_webhooks(facts, now)) if not store.changes.was_deleted(name)):
+    if gone := tuple(
+        name for name in sorted(gone_webhooks(facts, now)) if not store.changes.was_deleted(name)
+    ):
         body = "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the files."
         title = f"{_listed(gone)} {'is' if len(gone) == 1 else 'are'} gone from the definitions"
         yield Message("gone", title, body, gone)
@@ -154,11 +173,18 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
     if misfits := misfits_in(facts.get(FACT)):
         lines = [_short(str(one)) for one in misfits[:_LISTED]]
         body = _text(lines, len(misfits), f"Their events will expire or fail. {see('/', 'check')}")
-        yield Message("workflows", "Webhooks don't fit Conductor's workflows", body, tuple(one.what for one in misfits))
+        yield Message(
+            "workflows",
+            "Webhooks don't fit Conductor's workflows",
+            body,
+            tuple(one.what for one in misfits),
+        )
     pauses = store.pauses.lasting()
     if forgotten := sorted(name for name, pause in pauses.items() if pause.is_forgotten(now)):
         lines = [f"{name}: {pauses[name].what_waits}" for name in forgotten[:_LISTED]]
-        body = _text(lines, len(forgotten), "Nothing of them is decided until somebody resumes them.")
+        body = _text(
+            lines, len(forgotten), "Nothing of them is decided until somebody resumes them."
+        )
         title = f"{_listed(forgotten)} {'has' if len(forgotten) == 1 else 'have'} been paused for an hour"
         yield Message("paused", title, body, tuple(forgotten))
     if aside := sorted(store.quarantine.items(), key=lambda item: (item.since, item.kind, item.id)):
@@ -168,15 +194,24 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
             f"{name}{f' of {item.webhook}' if item.webhook else ''}: {_short(item.reason)}"
             for name, item in zip(names, aside[:_LISTED], strict=False)
         ]
-        body = _text(lines, number, f"Everything else continues, and these are retried. {see('/', 'check')}")
-        yield Message("set aside", f"{_listed(names, number)} {'fails' if number == 1 else 'fail'}", body, names)
+        body = _text(
+            lines, number, f"Everything else continues, and these are retried. {see('/', 'check')}"
+        )
+        yield Message(
+            "set aside",
+            f"{_listed(names, number)} {'fails' if number == 1 else 'fail'}",
+            body,
+            names,
+        )
     if (wrong := counts.get("", {}).get(WRONG_TOKEN, 0)) >= WRONG_TOKENS:
         body = f"{wrong} wrong ones arrived in the last hour or two. The admin process logs their addresses."
         yield Message("tokens", "Somebody is guessing tokens at the admin page", body, ("tokens",))
 
 
 def _rejects_everything(outcomes: Mapping[str, int]) -> bool:
-    is_good = any(outcomes.get(good, 0) for good in ("accepted", "duplicate", "filtered", "challenge"))
+    is_good = any(
+        outcomes.get(good, 0) for good in ("accepted", "duplicate", "filtered", "challenge")
+    )
     return outcomes.get("rejected", 0) >= _REJECTIONS and not is_good
 
 
@@ -203,7 +238,8 @@ def _short(reason: str | None) -> str:
 
 @dataclass
 class _Known:
-    """What is known about one kind. Fields are stored under their names; times are Unix milliseconds."""
+    """What is known about one kind. Fields are stored under their names; times are Unix
+    milliseconds."""
 
     since: int | None = None
     """When it began; None if it isn't ongoing."""
@@ -220,19 +256,30 @@ class Notices:
         self._known: dict[str, _Known] = {}
         self._retry_at = 0
         with suppress(ValueError, TypeError, AttributeError):
-            self._known = {kind: _Known(**written) for kind, written in json.loads(remembered or "{}").items()}
+            self._known = {
+                kind: _Known(**written) for kind, written in json.loads(remembered or "{}").items()
+            }
 
     def memory(self) -> str:
         """What the next leader must know so that nothing is said twice."""
-        return json.dumps({kind: asdict(known) for kind, known in self._known.items()}, sort_keys=True)
+        return json.dumps(
+            {kind: asdict(known) for kind, known in self._known.items()}, sort_keys=True
+        )
 
-    def due(self, current: Collection[Message], now: int, unknown: Collection[str] = ()) -> list[Message]:
-        """The messages to send now. `current`: what is wrong, at most one of a kind. `unknown`: kinds of which nothing
-        is known now. Each message stays due until it is `sent`."""
+    def due(
+        self, current: Collection[Message], now: int, unknown: Collection[str] = ()
+    ) -> list[Message]:
+        """The messages to send now. `current`: what is wrong, at most one of a kind. `unknown`:
+        kinds of which nothing is known now. Each message stays due until it is `sent`."""
         by_kind = {message.kind: message for message in current}
         # If the clock was set back, later times would last until it has caught up.
         self._retry_at = min(self._retry_at, now + _TRY_AGAIN)
-        found = [message for kind in OVER if kind not in unknown for message in self._due(kind, by_kind.get(kind), now)]
+        found = [
+            message
+            for kind in OVER
+            if kind not in unknown
+            for message in self._due(kind, by_kind.get(kind), now)
+        ]
         return found if now >= self._retry_at else []
 
     def _due(self, kind: str, trouble: Message | None, now: int) -> Sequence[Message]:
@@ -259,7 +306,9 @@ class Notices:
 class Notifier:
     """Looks for trouble, and sends, while its worker is leader."""
 
-    def __init__(self, store: Store, send: Send, is_leader: Callable[[], bool], admin_url: str | None = None):
+    def __init__(
+        self, store: Store, send: Send, is_leader: Callable[[], bool], admin_url: str | None = None
+    ):
         self._store = store
         self._send = send
         self._is_leader = is_leader
@@ -280,17 +329,25 @@ class Notifier:
             if self._notices is None:
                 self._notices = Notices(self._store.facts.all().get(_MEMORY))
         except StoreUnavailable:
-            if self._notices is not None:  # while the store is away there is no leader: then the last leader sends
+            if (
+                self._notices is not None
+            ):  # while the store is away there is no leader: then the last leader sends
                 self._tell(self._notices, [STORE_UNAVAILABLE], OVER.keys() - {"store"})
             return
         # While Conductor is away all events wait for it, and people know.
-        self._tell(self._notices, found, {"waiting"} if any(one.kind == "conductor" for one in found) else ())
+        self._tell(
+            self._notices,
+            found,
+            {"waiting"} if any(one.kind == "conductor" for one in found) else (),
+        )
         if (memory := self._notices.memory()) != self._memory:
             with suppress(StoreUnavailable):
                 self._store.facts.set(_MEMORY, memory)
                 self._memory = memory
 
-    def _tell(self, notices: Notices, current: Collection[Message], unknown: Collection[str]) -> None:
+    def _tell(
+        self, notices: Notices, current: Collection[Message], unknown: Collection[str]
+    ) -> None:
         now = self._store.now()
         for message in notices.due(current, now, unknown):
             sent = self._send(message.title, message.body, not message.about)
@@ -298,7 +355,9 @@ class Notifier:
             notices.sent(message, now, any(sent))
             about = {"kind": message.kind, "title": message.title}
             if failed := [number for number, ok in enumerate(sent, 1) if not ok]:
-                log.warning("a notification could not be sent to every URL", failed_urls=failed, **about)
+                log.warning(
+                    "a notification could not be sent to every URL", failed_urls=failed, **about
+                )
             else:
                 log.info("notification sent", **about)
 
@@ -317,7 +376,9 @@ class Apprise:
             raise SettingsError(
                 "BRIDGE_NOTIFY: Apprise isn't installed; pip install '.[notify]' in a checkout, or 'WHEEL[notify]'"
             ) from None
-        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would log URLs with their secrets
+        logging.getLogger("apprise").setLevel(
+            logging.CRITICAL + 1
+        )  # it would log URLs with their secrets
         self._services = self._apprise.Apprise()
         for number, url in enumerate(urls.split() or [""], 1):
             if not self._services.add(url):
@@ -332,7 +393,13 @@ class Apprise:
         sent: list[bool] = []
         for service in self._services:
             try:
-                sent.append(bool(service.notify(title=f"Webhook bridge: {title}", body=body, notify_type=kind)))
+                sent.append(
+                    bool(
+                        service.notify(
+                            title=f"Webhook bridge: {title}", body=body, notify_type=kind
+                        )
+                    )
+                )
             except Exception:  # raised by one of a hundred services
                 sent.append(False)
         return sent

@@ -18,10 +18,12 @@ RARELY = 300.0
 """Longest pause in seconds for an item that fails alone."""
 _JITTER = 0.25
 JITTER = random.Random()  # noqa: S311 - nothing secret
-"""Of our own: nobody who seeds Python's shared one, or restores its state, gets draws of ours between theirs."""
+"""Of our own: nobody who seeds Python's shared one, or restores its state, gets draws of ours
+between theirs."""
 _NEVER = float("inf")
 _OUTDATED = 1000
-"""Outdated entries of a group, beyond twice as many as there are items, after which they are removed."""
+"""Outdated entries of a group, beyond twice as many as there are items, after which they are
+removed."""
 
 Key = TypeVar("Key", bound=Hashable)
 Group = TypeVar("Group", bound=Hashable)
@@ -29,19 +31,25 @@ Item = TypeVar("Item")
 
 
 def wait_before(
-    attempts: int, longest: float = LONGEST, first: float = FIRST, draw: Callable[[], float] = JITTER.random
+    attempts: int,
+    longest: float = LONGEST,
+    first: float = FIRST,
+    draw: Callable[[], float] = JITTER.random,
 ) -> float:
-    """Seconds until the next try after this many tries: doubles each time, from `first` up to `longest`.
+    """Seconds until the next try after this many tries: doubles each time, from `first` up to
+    `longest`.
 
-    `draw` returns the jitter, between 0 and 1, so that items that failed together aren't retried together.
+    `draw` returns the jitter, between 0 and 1, so that items that failed together aren't retried
+    together.
     """
     doublings = min(max(attempts - 1, 0), 30)  # by then the limit has long been reached
     return min(longest, first * 2.0**doublings) + _JITTER * draw()
 
 
 class Retries(Generic[Key, Group]):
-    """Which item is tried next. Each is due at its own time. Groups take turns: however many items one has, another's
-    don't wait for them. For one thread at a time. Costs as much as what is due, however many items there are."""
+    """Which item is tried next. Each is due at its own time. Groups take turns: however many items
+    one has, another's don't wait for them. For one thread at a time. Costs as much as what is due,
+    however many items there are."""
 
     def __init__(self) -> None:
         self._entries: dict[Key, tuple[float, int, Key]] = {}
@@ -68,10 +76,13 @@ class Retries(Generic[Key, Group]):
 
     def due_at(self, may: Callable[[Group], bool] = lambda _: True) -> float:
         """When the next item is due, of the groups that `may` be next; infinite if there is none."""
-        return min((self._first_at(group) for group in list(self._groups) if may(group)), default=_NEVER)
+        return min(
+            (self._first_at(group) for group in list(self._groups) if may(group)), default=_NEVER
+        )
 
     def pop(self, now: float, may: Callable[[Group], bool] = lambda _: True) -> Key | None:
-        """Takes out the next item that is due, of the groups that `may` be next; None if there is none."""
+        """Takes out the next item that is due, of the groups that `may` be next; None if there is
+        none."""
         for group in list(self._groups):
             if may(group) and self._first_at(group) <= now:
                 heap = self._groups.pop(group)
@@ -96,13 +107,19 @@ class Retries(Generic[Key, Group]):
 
 def concerns_all(error: Exception) -> bool:
     """Whether the error says nothing about an item: all items must wait."""
-    return isinstance(error, (LeadershipLost, StoreUnavailable)) and not isinstance(error, RowsUnavailable)
+    return isinstance(error, (LeadershipLost, StoreUnavailable)) and not isinstance(
+        error, RowsUnavailable
+    )
 
 
-def failing_items(items: Sequence[Item], act: Callable[[Sequence[Item]], object]) -> list[tuple[Item, Exception]]:
-    """Calls `act(items)`, which does all or nothing; if it fails, acts on halves, in order, down to single items.
+def failing_items(
+    items: Sequence[Item], act: Callable[[Sequence[Item]], object]
+) -> list[tuple[Item, Exception]]:
+    """Calls `act(items)`, which does all or nothing; if it fails, acts on halves, in order, down to
+    single items.
 
-    Returns the items that failed alone, each with its error. Raises errors that concern all of them.
+    Returns the items that failed alone, each with its error. Raises errors that concern all of
+    them.
     """
     if not items:
         return []

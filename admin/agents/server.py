@@ -30,7 +30,8 @@ LONGEST = 40_000
 
 
 def as_text(value: Any) -> str:
-    """The value as JSON. Of more than `LONGEST` characters the rest is left out: in an event's the payload's end."""
+    """The value as JSON. Of more than `LONGEST` characters the rest is left out: in an event's the
+    payload's end."""
     text = as_seen(json.dumps(value, ensure_ascii=False, indent=1))
     left_out = f"… (cut, of {len(text)} characters in all: ask for less)"
     return text if len(text) <= LONGEST else text[: LONGEST - len(left_out)] + left_out
@@ -62,10 +63,14 @@ async def _serve(made: Server[Any]) -> None:
 
 def server(bridge: Callable[[], Bridge], allowed: Collection[Allowed]) -> Server[Any]:
     """The server, with the tools that only read and those that are `allowed`."""
-    tools = {tool.__name__: tool for tool, needs in TOOLS.items() if needs is None or needs in allowed}
+    tools = {
+        tool.__name__: tool for tool, needs in TOOLS.items() if needs is None or needs in allowed
+    }
 
     async def list_tools(_: Any, __: Any) -> ListToolsResult:
-        return ListToolsResult(tools=[_described(tool, reads=TOOLS[tool] is None) for tool in tools.values()])
+        return ListToolsResult(
+            tools=[_described(tool, reads=TOOLS[tool] is None) for tool in tools.values()]
+        )
 
     async def call_tool(_: Any, params: Any) -> CallToolResult:
         if (tool := tools.get(params.name)) is None:
@@ -92,12 +97,17 @@ def _described(tool: Callable[..., Any], reads: bool) -> Tool:
         description=getdoc(tool),
         input_schema=_arguments(tool).model_json_schema(),
         annotations=ToolAnnotations(
-            read_only_hint=reads, destructive_hint=not reads, idempotent_hint=reads, open_world_hint=not reads
+            read_only_hint=reads,
+            destructive_hint=not reads,
+            idempotent_hint=reads,
+            open_world_hint=not reads,
         ),
     )
 
 
-def _call(tool: Callable[..., Any], bridge: Callable[[], Bridge], given: Mapping[str, Any]) -> CallToolResult:
+def _call(
+    tool: Callable[..., Any], bridge: Callable[[], Bridge], given: Mapping[str, Any]
+) -> CallToolResult:
     arguments = _arguments(tool)
     try:
         found = as_text(as_json(tool(bridge(), arguments.model_validate(given, strict=True))))
@@ -108,11 +118,15 @@ def _call(tool: Callable[..., Any], bridge: Callable[[], Bridge], given: Mapping
     except Exception:
         structlog.get_logger().exception("a tool failed", tool=tool.__name__)
         return _error("something went wrong in the bridge; its log on stderr says more")
-    return CallToolResult(content=[TextContent(type="text", text=text) for text in (UNTRUSTED, found)])
+    return CallToolResult(
+        content=[TextContent(type="text", text=text) for text in (UNTRUSTED, found)]
+    )
 
 
 def _error(text: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=as_text(text)[1:-1])], is_error=True)
+    return CallToolResult(
+        content=[TextContent(type="text", text=as_text(text)[1:-1])], is_error=True
+    )
 
 
 def _no_tool(name: str, tools: Collection[str]) -> str:

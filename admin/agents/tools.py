@@ -1,6 +1,7 @@
 """The tools: what an assistant can ask of a bridge, and what it may do if it is allowed to.
 
-A tool is a function of the bridge and its typed arguments: its docstring is the assistant's description of it.
+A tool is a function of the bridge and its typed arguments: its docstring is the assistant's
+description of it.
 """
 
 from __future__ import annotations
@@ -52,71 +53,81 @@ class OneTask(Arguments):
 
 class SendSample(Arguments):
     webhook: str = Field(description="The webhook's name (see list_webhooks).")
-    sample: str | None = Field(None, description="The sample's name; without it, the samples are listed.")
+    sample: str | None = Field(
+        None, description="The sample's name; without it, the samples are listed."
+    )
 
 
 class ReplayEvent(OneEvent):
     confirm: bool = Field(
-        False, description="Needed if the event had an effect, which the refusal names; ask the user first."
+        False,
+        description="Needed if the event had an effect, which the refusal names; ask the user first.",
     )
 
 
 def check(bridge: Bridge, _: NoQuery) -> dict[str, Any]:
-    """Start here. What is wrong right now, worst first, and every problem in the webhook definitions with file, line
-    and remedy."""
+    """Start here. What is wrong right now, worst first, and every problem in the webhook
+    definitions with file, line and remedy."""
     state = state_of(bridge)
     return {
         "issues": [objects.Issue.of(issue) for issue in find_issues(state)],
-        "definitions": list(map(objects.problem, [*bridge.definitions.errors, *bridge.definitions.warnings])),
+        "definitions": list(
+            map(objects.problem, [*bridge.definitions.errors, *bridge.definitions.warnings])
+        ),
         "conductor": state.facts.get("conductor"),
     }
 
 
 def list_webhooks(bridge: Bridge, _: NoQuery) -> list[objects.Webhook]:
-    """The webhooks: URL, platform, whether verified or paused, deliveries of the last day by outcome, and the workflows
-    that each may resume (receivers) or start."""
+    """The webhooks: URL, platform, whether verified or paused, deliveries of the last day by
+    outcome, and the workflows that each may resume (receivers) or start."""
     return operations.list_webhooks(bridge)
 
 
 def list_events(bridge: Bridge, given: ListEvents) -> list[objects.ListedEvent]:
-    """Accepted deliveries, newest first, with what they completed or started; without payloads (see show_event). To
-    find why a workflow didn't continue: list the webhook's events; if there is none, see list_rejections; else
-    explain_event. An event is pending: held for a task, or waiting for Conductor; delivered; expired: no task took it
-    in time; ignored: it only starts workflows and no condition held; failed: Conductor refused it permanently."""
+    """Accepted deliveries, newest first, with what they completed or started; without payloads (see
+    show_event). To find why a workflow didn't continue: list the webhook's events; if there is
+    none, see list_rejections; else explain_event. An event is pending: held for a task, or waiting
+    for Conductor; delivered; expired: no task took it in time; ignored: it only starts workflows
+    and no condition held; failed: Conductor refused it permanently."""
     search = search_of(bridge, parts_of(given.model_dump()))
     return operations.list_events(bridge, search, given.limit, given.before).events
 
 
 def show_event(bridge: Bridge, given: OneEvent) -> objects.WholeEvent:
-    """One event: payload, headers, status and what it means, targets with their attempts and errors."""
+    """One event: payload, headers, status and what it means, targets with their attempts and
+    errors."""
     return operations.show_event(bridge, bridge.event_meant(given.event_id))
 
 
 def explain_event(bridge: Bridge, given: ExplainEvent) -> objects.Why:
-    """Why an event did or didn't match each waiting task, the closest first: criterion by criterion, with the value
-    found. Values that the definition hides are ***."""
+    """Why an event did or didn't match each waiting task, the closest first: criterion by
+    criterion, with the value found. Values that the definition hides are ***."""
     return operations.explain_event(bridge, given.event_id, given.limit)
 
 
 def list_tasks(bridge: Bridge, given: OfTasks) -> list[objects.Task]:
-    """WAIT_FOR_WEBHOOK tasks that wait in Conductor, with their `matches`: JSONPath into the payload → expected
-    value."""
+    """WAIT_FOR_WEBHOOK tasks that wait in Conductor, with their `matches`: JSONPath into the
+    payload → expected value."""
     return operations.list_tasks(bridge, given.workflow, given.limit, given.after)
 
 
 def explain_task(bridge: Bridge, given: OneTask) -> objects.WholeTask:
-    """Why a task is still waiting: the recent events that came closest to it, and what each lacked."""
+    """Why a task is still waiting: the recent events that came closest to it, and what each
+    lacked."""
     return operations.show_task(bridge, given.task_id, given.limit)
 
 
 def list_rejections(bridge: Bridge, given: OfRejections) -> list[Rejection]:
-    """Rejected deliveries with the reason that their senders aren't told, such as a signature that doesn't match."""
+    """Rejected deliveries with the reason that their senders aren't told, such as a signature that
+    doesn't match."""
     return operations.list_rejections(bridge, given.webhook, given.limit, given.filtered)
 
 
 def send_sample(bridge: Bridge, given: SendSample) -> dict[str, Any]:
-    """Sends a realistic sample event of the webhook's platform to the bridge, signed as the platform would. It is
-    accepted like any delivery: it may resume or start workflows. Without `sample` it lists the samples."""
+    """Sends a realistic sample event of the webhook's platform to the bridge, signed as the
+    platform would. It is accepted like any delivery: it may resume or start workflows. Without
+    `sample` it lists the samples."""
     webhook = bridge.webhook(given.webhook)
     if given.sample is None:
         return {"samples": sorted(samples(webhook.platform))}
@@ -132,7 +143,8 @@ def send_sample(bridge: Bridge, given: SendSample) -> dict[str, Any]:
 
 
 def replay_event(bridge: Bridge, given: ReplayEvent) -> objects.Replay:
-    """Delivers an event again, as a new one that arrives now: it may resume or start workflows once more."""
+    """Delivers an event again, as a new one that arrives now: it may resume or start workflows once
+    more."""
     return operations.replay_event(bridge, given.event_id, objects.ReplayTo(confirm=given.confirm))
 
 

@@ -25,13 +25,17 @@ Time = Annotated[
 
 
 class ApiObject(BaseModel):
-    """A field with a default is left out of the JSON when it has that value; every other field is always there."""
+    """A field with a default is left out of the JSON when it has that value; every other field is
+    always there."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, from_attributes=True, extra="forbid"
+    )
 
     @classmethod
     def of(cls, *records: object, **more: object) -> Self:
-        """Built from the records' attributes: `more` has precedence, then earlier records over later ones."""
+        """Built from the records' attributes: `more` has precedence, then earlier records over
+        later ones."""
         return cls.model_validate(_Joined(records, more))
 
 
@@ -45,7 +49,8 @@ def as_json(found: Any) -> Any:
 
 
 def what_is_wrong(error: ValidationError, known: Collection[str]) -> str:
-    """The first thing that doesn't fit, without its value. `known`: the names of the fields there are."""
+    """The first thing that doesn't fit, without its value. `known`: the names of the fields there
+    are."""
     first = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(map(str, first["loc"]))[:100]
     if first["type"] == "extra_forbidden":

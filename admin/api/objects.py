@@ -1,11 +1,19 @@
-"""The JSON objects of API and command line. Their OpenAPI description is generated from these classes."""
+"""The JSON objects of API and command line. Their OpenAPI description is generated from these
+classes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, RootModel, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    RootModel,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from admin.api.base import ApiObject, Time
 from admin.explain.results import (
@@ -29,7 +37,8 @@ if TYPE_CHECKING:
 Operator = Annotated[str, Field(json_schema_extra={"enum": list(OPERATORS)})]
 
 
-# --- events -------------------------------------------------------------------------------------------------
+# --- events
+#   -------------------------------------------------------------------------------------------------
 
 
 class Target(ApiObject):
@@ -90,8 +99,12 @@ class ListedEvent(Event):
     """An event in a list, with what happened in words."""
 
     type: str | None = Field(description="in the sender's words")
-    summary: str = Field(description="what happened, beginning with the type; empty if nothing is known")
-    status_in_words: str = Field(description="such as held until 12:31 UTC, or retrying (3 tries, next 12:02 UTC)")
+    summary: str = Field(
+        description="what happened, beginning with the type; empty if nothing is known"
+    )
+    status_in_words: str = Field(
+        description="such as held until 12:31 UTC, or retrying (3 tries, next 12:02 UTC)"
+    )
     effects: str = Field(description="such as completed 2 tasks; empty if there are none")
 
 
@@ -122,7 +135,9 @@ class WholeEvent(Event):
 
     cause: str = Field(description="why it has, or hasn't, had its effect, in a sentence")
     remedy: str = Field(description="what to do about it; empty if nothing needs to be done")
-    summary: str = Field(description="what happened, beginning with the type; empty if nothing is known")
+    summary: str = Field(
+        description="what happened, beginning with the type; empty if nothing is known"
+    )
     meaning: list[str] = Field(description="what its status means, in sentences")
     story: list[StoryStep] = Field(description="what happened to it, in order")
     unreadable: str | None = Field(None, description="why its row can't be read; only if it can't")
@@ -132,13 +147,17 @@ class WholeEvent(Event):
     decided_at: Time | None
     settled_at: Time | None
     replay_of: str | None
-    only_target: str | None = Field(description="the one target that this replay, or this callback, is for")
+    only_target: str | None = Field(
+        description="the one target that this replay, or this callback, is for"
+    )
     replays: list[ReplayStatus] = Field(description="its direct replays, oldest first")
     resolved_by: str | None = Field(description="the replay that delivered what this event didn't")
     headers: dict[str, str]
     query: dict[str, Any]
     claims: dict[str, Any] | None = Field(description="what the token said that proved it")
-    enclosing: dict[str, Any] | None = Field(description="what the delivery had around the array that it was in")
+    enclosing: dict[str, Any] | None = Field(
+        description="what the delivery had around the array that it was in"
+    )
     payload: dict[str, Any]
 
 
@@ -157,15 +176,21 @@ class Tried(ApiObject):
     events: list[TriedEvent] = Field(description="newest first")
     fitting: int = Field(description="how many of them would have fitted")
     left_out: int = Field(description="events that were not tried: their payloads are too large")
-    written: str = Field(description="the criteria as they are written in a task's JSON, or in the webhook's YAML")
+    written: str = Field(
+        description="the criteria as they are written in a task's JSON, or in the webhook's YAML"
+    )
 
 
 class ReplayTo(ApiObject):
-    """Which target a replay is for, every one without it; and whether what was done may be done again."""
+    """Which target a replay is for, every one without it; and whether what was done may be done
+    again."""
 
-    target: int | None = Field(None, description="only this one, by its place among the event's targets, from 1")
+    target: int | None = Field(
+        None, description="only this one, by its place among the event's targets, from 1"
+    )
     confirm: bool = Field(
-        False, description="needed if the event had an effect: without it the answer is 409, and says which"
+        False,
+        description="needed if the event had an effect: without it the answer is 409, and says which",
     )
 
 
@@ -184,7 +209,9 @@ class _OfMany(ApiObject):
 class ManyPlan(_OfMany):
     """What would be done with many events."""
 
-    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that it would be done with")
+    by_webhook: dict[str, dict[str, int]] = Field(
+        description="webhook → status → events that it would be done with"
+    )
     to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")
 
 
@@ -199,7 +226,9 @@ class Replays(_OfMany):
 class Notes(_OfMany):
     """Events that were acknowledged or reopened."""
 
-    webhooks: dict[str, int] = Field(description="webhook → events that were acknowledged, or reopened")
+    webhooks: dict[str, int] = Field(
+        description="webhook → events that were acknowledged, or reopened"
+    )
     changed: int
 
 
@@ -207,17 +236,23 @@ class NotesOrPlan(RootModel[Notes | ManyPlan]):
     """What was done; with `dryRun` what would be."""
 
 
-# --- why an event did or didn't match -----------------------------------------------------------------------
+# --- why an event did or didn't match
+#   -----------------------------------------------------------------------
 
 
 class Criterion(ApiObject):
-    """One criterion beside the values found at its path; `expected` is the operand if there is an `operator`."""
+    """One criterion beside the values found at its path; `expected` is the operand if there is an
+    `operator`."""
 
     path: str
     operator: Operator | None = None
     expected: Any
-    found: list[Any] = Field(description="as much as people read: a long value is the beginning of its JSON, as a text")
-    left_out: str | None = Field(None, description="what of the values found isn't in `found`, if something isn't")
+    found: list[Any] = Field(
+        description="as much as people read: a long value is the beginning of its JSON, as a text"
+    )
+    left_out: str | None = Field(
+        None, description="what of the values found isn't in `found`, if something isn't"
+    )
     holds: bool
     in_words: str = Field(description="what is expected, and what was found")
 
@@ -239,11 +274,15 @@ class Criterion(ApiObject):
 class _Compared(ApiObject):
     verdict: Verdict
     reason: str
-    first_failed: str | None = Field(description="the path of the first criterion that doesn't hold")
+    first_failed: str | None = Field(
+        description="the path of the first criterion that doesn't hold"
+    )
     criteria: list[Criterion]
 
     @classmethod
-    def from_comparison(cls, comparison: Comparison, other: records.Task | records.Event, **more: object) -> Self:
+    def from_comparison(
+        cls, comparison: Comparison, other: records.Task | records.Event, **more: object
+    ) -> Self:
         failed = comparison.first_failed
         return cls.of(comparison, other, first_failed=failed.path if failed else None, **more)
 
@@ -257,7 +296,8 @@ class Start(ApiObject):
     reason: str
     criteria: list[Criterion]
     input: dict[str, Any] | str | None = Field(
-        None, description="what its workflow gets, or why that can't be shown; only where the entry has an `input`"
+        None,
+        description="what its workflow gets, or why that can't be shown; only where the entry has an `input`",
     )
 
 
@@ -270,7 +310,9 @@ class Task(ApiObject):
     reference_name: str
     matches: Any
     waiting_since: Time = Field(validation_alias=AliasChoices("waiting_since", "scheduled_at"))
-    broken: str | None = Field(None, description="why no event can take it; only if its matches can't be used")
+    broken: str | None = Field(
+        None, description="why no event can take it; only if its matches can't be used"
+    )
 
 
 class ComparedTask(_Compared, Task):
@@ -288,7 +330,9 @@ class ComparedEvent(_Compared, _EventBase):
 class Why(_EventBase):
     """An event explained."""
 
-    summary: str = Field(description="what happened, beginning with the type; empty if nothing is known")
+    summary: str = Field(
+        description="what happened, beginning with the type; empty if nothing is known"
+    )
     delivery_id: str | None
     replay_of: str | None
     cause: str = Field(description="why it has, or hasn't, had its effect, in a sentence")
@@ -308,12 +352,15 @@ def why(explained: EventExplanation) -> Why:
         messages=[Start.of(one, one.entry) for one in explained.messages],
         tasks=[
             ComparedTask.from_comparison(comparison, comparison.task, stands_for=number)
-            for comparison, number in zip(explained.tasks, standing_for(explained.tasks), strict=True)
+            for comparison, number in zip(
+                explained.tasks, standing_for(explained.tasks), strict=True
+            )
         ],
     )
 
 
-# --- tasks --------------------------------------------------------------------------------------------------
+# --- tasks
+#   --------------------------------------------------------------------------------------------------
 
 
 class TaskTarget(Target, _EventKey):
@@ -325,7 +372,9 @@ class WholeTask(Task):
 
     state: TaskState
     meaning: str = Field(description="what its state means")
-    set_aside: SetAside | None = Field(description="why it, or its workflow, is set aside, and when it is tried next")
+    set_aside: SetAside | None = Field(
+        description="why it, or its workflow, is set aside, and when it is tried next"
+    )
     found_by: Literal["queue", "index"]
     domain: str | None
     targets: list[TaskTarget]
@@ -337,7 +386,8 @@ def whole_task(task: records.Task, explained: TaskExplanation) -> WholeTask:
     return WholeTask.of(task, explained, events=events)
 
 
-# --- webhooks and their deliveries --------------------------------------------------------------------------
+# --- webhooks and their deliveries
+#   --------------------------------------------------------------------------
 
 
 class WebhookStatus(ApiObject):
@@ -382,7 +432,8 @@ class NewWebhook(WebhookStatus):
     secret: str | None = Field(None, description="only if it was generated")
 
 
-# --- rejected deliveries, and those that admins listen to ---------------------------------------------------
+# --- rejected deliveries, and those that admins listen to
+#   ---------------------------------------------------
 
 
 class Rejection(ApiObject):
@@ -394,7 +445,9 @@ class Rejection(ApiObject):
     reason: str
     remote: str | None
     method: str
-    kept_id: str | None = Field(None, description="under which it can be verified again; only if it was kept")
+    kept_id: str | None = Field(
+        None, description="under which it can be verified again; only if it was kept"
+    )
 
 
 class KeptRejection(ApiObject):
@@ -405,14 +458,18 @@ class KeptRejection(ApiObject):
     at: Time
     status: int
     reason: str = Field(description="why it was rejected when it arrived")
-    still_rejected: str | None = Field(description="why it would be rejected now; null if it would be accepted")
+    still_rejected: str | None = Field(
+        description="why it would be rejected now; null if it would be accepted"
+    )
     event_id: str | None = Field(description="the event that it has become")
     remote: str | None
     method: str
     size: int
     headers: dict[str, Any] = Field(description="without its signature")
     query: dict[str, Any]
-    payload: dict[str, Any] | None = Field(description="null if the body can't be read, or must not be shown")
+    payload: dict[str, Any] | None = Field(
+        description="null if the body can't be read, or must not be shown"
+    )
 
 
 class AcceptedRejection(ApiObject):
@@ -426,7 +483,9 @@ class AcceptedRejection(ApiObject):
 class RetryOfMany(ApiObject):
     """A retry of rejected deliveries."""
 
-    accepted: dict[str, int] = Field(description="webhook → deliveries that were, or would be, accepted")
+    accepted: dict[str, int] = Field(
+        description="webhook → deliveries that were, or would be, accepted"
+    )
     left_out: dict[str, int] = Field(description="reason → deliveries that weren't")
     event_ids: list[str] = Field(description="the first event of each delivery that was accepted")
 
@@ -461,7 +520,8 @@ class WithoutEvent(Rejection):
     event_id: str | None = Field(description="the event that a duplicate repeats")
 
 
-# --- what is wrong ------------------------------------------------------------------------------------------
+# --- what is wrong
+#   ------------------------------------------------------------------------------------------
 
 
 class Problem(ApiObject):
@@ -511,11 +571,15 @@ class Overview(ApiObject):
 
     problems: list[Issue]
     events: EventCounts
-    unresolved: int = Field(description="failed events that are neither acknowledged nor resolved; at most 10,000")
+    unresolved: int = Field(
+        description="failed events that are neither acknowledged nor resolved; at most 10,000"
+    )
     oldest_pending_at: Time | None
     waiting_tasks: int
     conductor: str | None = Field(description="up, or the error")
-    discovery: str | None = Field(description="how waiting tasks that no queue hands out are found, and why that way")
+    discovery: str | None = Field(
+        description="how waiting tasks that no queue hands out are found, and why that way"
+    )
 
 
 class Error(ApiObject):

@@ -34,7 +34,11 @@ class _Schemas(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> Json:
         inner = schema["schema"]
-        return self.generate_inner(inner["schema"]) if inner["type"] == "nullable" else super().default_schema(schema)
+        return (
+            self.generate_inner(inner["schema"])
+            if inner["type"] == "nullable"
+            else super().default_schema(schema)
+        )
 
 
 class _Models(PydanticModelAdapter):
@@ -43,8 +47,12 @@ class _Models(PydanticModelAdapter):
     def dump_json(self, value: BaseModel) -> bytes:
         return json.dumps(value.model_dump(by_alias=True, exclude_defaults=True)).encode()
 
-    def json_schema(self, model: type[BaseModel], *, ref_template: str, mode: Any = "validation") -> Json:
-        return model.model_json_schema(ref_template=ref_template, mode=mode, schema_generator=_Schemas)
+    def json_schema(
+        self, model: type[BaseModel], *, ref_template: str, mode: Any = "validation"
+    ) -> Json:
+        return model.model_json_schema(
+            ref_template=ref_template, mode=mode, schema_generator=_Schemas
+        )
 
 
 def _refuse(_request: Any, _answer: Any, error: Exception | None, *_: Any) -> None:
@@ -68,7 +76,10 @@ API = SpecTree(
     "anyone who has the token.",
     license={"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
     security_schemes=[
-        {"name": "token", "data": {"type": "http", "scheme": "bearer", "description": "BRIDGE_ADMIN_TOKEN"}}
+        {
+            "name": "token",
+            "data": {"type": "http", "scheme": "bearer", "description": "BRIDGE_ADMIN_TOKEN"},
+        }
     ],
     security=[{"token": []}, {}],
 )
@@ -77,13 +88,18 @@ API = SpecTree(
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def answers(answer: Any, *codes: int, status: int = 200, query: type[ApiObject] = NoQuery, **more: Any) -> Decorator:
-    """Decorates a route: what it answers, its errors besides those of every route, and its query's parameters.
+def answers(
+    answer: Any, *codes: int, status: int = 200, query: type[ApiObject] = NoQuery, **more: Any
+) -> Decorator:
+    """Decorates a route: what it answers, its errors besides those of every route, and its query's
+    parameters.
 
     The body is the model that annotates the route's parameter ``json``.
     """
     errors = {f"HTTP_{code}": (Error, _ERRORS[code]) for code in (401, 403, 503, *codes)}
-    validated: Decorator = API.validate(query=query, resp=Response(**{f"HTTP_{status}": answer}, **errors), **more)
+    validated: Decorator = API.validate(
+        query=query, resp=Response(**{f"HTTP_{status}": answer}, **errors), **more
+    )
     return validated
 
 

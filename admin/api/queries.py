@@ -17,14 +17,18 @@ def limited(default: int) -> Any:
 
 
 class OfEvents(Parts):
-    before: str | None = Field(None, description="only those that arrived before the event with this id (for paging)")
+    before: str | None = Field(
+        None, description="only those that arrived before the event with this id (for paging)"
+    )
     limit: int = limited(50)
 
 
 class OfTasks(ApiObject):
     workflow: str | None = Field(None, description="only of this workflow")
     after: str = Field("", description="only those after this task id (for paging)")
-    broken: bool = Field(False, description="only those that no event can take, since their matches can't be used")
+    broken: bool = Field(
+        False, description="only those that no event can take, since their matches can't be used"
+    )
     limit: int = limited(200)
 
 
@@ -43,10 +47,15 @@ class OfRejections(OfWebhook):
 
 class OfDeliveries(ApiObject):
     after: int | None = Field(
-        None, ge=0, lt=10**18, description="those after the number that an earlier answer gave as next"
+        None,
+        ge=0,
+        lt=10**18,
+        description="those after the number that an earlier answer gave as next",
     )
     start: str | None = Field(
-        None, alias="from", description="begin with: last, the id of an event, or how long ago, such as 2h"
+        None,
+        alias="from",
+        description="begin with: last, the id of an event, or how long ago, such as 2h",
     )
 
 

@@ -1,4 +1,5 @@
-"""What `check` advises besides errors: about proxies, retention, samples, and secrets that git may see."""
+"""What `check` advises besides errors: about proxies, retention, samples, and secrets that git may
+see."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult
             f"no proxy is named, so nobody vouches for the client certificates of {certified}: it refuses every "
             "delivery"
         )
-        remedy = "set it to the address or network of the proxy that verifies them, such as 127.0.0.1"
+        remedy = (
+            "set it to the address or network of the proxy that verifies them, such as 127.0.0.1"
+        )
     elif certified is not None and (proxies.hops or proxies.everyone):
         what = f"a client that bypasses the proxy can claim any client certificate, even that of {certified}"
     elif proxies.everyone:
@@ -54,18 +57,29 @@ _SHORTEST = 86_400.0
 def on_retention(seconds: float, webhooks: Sequence[Webhook]) -> list[CheckResult]:
     """What is wrong with BRIDGE_RETENTION, and what is risky about it.
 
-    While a signed time is accepted, its event must be known: whoever has seen a delivery could make it an event again.
+    While a signed time is accepted, its event must be known: whoever has seen a delivery could make
+    it an event again.
     """
-    windows = {webhook.name: window for webhook in webhooks if (window := _window(webhook)) is not None}
+    windows = {
+        webhook.name: window for webhook in webhooks if (window := _window(webhook)) is not None
+    }
     longest = max(windows, key=windows.__getitem__, default=None)
     if longest is not None and windows[longest] > seconds:
         ago = format_duration(windows[longest])
         what = f"webhook {longest} accepts what was signed {ago} ago, and after {format_duration(seconds)} forgets it"
-        return [CheckResult("error", what, f"write {ago} or more, or give the webhook a shorter tolerance")]
+        return [
+            CheckResult(
+                "error", what, f"write {ago} or more, or give the webhook a shorter tolerance"
+            )
+        ]
     if seconds >= _SHORTEST:
         return []
     what = f"what a platform delivers again more than {format_duration(seconds)} later is an event again"
-    return [CheckResult("warning", what, "write 1d or more: platforms repeat deliveries for hours or days")]
+    return [
+        CheckResult(
+            "warning", what, "write 1d or more: platforms repeat deliveries for hours or days"
+        )
+    ]
 
 
 def _window(webhook: Webhook) -> float | None:
@@ -85,15 +99,22 @@ def find_secrets_in_git(definitions: Definitions) -> list[Problem]:
     """A warning for each secret whose file is committed or could be. None where there is no git."""
     places = [place for place in definitions.secrets if place.path.exists()]
     dotenv = Path(".env")
-    exposed = not_ignored({place.path for place in places} | ({dotenv} if dotenv.exists() else set()))
+    exposed = not_ignored(
+        {place.path for place in places} | ({dotenv} if dotenv.exists() else set())
+    )
     found = []
     for place in places:
         if place.path in exposed:
             holder, remedy = "this file", "refer to a variable, or to a file outside the work tree"
             if place.path != place.file:
-                holder, remedy = str(place.path), "add it to .gitignore, or move it out of the work tree"
+                holder, remedy = (
+                    str(place.path),
+                    "add it to .gitignore, or move it out of the work tree",
+                )
             what = f"{holder} holds the secret, and git doesn't ignore it"
-            found.append(Problem(str(place.file), place.line, place.where, what, remedy, warning=True))
+            found.append(
+                Problem(str(place.file), place.line, place.where, what, remedy, warning=True)
+            )
     if dotenv in exposed:
         what = "this file holds secrets, and git doesn't ignore it"
         found.append(Problem(str(dotenv), 1, "git", what, "add it to .gitignore", warning=True))
@@ -101,10 +122,13 @@ def find_secrets_in_git(definitions: Definitions) -> list[Problem]:
 
 
 def not_ignored(paths: Iterable[Path]) -> set[Path]:
-    """The files that are in a git work tree and not ignored; none of a work tree whose git doesn't answer."""
+    """The files that are in a git work tree and not ignored; none of a work tree whose git doesn't
+    answer."""
     by_tree: dict[Path, list[Path]] = {}
     for path in paths:
-        if tree := next((above for above in path.absolute().parents if (above / ".git").exists()), None):
+        if tree := next(
+            (above for above in path.absolute().parents if (above / ".git").exists()), None
+        ):
             by_tree.setdefault(tree, []).append(path)
     return {path for tree, inside in by_tree.items() for path in _not_ignored_in(tree, inside)}
 
@@ -123,4 +147,8 @@ def _not_ignored_in(tree: Path, paths: Iterable[Path]) -> list[Path]:
     except (OSError, subprocess.SubprocessError):
         return []
     ignored = set(answer.stdout.split(b"\0"))
-    return [path for path, name in names.items() if name not in ignored] if answer.returncode in (0, 1) else []
+    return (
+        [path for path, name in names.items() if name not in ignored]
+        if answer.returncode in (0, 1)
+        else []
+    )

@@ -1,4 +1,5 @@
-"""What `webhook-bridge check` finds in definitions and settings, and in the Conductor and database that they name."""
+"""What `webhook-bridge check` finds in definitions and settings, and in the Conductor and database
+that they name."""
 
 from __future__ import annotations
 
@@ -42,12 +43,17 @@ class Checked(ApiObject):
 
     failed: bool = Field(description="whether there is an error")
     problems: list[ShownProblem]
-    lines: list[str] = Field(description="problems of the definitions, as FILE:LINE: where: what is wrong; remedy")
+    lines: list[str] = Field(
+        description="problems of the definitions, as FILE:LINE: where: what is wrong; remedy"
+    )
     notes: list[str] = Field(description="what was checked, and what is wrong elsewhere")
 
 
 def check_everything(
-    settings: Settings, open_bridge: Callable[[], Bridge], offline: bool = False, without_secrets: bool = False
+    settings: Settings,
+    open_bridge: Callable[[], Bridge],
+    offline: bool = False,
+    without_secrets: bool = False,
 ) -> Checked:
     """Checks the definitions and settings, and unless `offline` Conductor and the store.
 
@@ -99,7 +105,9 @@ def _broken(error: DefinitionsError, path: Path, without_secrets: bool) -> Check
     )
 
 
-def _on_conductor(settings: Settings, definitions: Definitions) -> tuple[list[CheckResult], tuple[Problem, ...]]:
+def _on_conductor(
+    settings: Settings, definitions: Definitions
+) -> tuple[list[CheckResult], tuple[Problem, ...]]:
     """What is wrong with Conductor, and which webhooks don't fit the workflows that it has."""
     found = probe(Server.of(settings), definitions)
     if not all(result.usable for result in found):
@@ -122,7 +130,8 @@ def _on_conductor(settings: Settings, definitions: Definitions) -> tuple[list[Ch
 
 
 def _files_read(path: Path) -> str:
-    """The path of the definitions, and of a folder the names of its files: people edit one and start with another."""
+    """The path of the definitions, and of a folder the names of its files: people edit one and
+    start with another."""
     files = files_in(path)
     if files == [path]:
         return str(path)
@@ -193,7 +202,10 @@ def _on_store(open_bridge: Callable[[], Bridge]) -> Iterator[Found]:
                 yield "BRIDGE_DATABASE", CheckResult("warning", text.format(said))
         for name, (number, seen) in sorted(KeptRejections(bridge).acceptable().items()):
             remedy = f"webhook-bridge rejections retry --webhook {name}"
-            yield "BRIDGE_DATABASE", CheckResult("warning", would_be_accepted(name, number, seen), remedy)
+            yield (
+                "BRIDGE_DATABASE",
+                CheckResult("warning", would_be_accepted(name, number, seen), remedy),
+            )
         now = store.now()
         for name, number in sorted(store.queries.expired_since(now - HOUR).items()):
             what = f"{counted(number, 'event')} expired in the last hour: no task took them"
@@ -210,7 +222,10 @@ def _on_store(open_bridge: Callable[[], Bridge]) -> Iterator[Found]:
             yield "set aside", CheckResult("error", f"{more} more items")
         for task in bridge.broken_tasks(_SHOWN):
             what = f"{task.reference_name} of {task.workflow} ({task.workflow_id}): {task.broken}"
-            yield "waiting tasks", CheckResult("warning", what, "correct the workflow, and start it again")
+            yield (
+                "waiting tasks",
+                CheckResult("warning", what, "correct the workflow, and start it again"),
+            )
     except StoreMissing:
         pass  # nothing has run here yet
     except (StoreUnavailable, NewerStore) as error:

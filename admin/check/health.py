@@ -111,11 +111,17 @@ def _conductor(state: State) -> Iterator[Issue]:
     facts = state.facts
     conductor = facts.get("conductor")
     if state.deciding_until is None or state.deciding_until < state.now:
-        yield Issue("error", "No worker is running: events are accepted and kept, but not delivered.")
+        yield Issue(
+            "error", "No worker is running: events are accepted and kept, but not delivered."
+        )
     elif conductor is None:
-        yield Issue("error", "The worker has never reached Conductor: is CONDUCTOR_SERVER_URL right?")
+        yield Issue(
+            "error", "The worker has never reached Conductor: is CONDUCTOR_SERVER_URL right?"
+        )
     elif conductor != "up":
-        text = "Conductor can't be used. Events are accepted and kept, and delivered once it is back."
+        text = (
+            "Conductor can't be used. Events are accepted and kept, and delivered once it is back."
+        )
         yield Issue("error", text, _lines([conductor]))
     elif tasks := facts.get("another_server"):
         text = (
@@ -124,7 +130,11 @@ def _conductor(state: State) -> Iterator[Issue]:
         )
         yield Issue("error", text, _lines([tasks]), "tasks")
     elif lacks := facts.get("conductor_lacks"):
-        yield Issue("error", "Conductor lacks calls that the bridge needs, or doesn't allow them.", _lines([lacks]))
+        yield Issue(
+            "error",
+            "Conductor lacks calls that the bridge needs, or doesn't allow them.",
+            _lines([lacks]),
+        )
     elif fails := facts.get("index_fails"):
         text = "Conductor's index can't be searched: events of these webhooks wait for it, unless a known task matches."
         yield Issue("error", text, _lines([fails]))
@@ -142,11 +152,21 @@ def _definitions(state: State) -> Iterator[Issue]:
             text = f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
             yield Issue("error", text, _lines(error.splitlines()))
     gone = gone_webhooks(state.facts, state.now)
-    if gone := {name: at for name, at in gone.items() if name not in state.webhooks and name not in state.deleted}:
+    if gone := {
+        name: at
+        for name, at in gone.items()
+        if name not in state.webhooks and name not in state.deleted
+    }:
         text = "Webhooks are gone from the definitions. Deliveries to them are answered with 404."
-        yield Issue("warning", text, _lines(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items())))
+        yield Issue(
+            "warning",
+            text,
+            _lines(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items())),
+        )
     if not state.webhooks and not state.problems:
-        yield Issue("note", "No webhook is defined yet, so nothing can arrive: create the first one below.")
+        yield Issue(
+            "note", "No webhook is defined yet, so nothing can arrive: create the first one below."
+        )
     if risks := [one for one in state.warnings if one.webhook]:
         yield Issue("note", "Some definitions are risky.", _lines(map(str, risks)))
 
@@ -159,13 +179,18 @@ def _lost(state: State) -> Iterator[Issue]:
     if state.expired:
         number = sum(state.expired.values())
         text = f"{counted(number, 'event')} expired in the last hour: no task took them."
-        details = tuple(Detail(f"{name}: {count}", name) for name, count in sorted(state.expired.items()))
+        details = tuple(
+            Detail(f"{name}: {count}", name) for name, count in sorted(state.expired.items())
+        )
         yield Issue("warning", text, details, page="events", query={"status": "expired"})
 
 
 def _waiting(state: State) -> Iterator[Issue]:
     """Events that wait for longer than they should."""
-    if state.oldest_pending is not None and (waited := state.now - state.oldest_pending) > _PILING_UP:
+    if (
+        state.oldest_pending is not None
+        and (waited := state.now - state.oldest_pending) > _PILING_UP
+    ):
         text = f"Events are piling up: the oldest has waited {ago(waited)} to be delivered."
         yield Issue("error", text, page="events", query={"status": "pending"})
     for name, pause in sorted(state.pauses.items()):
@@ -176,7 +201,10 @@ def _waiting(state: State) -> Iterator[Issue]:
         parts = ", ".join(counted(count, kind) for kind, count in sorted(counts.items()))
         keep = "keeps" if sum(counts.values()) == 1 else "keep"
         text = f"{parts} {keep} failing and will be retried; everything else continues."
-        aside = tuple(Detail(f"{name_of(item)} {describe_set_aside(item)}", item.webhook) for item in state.set_aside)
+        aside = tuple(
+            Detail(f"{name_of(item)} {describe_set_aside(item)}", item.webhook)
+            for item in state.set_aside
+        )
         if (more := sum(counts.values()) - len(aside)) > 0:
             aside += _lines([f"and {more} more"])
         yield Issue("warning", text, aside)
@@ -191,10 +219,14 @@ def _workflows(state: State) -> Iterator[Issue]:
 def _tasks(state: State) -> Iterator[Issue]:
     if state.broken:
         text = f"{_number(state.broken, BROKEN_READ, 'waiting task')} can't be matched."
-        details = _lines(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
+        details = _lines(
+            f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5]
+        )
         yield Issue("warning", text, details, "tasks")
     served = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
-    unreached = sorted((name, number) for name, number in state.waiting.items() if name not in served)
+    unreached = sorted(
+        (name, number) for name, number in state.waiting.items() if name not in served
+    )
     if unreached:
         text = "Tasks are waiting in workflows that no webhook here has as a receiver."
         lines = [f"{name}: {counted(number, 'task')}" for name, number in unreached[:_NAMED]]
@@ -211,9 +243,17 @@ def _number(found: Sequence[object], read: int, what: str) -> str:
 def _webhooks(state: State) -> Iterator[Issue]:
     for name in state.webhooks:
         outcomes = state.deliveries.get(name, {})
-        if (rejected := outcomes.get("rejected")) and not outcomes.get("accepted") and not outcomes.get("filtered"):
-            unverified = "" if state.verified_at.get(name) is not None else " It is not verified yet."
-            text = f"{name} rejected all of its deliveries in the last day ({rejected}).{unverified}"
+        if (
+            (rejected := outcomes.get("rejected"))
+            and not outcomes.get("accepted")
+            and not outcomes.get("filtered")
+        ):
+            unverified = (
+                "" if state.verified_at.get(name) is not None else " It is not verified yet."
+            )
+            text = (
+                f"{name} rejected all of its deliveries in the last day ({rejected}).{unverified}"
+            )
             yield Issue("warning", text, page="rejections", query={"webhook": name})
     for name, (number, seen) in sorted(state.acceptable.items()):
         text = f"{would_be_accepted(name, number, seen)}: retry them."
@@ -225,7 +265,11 @@ def _webhooks(state: State) -> Iterator[Issue]:
 
 def would_be_accepted(webhook: str, number: int, seen: int) -> str:
     """What is said of rejected deliveries that today's definition accepts."""
-    last = f"{number} of the last {seen} rejected deliveries" if seen > 1 else "The last rejected delivery"
+    last = (
+        f"{number} of the last {seen} rejected deliveries"
+        if seen > 1
+        else "The last rejected delivery"
+    )
     return f"{last} of {webhook} would be accepted now"
 
 
@@ -271,5 +315,6 @@ def state_of(bridge: Bridge) -> State:
 
 
 def failed_since(bridge: Bridge, since: int) -> list[Event]:
-    """The newest failed events of that time or later that are unresolved, newest first; a page of them at most."""
+    """The newest failed events of that time or later that are unresolved, newest first; a page of
+    them at most."""
     return bridge.events(EventFilter(unresolved=True, since=since, limit=FAILED_READ))

@@ -71,9 +71,9 @@ COMMANDS = {
 def main() -> None:
     """The Conductor Webhook Bridge: webhooks for Conductor OSS.
 
-    The bridge verifies and stores what platforms post to it, completes the WAIT_FOR_WEBHOOK tasks that match, and
-    starts workflows. These commands check its definitions, show what it received and what came of it, and let an
-    admin act. They work whether or not the bridge is running.
+    The bridge verifies and stores what platforms post to it, completes the WAIT_FOR_WEBHOOK tasks
+    that match, and starts workflows. These commands check its definitions, show what it received
+    and what came of it, and let an admin act. They work whether or not the bridge is running.
     """
 
 

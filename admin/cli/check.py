@@ -1,4 +1,5 @@
-"""``webhook-bridge check``: definitions and settings, and the Conductor and database that they name."""
+"""``webhook-bridge check``: definitions and settings, and the Conductor and database that they
+name."""
 
 from __future__ import annotations
 
@@ -13,11 +14,17 @@ from admin.cli.tables import plain
 
 @click.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@click.option("--offline", is_flag=True, help="Check only the definitions and settings: contact no server.")
-@click.option("--without-secrets", is_flag=True, help="Accept that variables are not set: for Git hooks, CI.")
+@click.option(
+    "--offline", is_flag=True, help="Check only the definitions and settings: contact no server."
+)
+@click.option(
+    "--without-secrets", is_flag=True, help="Accept that variables are not set: for Git hooks, CI."
+)
 @as_json_option
 @asks
-def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, as_json: bool) -> None:
+def check(
+    here: Here, path: Path | None, offline: bool, without_secrets: bool, as_json: bool
+) -> None:
     """Check the webhook definitions, the settings, and the Conductor and database that they name.
 
     The definitions are those of PATH, a file or a folder, or of BRIDGE_WEBHOOKS.

@@ -1,4 +1,5 @@
-"""What the commands share: settings, definitions and store, loaded when first needed, and printing."""
+"""What the commands share: settings, definitions and store, loaded when first needed, and
+printing."""
 
 from __future__ import annotations
 
@@ -72,30 +73,38 @@ class Here:
         return Bridge(self.settings, self.store, self.readable, f"command line ({os_user()})")
 
     def ask(self, request: str, local: Callable[[Bridge], object], **given: object) -> Any:
-        """What the API answers to a request, as JSON, whichever bridge is asked: this machine's calls `local`.
+        """What the API answers to a request, as JSON, whichever bridge is asked: this machine's
+        calls `local`.
 
-        `request` is the method and the path below `/api`, such as ``GET tasks/{task_id}``; `given` are its parameters.
+        `request` is the method and the path below `/api`, such as ``GET tasks/{task_id}``; `given`
+        are its parameters.
         """
         return to_json(local(self.bridge))
 
     def checked(self, offline: bool, without_secrets: bool) -> Json:
-        """What is found by a check of definitions, settings, Conductor and store (`admin.check.checking`)."""
+        """What is found by a check of definitions, settings, Conductor and store
+        (`admin.check.checking`)."""
         from admin.check.checking import check_everything
 
-        found: Json = to_json(check_everything(self.settings, lambda: self.bridge, offline, without_secrets))
+        found: Json = to_json(
+            check_everything(self.settings, lambda: self.bridge, offline, without_secrets)
+        )
         return found
 
 
 Columns = Mapping[str, str | Callable[[Json], object]]
-"""Heading of a table → the field of the JSON that is below it, or what to make of all of the JSON."""
+"""Heading of a table → the field of the JSON that is below it, or what to make of all of the JSON.
+"""
 LIMIT = click.IntRange(1, 1_000_000_000)
 """How many may be asked for: fewer than any database counts to."""
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead of a table."
+)
 
 
 def here(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the bridge that it is about, as its first argument: this machine's, or another's. A group does
-    nothing itself if one of its commands was named."""
+    """Gives a command the bridge that it is about, as its first argument: this machine's, or
+    another's. A group does nothing itself if one of its commands was named."""
 
     @wraps(command)
     def run(*given: Any, **options: Any) -> None:
@@ -126,13 +135,16 @@ def asks(command: _Command) -> Callable[..., Any]:
 
 
 class Parsed(click.ParamType[_Value]):
-    """What a function makes of the text of an argument or option; its ValueError says what is wrong with it."""
+    """What a function makes of the text of an argument or option; its ValueError says what is wrong
+    with it."""
 
     def __init__(self, name: str, parse: Callable[[str], _Value]):
         self.name = name
         self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> _Value:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> _Value:
         try:
             return self._parse(value)
         except ValueError as error:
@@ -171,13 +183,17 @@ def echo_json(found: object) -> None:
     click.echo(json.dumps(to_json(found), indent=2))
 
 
-def echo_list(found: Sequence[ApiObject] | Sequence[Json], columns: Columns, nothing: str, as_json: bool) -> None:
-    """The objects as JSON, or as a table. `columns`: heading → the field in the JSON, or what to make of all of it."""
+def echo_list(
+    found: Sequence[ApiObject] | Sequence[Json], columns: Columns, nothing: str, as_json: bool
+) -> None:
+    """The objects as JSON, or as a table. `columns`: heading → the field in the JSON, or what to
+    make of all of it."""
     if as_json:
         echo_json(found)
         return
     rows = [
-        [one.get(cell) if isinstance(cell, str) else cell(one) for cell in columns.values()] for one in to_json(found)
+        [one.get(cell) if isinstance(cell, str) else cell(one) for cell in columns.values()]
+        for one in to_json(found)
     ]
     echo_table(list(columns), rows, nothing)
 
@@ -204,7 +220,10 @@ def whole_event(here: Here, event_id: str) -> Json:
 def note_search(since: str) -> None:
     """Says that a list is short because its search ended, and how to go on."""
     since = plain(since)
-    click.echo(f"searched back to {since}; for older ones: --until {since}, or narrow the time with --since", err=True)
+    click.echo(
+        f"searched back to {since}; for older ones: --until {since}, or narrow the time with --since",
+        err=True,
+    )
 
 
 def echo_fields(fields: Mapping[str, object]) -> None:
@@ -219,7 +238,9 @@ def echo_values(heading: str, values: Mapping[str, Any] | None) -> None:
     if values:
         click.echo(f"\n{heading}:")
         for key, value in values.items():
-            click.echo(f"  {plain(key)}: {plain(value) if isinstance(value, str) else compact(value)}")
+            click.echo(
+                f"  {plain(key)}: {plain(value) if isinstance(value, str) else compact(value)}"
+            )
 
 
 def echo_left_out(left_out: Mapping[str, int], to_stderr: bool = True) -> None:
@@ -271,7 +292,9 @@ def filter_options(which: str) -> Callable[[_Command], _Command]:
     def add(command: _Command) -> _Command:
         for name, field in reversed(Parts.model_fields.items()):
             text = (field.description or "").replace("only those", which) + "."
-            command = click.option(f"--{name}", *_SHORT.get(name, ()), help=text, **_MORE.get(name, {}))(command)
+            command = click.option(
+                f"--{name}", *_SHORT.get(name, ()), help=text, **_MORE.get(name, {})
+            )(command)
         return command
 
     return add

@@ -67,19 +67,28 @@ _FAILURES = {
 _LONGEST = 60
 """Characters of a value in a table."""
 _LONGEST_FIELD = 200
-"""Characters of a field's path there: all rows are as wide as the widest, and a sender may choose long keys."""
+"""Characters of a field's path there: all rows are as wide as the widest, and a sender may choose
+long keys."""
 
 
-# --- events -------------------------------------------------------------------------------------------------
+# --- events
+#   -------------------------------------------------------------------------------------------------
 
 
 @click.group(cls=Commands, invoke_without_command=True)
 @filter_options("Only events")
 @click.option("--failures", "in_groups", is_flag=True, help="Show unresolved failures by reason.")
-@click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one (for paging).")
+@click.option(
+    "--before", metavar="EVENT_ID", help="Only events that arrived before this one (for paging)."
+)
 @click.option("-n", "--limit", type=LIMIT, default=50, show_default=True, help="How many at most.")
 @click.option("--payloads", is_flag=True, help="With --json: each event's payload, too.")
-@click.option("-f", "--follow", is_flag=True, help="Show new events, what becomes of them, and other deliveries.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Show new events, what becomes of them, and other deliveries.",
+)
 @as_json_option
 @asks
 def events(
@@ -125,13 +134,20 @@ def events(
     elif before:
         raise click.UsageError("--follow shows new events: leave out --before")
     elif parts.keys() & {"status", "failure"}:
-        raise click.UsageError("--follow shows each event and what becomes of it: leave out --status and --failure")
+        raise click.UsageError(
+            "--follow shows each event and what becomes of it: leave out --status and --failure"
+        )
     else:
         _follow(here.bridge, search_of(here.bridge, parts), as_json)
 
 
 def _list_events(
-    here: Here, parts: Mapping[str, str], limit: int, before: str | None, as_json: bool, payloads: bool
+    here: Here,
+    parts: Mapping[str, str],
+    limit: int,
+    before: str | None,
+    as_json: bool,
+    payloads: bool,
 ) -> None:
     def listed(bridge: Bridge) -> list[objects.ListedEvent]:
         found = operations.list_events(bridge, search_of(bridge, parts), limit, before)
@@ -155,14 +171,22 @@ def _list_failures(here: Here, webhook: str | None, as_json: bool) -> None:
         return
     echo_list(found["groups"], _FAILURES, "no failed event is unresolved", as_json)
     if found["searchedTo"] is not None:
-        click.echo(f"only the newest {found['events']} are counted, back to {found['searchedTo']}", err=True)
+        click.echo(
+            f"only the newest {found['events']} are counted, back to {found['searchedTo']}",
+            err=True,
+        )
     if found["groups"]:
-        click.echo("to list those of a group: --status unresolved --webhook WEBHOOK --failure REASON", err=True)
+        click.echo(
+            "to list those of a group: --status unresolved --webhook WEBHOOK --failure REASON",
+            err=True,
+        )
 
 
 @events.command(short_help="Show an event: story, targets and payload.")
 @click.argument("event_id")
-@click.option("-f", "--follow", is_flag=True, help="Show the story as it goes on, until the event is settled.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Show the story as it goes on, until the event is settled."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @asks
 def show(here: Here, event_id: str, follow: bool, as_json: bool) -> None:
@@ -220,7 +244,9 @@ _FIELDS = {
 
 def _echo_event(event: Json) -> None:
     echo_fields({name: event[field] or None for name, field in _FIELDS.items()})
-    for sentence in filter(None, dict.fromkeys((event["cause"], event["remedy"], *event["meaning"]))):
+    for sentence in filter(
+        None, dict.fromkeys((event["cause"], event["remedy"], *event["meaning"]))
+    ):
         click.echo(f"  {plain(sentence)}")
     click.echo("\nstory:")
     for step in event["story"]:
@@ -229,17 +255,21 @@ def _echo_event(event: Json) -> None:
 
 @events.command(short_help="Explain why an event did or didn't match.")
 @click.argument("event_id")
-@click.option("--all", "all_tasks", is_flag=True, help="Each task by itself, those out of reach too.")
-@click.option("-n", "--limit", type=LIMIT, default=200, show_default=True, help="How many tasks at most.")
+@click.option(
+    "--all", "all_tasks", is_flag=True, help="Each task by itself, those out of reach too."
+)
+@click.option(
+    "-n", "--limit", type=LIMIT, default=200, show_default=True, help="How many tasks at most."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object per task.")
 @asks
 def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: bool) -> None:
     """Explain why an event did or didn't match each waiting task.
 
-    First the answer, then the tasks that came closest, grouped by what failed: the criteria of one of them with the
-    values found. With --all each task by itself, and also those that were out of reach (not a receiver, another
-    version, started later, taken by another event). For what is in doubt or set aside, because Conductor can't show
-    it: the reason, and when it is tried next.
+    First the answer, then the tasks that came closest, grouped by what failed: the criteria of one
+    of them with the values found. With --all each task by itself, and also those that were out of
+    reach (not a receiver, another version, started later, taken by another event). For what is in
+    doubt or set aside, because Conductor can't show it: the reason, and when it is tried next.
     """
 
     def why(bridge: Bridge) -> objects.Why:
@@ -253,13 +283,21 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
     _echo_event(found)
     for entry in found["starts"]:
         version = f" version {entry['version']}" if entry["version"] else ""
-        _echo_entry("STARTS" if entry["holds"] else "DOESN'T START", f"{entry['workflow']}{version}", entry)
+        _echo_entry(
+            "STARTS" if entry["holds"] else "DOESN'T START", f"{entry['workflow']}{version}", entry
+        )
     for entry in found["messages"]:
-        _echo_entry("SENDS MESSAGE" if entry["holds"] else "SENDS NO MESSAGE", f"to {entry['workflow']}", entry)
+        _echo_entry(
+            "SENDS MESSAGE" if entry["holds"] else "SENDS NO MESSAGE",
+            f"to {entry['workflow']}",
+            entry,
+        )
     shown = tasks if all_tasks else [task for task in tasks if task["standsFor"]]
     for task in shown:
         task_id, workflow_id = plain(task["taskId"]), plain(task["workflowId"])
-        click.echo(f"\n{task['verdict'].upper()}  task {plain(task['referenceName'])} of {plain(task['workflow'])}")
+        click.echo(
+            f"\n{task['verdict'].upper()}  task {plain(task['referenceName'])} of {plain(task['workflow'])}"
+        )
         click.echo(f"  task {task_id}, workflow {workflow_id}, since {task['waitingSince']}")
         _echo_comparison(task)
         if task["standsFor"] > 1 and not all_tasks:
@@ -280,7 +318,9 @@ def _echo_entry(verdict: str, workflow: str, entry: Json) -> None:
 
 
 def _echo_comparison(comparison: Json) -> None:
-    if comparison["verdict"] != "differs":  # then the reason is the first criterion that doesn't hold
+    if (
+        comparison["verdict"] != "differs"
+    ):  # then the reason is the first criterion that doesn't hold
         click.echo(f"  {plain(comparison['reason'])}")
     _echo_criteria(comparison["criteria"])
 
@@ -309,7 +349,10 @@ def diff(here: Here, before: str, after: str, as_json: bool) -> None:
     """
     result = differences(_compared(whole_event(here, before)), _compared(whole_event(here, after)))
     if as_json:
-        found = [{"what": it.kind, "path": it.path, "before": it.before, "after": it.after} for it in result.found]
+        found = [
+            {"what": it.kind, "path": it.path, "before": it.before, "after": it.after}
+            for it in result.found
+        ]
         click.echo(json.dumps({"complete": result.complete, "differences": found}, indent=2))
     else:
         rows = [
@@ -338,15 +381,16 @@ for command in (replay, acknowledge, reopen, erase):
     events.add_command(command)
 
 
-# --- following ----------------------------------------------------------------------------------------------
+# --- following
+#   ----------------------------------------------------------------------------------------------
 
 _EVERY = 0.5
 """Seconds between two polls."""
 
 
 def _follow(bridge: Bridge, query: Search, as_json: bool) -> None:
-    """Prints until Ctrl-C one line for each new event, one for what becomes of it, and one for every other delivery;
-    with `as_json` a JSON object per line."""
+    """Prints until Ctrl-C one line for each new event, one for what becomes of it, and one for
+    every other delivery; with `as_json` a JSON object per line."""
     follower = Follower(bridge, query)
     click.echo("Following new events; press Ctrl-C to stop.", err=True)
     away = False
@@ -357,7 +401,11 @@ def _follow(bridge: Bridge, query: Search, as_json: bool) -> None:
                     found = objects.EventNews.of(news.event, targets=news.targets, new=news.is_new)
                     click.echo(json.dumps(to_json(found)) if as_json else line_of(news))
                 for other in follower.look_at_others():
-                    click.echo(json.dumps(to_json(objects.WithoutEvent.of(other))) if as_json else line_of_other(other))
+                    click.echo(
+                        json.dumps(to_json(objects.WithoutEvent.of(other)))
+                        if as_json
+                        else line_of_other(other)
+                    )
                 if away:
                     click.echo("The store is back.", err=True)
                 away = False
@@ -369,7 +417,8 @@ def _follow(bridge: Bridge, query: Search, as_json: bool) -> None:
 
 
 def line_of(news: News) -> str:
-    """``12:00:00.123Z  -->  orders  pending  ID``, or ``<--`` and how an event ended that was printed before."""
+    """``12:00:00.123Z  -->  orders  pending  ID``, or ``<--`` and how an event ended that was
+    printed before."""
     event = news.event
     at = event.received_at if news.is_new else (event.settled_at or event.received_at)
     parts = [str(iso(at)), "-->" if news.is_new else "<--", event.webhook, event.status, event.id]
@@ -397,13 +446,18 @@ def line_of_other(one: WithoutEvent) -> str:
     return "  ".join(map(plain, parts))
 
 
-# --- tasks --------------------------------------------------------------------------------------------------
+# --- tasks
+#   --------------------------------------------------------------------------------------------------
 
 
 @click.group(cls=Commands, invoke_without_command=True)
 @click.option("--workflow", help="Only tasks of workflows with this name.")
-@click.option("--broken", is_flag=True, help="Only tasks whose matches are missing or can't be parsed.")
-@click.option("-n", "--limit", type=LIMIT, default=1000, show_default=True, help="How many at most.")
+@click.option(
+    "--broken", is_flag=True, help="Only tasks whose matches are missing or can't be parsed."
+)
+@click.option(
+    "-n", "--limit", type=LIMIT, default=1000, show_default=True, help="How many at most."
+)
 @as_json_option
 @asks
 def tasks(here: Here, workflow: str | None, broken: bool, limit: int, as_json: bool) -> None:
@@ -426,7 +480,9 @@ def tasks(here: Here, workflow: str | None, broken: bool, limit: int, as_json: b
         "WORKFLOW ID": "workflowId",
         "REFERENCE": "referenceName",
         "WAITING SINCE": "waitingSince",
-        "MATCHES": lambda task: f"BROKEN: {task['broken']}" if "broken" in task else compact(task["matches"]),
+        "MATCHES": lambda task: (
+            f"BROKEN: {task['broken']}" if "broken" in task else compact(task["matches"])
+        ),
     }
     echo_list(found, columns, "no task is known to be waiting", as_json)
     if len(found) == limit:
@@ -437,10 +493,11 @@ def tasks(here: Here, workflow: str | None, broken: bool, limit: int, as_json: b
 @click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
 @here
 def forget_tasks(here: Here, task_ids: tuple[str, ...]) -> None:
-    """No longer wait for these tasks: Conductor has lost them for good, as after a reset of its database.
+    """No longer wait for these tasks: Conductor has lost them for good, as after a reset of its
+    database.
 
-    The bridge itself forgets a task that Conductor has lost only while Conductor knows others that waited before. A
-    task that Conductor shows in progress is found again.
+    The bridge itself forgets a task that Conductor has lost only while Conductor knows others that
+    waited before. A task that Conductor shows in progress is found again.
     """
     forgotten = operations.forget_tasks(here.bridge, task_ids)
     for task_id in forgotten:
@@ -452,13 +509,16 @@ def forget_tasks(here: Here, task_ids: tuple[str, ...]) -> None:
 
 @tasks.command("show", short_help="Show a task, and which events came close.")
 @click.argument("task_id")
-@click.option("-n", "--limit", type=LIMIT, default=10, show_default=True, help="How many events at most.")
+@click.option(
+    "-n", "--limit", type=LIMIT, default=10, show_default=True, help="How many events at most."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @asks
 def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
     """Show a task, and which recent events came closest to it: why is it still waiting?
 
-    For a task that is set aside, because it or its workflow can't be read: the reason, and when it is tried next.
+    For a task that is set aside, because it or its workflow can't be read: the reason, and when it
+    is tried next.
     """
 
     def shown(bridge: Bridge) -> objects.WholeTask:
@@ -482,5 +542,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
         click.echo("\nNo event of its webhooks is stored.")
     for event in task["events"]:
         verdict, webhook = event["verdict"].upper(), plain(event["webhook"])
-        click.echo(f"\n{verdict}  event {event['eventId']} of {webhook}, {event['status']}, {event['receivedAt']}")
+        click.echo(
+            f"\n{verdict}  event {event['eventId']} of {webhook}, {event['status']}, {event['receivedAt']}"
+        )
         _echo_comparison(event)

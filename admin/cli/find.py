@@ -36,13 +36,20 @@ def find_id(here: Here, text: str, as_json: bool) -> None:
         echo_json(found)
     elif nothing:
         click.echo(
-            plain(f"nothing has the id {text}: no event, delivery or task in the store, no workflow that the bridge")
+            plain(
+                f"nothing has the id {text}: no event, delivery or task in the store, no workflow that the bridge"
+            )
             + " has completed a task of, started, or sent a message",
             err=True,
         )
     for event in () if as_json else found["events"]:
-        click.echo(f"event {event['eventId']} of {plain(event['webhook'])}, received at {event['receivedAt']}")
-        click.echo(f"  {plain(event['statusInWords'])}" + (f": {plain(event['effects'])}" if event["effects"] else ""))
+        click.echo(
+            f"event {event['eventId']} of {plain(event['webhook'])}, received at {event['receivedAt']}"
+        )
+        click.echo(
+            f"  {plain(event['statusInWords'])}"
+            + (f": {plain(event['effects'])}" if event["effects"] else "")
+        )
     for workflow in () if as_json else found["workflows"]:
         _echo_workflow(workflow)
     sys.exit(1 if nothing else 0)
@@ -56,13 +63,21 @@ def _echo_workflow(workflow: Json) -> None:
         if target["kind"] == "complete":
             what += f" {target['referenceName']}"
         if not is_done:
-            what = f"{target['state']}: {what}" + (f" ({target['error']})" if target["error"] else "")
+            what = f"{target['state']}: {what}" + (
+                f" ({target['error']})" if target["error"] else ""
+            )
         at = target["settledAt"] or target["createdAt"]
         click.echo(f"  {at}  {plain(what)}, event {target['eventId']}")
     waiting = [task for task in workflow["tasks"] if task["state"] == "waiting"]
     for task in waiting:
-        why = f", broken: {task['broken']}" if "broken" in task else f" for {compact(task['matches'])}"
+        why = (
+            f", broken: {task['broken']}"
+            if "broken" in task
+            else f" for {compact(task['matches'])}"
+        )
         click.echo(f"  {task['waitingSince']}  waits at {plain(task['referenceName'] + why)}")
-        click.echo(f"    what recent events lacked: webhook-bridge tasks show {plain(task['taskId'])}")
+        click.echo(
+            f"    what recent events lacked: webhook-bridge tasks show {plain(task['taskId'])}"
+        )
     if not waiting:
         click.echo("  no task of it is known to be waiting")

@@ -1,4 +1,5 @@
-"""Groups of commands: those that are imported when they are used, and what is printed instead of a traceback."""
+"""Groups of commands: those that are imported when they are used, and what is printed instead of a
+traceback."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def fail(message: object) -> NoReturn:
 
 def _exit_if_foreseen(error: Exception) -> None:
     """Exits with the error's text, if that tells people what is wrong."""
-    # Imported here: each command that can raise them has imported them by now, and the others start without.
+    # Imported here: each command that can raise them has imported them by now, and the others start
+    # without.
     from admin.errors import CantDo
     from admin.events.search import BadFilter
     from config.settings import SettingsError
@@ -37,7 +39,15 @@ def _exit_if_foreseen(error: Exception) -> None:
 
     if isinstance(error, BadFilter):
         raise click.UsageError(str(error)) from None
-    foreseen = (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected, CannotSign)
+    foreseen = (
+        SettingsError,
+        DefinitionsError,
+        StoreUnavailable,
+        NewerStore,
+        CantDo,
+        StillRejected,
+        CannotSign,
+    )
     if isinstance(error, foreseen):
         fail(error)
 
@@ -51,13 +61,17 @@ def server_options(command: _Command) -> _Command:
         help="Ask the admin page there, not this machine's store; by default BRIDGE_SERVER.",
     )
     token = _kept_option(
-        "--token", TOKEN, metavar="@FILE|-|TEXT", help="Its admin or viewer token; by default BRIDGE_TOKEN."
+        "--token",
+        TOKEN,
+        metavar="@FILE|-|TEXT",
+        help="Its admin or viewer token; by default BRIDGE_TOKEN.",
     )
     return server(token(command))
 
 
 def _kept_option(name: str, key: str, **more: Any) -> Callable[[_Command], _Command]:
-    """An option that no command takes as an argument: its value is kept under the key in `ctx.meta`."""
+    """An option that no command takes as an argument: its value is kept under the key in
+    `ctx.meta`."""
 
     def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
         if value is not None:
@@ -80,10 +94,12 @@ class Commands(click.Group):
 
 
 class ImportedCommands(Commands):
-    """A group that imports a command when it is used: all of them take longer to import than most take to run."""
+    """A group that imports a command when it is used: all of them take longer to import than most
+    take to run."""
 
     def __init__(self, *given: Any, places: Mapping[str, tuple[str, str]], **more: Any):
-        """`places`: name → where it is, such as ``webhooks:pause``, in `admin.cli`; and what the list says of it."""
+        """`places`: name → where it is, such as ``webhooks:pause``, in `admin.cli`; and what the
+        list says of it."""
         super().__init__(*given, **more)
         self._places = places
 
@@ -106,7 +122,9 @@ class ImportedCommands(Commands):
         try:
             return super().resolve_command(ctx, args)
         except NoSuchCommand as error:
-            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
+            raise NoSuchCommand(
+                error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list without importing any of them."""

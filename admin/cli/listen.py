@@ -12,7 +12,13 @@ import click
 from admin.cli.common import HTTP_URL, Here, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
-from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token, listen_to_each
+from admin.events.listen import (
+    LocalBridge,
+    Posted,
+    PublicBridge,
+    is_safe_for_a_token,
+    listen_to_each,
+)
 from admin.events.listen import listen as listening
 from admin.events.send import urls_of
 
@@ -28,7 +34,12 @@ from admin.events.send import urls_of
     required=True,
     help="The webhook's URL at the bridge on this machine; again for each further webhook.",
 )
-@click.option("-w", "--webhook", metavar="NAME", help="The webhook at the public bridge; by default the forward URL's.")
+@click.option(
+    "-w",
+    "--webhook",
+    metavar="NAME",
+    help="The webhook at the public bridge; by default the forward URL's.",
+)
 @click.option(
     "--from",
     "start",
@@ -36,7 +47,9 @@ from admin.events.send import urls_of
     help="Begin with the delivery of this event (of one webhook), with the newest one, or a while ago, such as 30m.",
 )
 @click.option(
-    "--resign", is_flag=True, help="Sign each delivery again, as the webhook's definition on this machine says."
+    "--resign",
+    is_flag=True,
+    help="Sign each delivery again, as the webhook's definition on this machine says.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 @here
@@ -71,12 +84,18 @@ def listen(
       webhook-bridge listen http://localhost:9090 --forward http://localhost:8000/webhook/slack --from 30m --resign
     """
     if not is_safe_for_a_token(url):
-        raise click.BadParameter("the token would be readable on its way: use https, or ssh -L", param_hint="URL")
+        raise click.BadParameter(
+            "the token would be readable on its way: use https, or ssh -L", param_hint="URL"
+        )
     names = [webhook or _local_name(forward) for forward in forwards]
     if None in names:
-        raise click.UsageError("which webhook? --forward doesn't end in /webhook/NAME: say --webhook NAME")
+        raise click.UsageError(
+            "which webhook? --forward doesn't end in /webhook/NAME: say --webhook NAME"
+        )
     if len(set(names)) < len(names):
-        raise click.UsageError("each --forward needs a webhook of its own; --webhook goes with one --forward")
+        raise click.UsageError(
+            "each --forward needs a webhook of its own; --webhook goes with one --forward"
+        )
     token = here.settings.bridge_listen_token
     secret = token.get_secret_value() if token is not None else None
     listened: dict[str, Iterator[Posted]] = {}
@@ -94,11 +113,15 @@ def listen(
             last[name] = what.delivery.event_id
             click.echo(_line(what, said, as_json))
             if what.answer.status == 401 and not resign:
-                _say("rejected: if the secret here is different, or the delivery too old, see --resign")
+                _say(
+                    "rejected: if the secret here is different, or the delivery too old, see --resign"
+                )
     except KeyboardInterrupt:
         for name, event_id in last.items():
             alone = f"--webhook {name} " if len(listened) > 1 else ""
-            click.echo(plain(f"\nto go on after it: {alone}--from {event_id}", lines=True), err=True)
+            click.echo(
+                plain(f"\nto go on after it: {alone}--from {event_id}", lines=True), err=True
+            )
     else:
         sys.exit(1)
 
@@ -108,7 +131,8 @@ def _say(text: str) -> None:
 
 
 def _resigning(here: Here, forward: str) -> LocalBridge:
-    """The bridge on this machine, for which deliveries are signed by its definition of the webhook."""
+    """The bridge on this machine, for which deliveries are signed by its definition of the
+    webhook."""
     url_id = _local_name(forward)
     definition = next((one for one in here.readable.webhooks if one.url_id == url_id), None)
     if definition is None:

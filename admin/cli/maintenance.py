@@ -40,11 +40,16 @@ def backup(here: Here, file: Path) -> None:
         fail(f"{file} can't be written: {error.strerror}")
     except StoreUnavailable as error:
         fail(f"the store can't be copied to {file}: {error}")
-    click.echo(f"{file}: {file.stat().st_size:,} bytes. The definitions and the secrets aren't in it.", err=True)
+    click.echo(
+        f"{file}: {file.stat().st_size:,} bytes. The definitions and the secrets aren't in it.",
+        err=True,
+    )
 
 
 @click.command()
-@click.option("--older-than", type=DURATION, required=True, help="Since the events finished, such as 7d.")
+@click.option(
+    "--older-than", type=DURATION, required=True, help="Since the events finished, such as 7d."
+)
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
 @here
 def prune(here: Here, older_than: float, yes: bool) -> None:
@@ -59,7 +64,9 @@ def prune(here: Here, older_than: float, yes: bool) -> None:
     """
     before = here.store.now() - int(older_than * 1000)
     if not yes:
-        click.confirm(f"Delete all events that finished before {iso(before)}?", abort=True, err=True)
+        click.confirm(
+            f"Delete all events that finished before {iso(before)}?", abort=True, err=True
+        )
     number, more = 0, True
     while more:
         step = here.store.maintenance.prune(before, 200)
@@ -75,13 +82,15 @@ def prune(here: Here, older_than: float, yes: bool) -> None:
 def notify(here: Here, test: bool) -> None:
     """Send a test message to BRIDGE_NOTIFY.
 
-    The leading worker sends messages there: about failed events, a webhook that rejects everything, an unreachable
-    Conductor or store, broken definitions, and events that pile up. It sends one when the problem begins, and one when
-    it is over.
+    The leading worker sends messages there: about failed events, a webhook that rejects everything,
+    an unreachable Conductor or store, broken definitions, and events that pile up. It sends one
+    when the problem begins, and one when it is over.
     """
     urls = here.settings.bridge_notify
     if urls is None:
-        fail("BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or json://HOST/PATH")
+        fail(
+            "BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or json://HOST/PATH"
+        )
     body = "If you can read this, you will be notified when something is wrong with the webhook bridge."
     sent = Apprise(urls.get_secret_value()).send("this is a test", body, resolved=True)
     failed = [str(number) for number, ok in enumerate(sent, 1) if not ok]
@@ -133,4 +142,7 @@ def migrate_store(source: str, to: str) -> None:
         sys.exit(1)
     rows = ", ".join(f"{number} {table}" for table, number in totals.items() if number)
     click.echo(f"moved and compared: {rows or 'nothing, the store was empty'}")
-    click.echo(f"now set BRIDGE_DATABASE={without_password(to)} for every process, and start them", err=True)
+    click.echo(
+        f"now set BRIDGE_DATABASE={without_password(to)} for every process, and start them",
+        err=True,
+    )

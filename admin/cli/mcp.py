@@ -13,7 +13,9 @@ from config.logs import configure_logging
 
 
 @click.command()
-@click.option("--allow-send", is_flag=True, help="Let the assistant send sample events to webhooks.")
+@click.option(
+    "--allow-send", is_flag=True, help="Let the assistant send sample events to webhooks."
+)
 @click.option("--allow-replay", is_flag=True, help="Let the assistant replay events.")
 @here
 def mcp(here: Here, allow_send: bool, allow_replay: bool) -> None:
@@ -32,9 +34,13 @@ def mcp(here: Here, allow_send: bool, allow_replay: bool) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("mcp"):
             raise
-        fail("this needs the extra mcp: pip install '.[mcp]' in a checkout, or 'WHEEL[mcp]' with a release's file")
+        fail(
+            "this needs the extra mcp: pip install '.[mcp]' in a checkout, or 'WHEEL[mcp]' with a release's file"
+        )
     configure_logging(here.settings.bridge_log_format, "mcp")
-    allowed = [name for name, is_allowed in (("send", allow_send), ("replay", allow_replay)) if is_allowed]
+    allowed = [
+        name for name, is_allowed in (("send", allow_send), ("replay", allow_replay)) if is_allowed
+    ]
     serve(_current(here), allowed)  # type: ignore[arg-type]
 
 

@@ -26,7 +26,12 @@ from store.errors import StoreUnavailable
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--platform", type=click.Choice(sorted({*PLATFORMS, *SENDERS})), metavar="NAME", help="Who sends.")
+@click.option(
+    "--platform",
+    type=click.Choice(sorted({*PLATFORMS, *SENDERS})),
+    metavar="NAME",
+    help="Who sends.",
+)
 @click.option(
     "--proof",
     type=click.Choice([*KINDS]),
@@ -34,20 +39,45 @@ from store.errors import StoreUnavailable
 )
 @click.option("--header", help="custom: the header with the secret.")
 @click.option(
-    "--secret", metavar="@FILE|-|TEXT", help="@FILE or - (standard input) keeps it out of the shell's history."
+    "--secret",
+    metavar="@FILE|-|TEXT",
+    help="@FILE or - (standard input) keeps it out of the shell's history.",
 )
 @click.option("--verify-token", help="facebook, whatsapp: the token of Meta's challenge.")
 @click.option(
-    "--receiver", "receivers", multiple=True, metavar="WORKFLOW[:VERSIONS]", help="A workflow whose tasks it completes."
+    "--receiver",
+    "receivers",
+    multiple=True,
+    metavar="WORKFLOW[:VERSIONS]",
+    help="A workflow whose tasks it completes.",
 )
-@click.option("--start", "starts", multiple=True, metavar="WORKFLOW[:VERSION]", help="A workflow that it starts.")
 @click.option(
-    "--more", metavar="'KEY: VALUE'", multiple=True, help="Any other setting of the YAML, such as 'hold: 1m'."
+    "--start",
+    "starts",
+    multiple=True,
+    metavar="WORKFLOW[:VERSION]",
+    help="A workflow that it starts.",
 )
-@click.option("--dry-run", is_flag=True, help="Only print the YAML, and what the check says about it.")
+@click.option(
+    "--more",
+    metavar="'KEY: VALUE'",
+    multiple=True,
+    help="Any other setting of the YAML, such as 'hold: 1m'.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Only print the YAML, and what the check says about it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
-def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as_json: bool, **given: Any) -> None:
+def new(
+    here: Here,
+    /,
+    name: str | None,
+    platform: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Create the webhook NAME: a file in the folder BRIDGE_WEBHOOKS, and one for its secret.
 
     On a terminal it asks for what is missing. It writes nothing that `check` would reject. It prints the URL and what
@@ -68,7 +98,10 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
     platform = platform or (_choose() if asks else "custom")
     if platform in SENDERS:
         sender = SENDERS[platform]
-        platform, given["more"] = sender.platform, (*filter(None, [sender.settings]), *given["more"])
+        platform, given["more"] = (
+            sender.platform,
+            (*filter(None, [sender.settings]), *given["more"]),
+        )
     form = _form(platform, name, given, asks)
     keys = form.keys()
     try:
@@ -95,7 +128,11 @@ def _choose() -> str:
         click.echo(f"  {guide.platform.name:<18} {guide.platform.purpose}")
     for sender in SENDERS.values():
         click.echo(f"  {sender.name:<18} as {sender.platform}")
-    return str(click.prompt("Platform", type=click.Choice(sorted({*PLATFORMS, *SENDERS})), show_choices=False))
+    return str(
+        click.prompt(
+            "Platform", type=click.Choice(sorted({*PLATFORMS, *SENDERS})), show_choices=False
+        )
+    )
 
 
 def _form(platform: str, name: str | None, given: dict[str, Any], asks: bool) -> WebhookForm:
@@ -112,10 +149,18 @@ def _form(platform: str, name: str | None, given: dict[str, Any], asks: bool) ->
         "secret": form.asks_for_secret,
         "verify_token": "verify_token" in form.guide.platform.own_settings,
     }
-    if useless := [f"--{option.replace('_', '-')}" for option, does in fits.items() if given[option] and not does]:
-        raise click.UsageError(f"this webhook can't have {', '.join(useless)}; --help says what each goes with")
+    if useless := [
+        f"--{option.replace('_', '-')}"
+        for option, does in fits.items()
+        if given[option] and not does
+    ]:
+        raise click.UsageError(
+            f"this webhook can't have {', '.join(useless)}; --help says what each goes with"
+        )
     if form.proofs and asks and not proof:
-        form.proof = str(click.prompt("Proven by", type=click.Choice(form.proofs), default=form.proof))
+        form.proof = str(
+            click.prompt("Proven by", type=click.Choice(form.proofs), default=form.proof)
+        )
     if asks and not form.more:
         form.begin()
         form.more = (form.more and click.edit(form.more, extension=".yaml")) or form.more
@@ -148,7 +193,9 @@ def _done(here: Here, form: WebhookForm, as_json: bool) -> None:
     webhook = open_definitions(here.settings, dict).current.by_name[form.name]
     url = url_of(webhook, here.settings)
     with suppress(StoreUnavailable):  # before the first start there is no store
-        operations.record_webhook(here.bridge, "created", form.name, f"platform {guide.platform.name}")
+        operations.record_webhook(
+            here.bridge, "created", form.name, f"platform {guide.platform.name}"
+        )
     is_shown = form.generated and webhook.callback is None  # whose secret is entered nowhere
     if as_json:
         secret = form.secret if is_shown else None

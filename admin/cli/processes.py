@@ -20,7 +20,8 @@ PROCESSES = ("relay", "worker", "admin")
 
 
 def command_of(process: str) -> list[str]:
-    """The process's command. Modules of the working folder don't take the place of the installed ones."""
+    """The process's command. Modules of the working folder don't take the place of the installed
+    ones."""
     return [sys.executable, FOLDER, process]
 
 
@@ -34,8 +35,9 @@ def _become(process: str) -> None:
 def relay() -> None:
     """Run the relay: it receives deliveries at PORT (8000).
 
-    It verifies them, commits them to the store and answers. It serves under gunicorn; GUNICORN_CMD_ARGS takes further
-    options of gunicorn's. SIGTERM ends it after the requests in flight, SIGHUP reloads the webhook definitions.
+    It verifies them, commits them to the store and answers. It serves under gunicorn;
+    GUNICORN_CMD_ARGS takes further options of gunicorn's. SIGTERM ends it after the requests in
+    flight, SIGHUP reloads the webhook definitions.
     """
     _become("relay")
 
@@ -44,8 +46,8 @@ def relay() -> None:
 def worker() -> None:
     """Run the worker: it completes waiting tasks and starts workflows.
 
-    Any number may run on one store: one of them, the leader, decides, and all of them call Conductor. SIGTERM ends it
-    within ten seconds, SIGHUP reloads the webhook definitions.
+    Any number may run on one store: one of them, the leader, decides, and all of them call
+    Conductor. SIGTERM ends it within ten seconds, SIGHUP reloads the webhook definitions.
     """
     _become("worker")
 
@@ -60,7 +62,8 @@ def admin() -> None:
 def run() -> None:
     """Run relay, worker and admin page together, until Ctrl-C.
 
-    For a trial, or one machine without a service manager. If one of the three ends, so do the others.
+    For a trial, or one machine without a service manager. If one of the three ends, so do the
+    others.
     """
     from honcho.manager import Manager  # the others start without it
 

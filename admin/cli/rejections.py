@@ -41,7 +41,9 @@ _COLUMNS = {
 
 
 @click.group(cls=Commands, invoke_without_command=True)
-@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only those of this webhook.")
+@click.option(
+    "-w", "--webhook", shell_complete=complete_webhook, help="Only those of this webhook."
+)
 @click.option("-n", "--limit", type=LIMIT, default=50, show_default=True, help="How many at most.")
 @click.option("--filtered", is_flag=True, help="Show those that `only` filtered out instead.")
 @as_json_option
@@ -75,7 +77,8 @@ def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_j
 def show(here: Here, kept_id: str, as_json: bool) -> None:
     """Show a rejected delivery that was kept, and whether it would be accepted now.
 
-    Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Its content is unproven.
+    Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Its content is
+    unproven.
     """
 
     def kept(bridge: Bridge) -> KeptRejection:
@@ -110,14 +113,24 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
 
 @rejections.command(short_help="Verify rejected deliveries again.")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook.")
-@click.option("--since", type=DURATION, help="Many: those that arrived within the last DURATION, such as 2h.")
+@click.option(
+    "-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook."
+)
+@click.option(
+    "--since", type=DURATION, help="Many: those that arrived within the last DURATION, such as 2h."
+)
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 @click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def retry(
-    here: Here, ids: tuple[str, ...], webhook: str | None, since: float | None, dry_run: bool, yes: bool, as_json: bool
+    here: Here,
+    ids: tuple[str, ...],
+    webhook: str | None,
+    since: float | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Verify rejected deliveries again, with today's definition, and accept those that pass.
 
@@ -139,18 +152,28 @@ def retry(
         plan = refused.plan(map(refused.delivery, sorted({*ids})))
     else:
         check_webhook(here.bridge, webhook)
-        plan = refused.plan(refused.of(webhook, 0 if since is None else here.store.now() - int(since * 1000)))
+        plan = refused.plan(
+            refused.of(webhook, 0 if since is None else here.store.now() - int(since * 1000))
+        )
     number = len(plan.ready)
     if dry_run or not number:
         would_be = {webhook or "": number} if number else {}
-        _say(RetryOfMany(accepted=would_be, left_out=plan.refused, event_ids=[]), "would be accepted", as_json)
+        _say(
+            RetryOfMany(accepted=would_be, left_out=plan.refused, event_ids=[]),
+            "would be accepted",
+            as_json,
+        )
     else:
         if webhook is not None and not yes:
             which = f"rejected {'delivery' if number == 1 else 'deliveries'} of {plain(webhook)}"
             would = "becomes an event" if number == 1 else "become events"
             confirm(f"{number} {which} {would}", "Retry?", "accepted")
         done = refused.retry(plan.ready, ", ".join(ids) or ALL)
-        _say(done.model_copy(update={"left_out": Counter(done.left_out) + plan.refused}), "accepted", as_json)
+        _say(
+            done.model_copy(update={"left_out": Counter(done.left_out) + plan.refused}),
+            "accepted",
+            as_json,
+        )
     if rejected := sorted({*ids} - {*plan.ready}):
         fail(f"still rejected: {', '.join(rejected)}")
 

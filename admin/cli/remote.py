@@ -23,7 +23,8 @@ class There(Here):
     """The bridge of an admin process elsewhere."""
 
     def __init__(self, url: str, token: str):
-        """`token`: its admin or viewer token, empty for none. Raises UsageError for what is no token."""
+        """`token`: its admin or viewer token, empty for none. Raises UsageError for what is no
+        token."""
         if not (token.isascii() and token.isprintable()):  # an error about the header would show it
             raise click.UsageError("--token or BRIDGE_TOKEN isn't one line of ASCII text")
         self._url = url.rstrip("/")
@@ -56,7 +57,9 @@ class There(Here):
         names = {name for _, name, _, _ in Formatter().parse(path) if name}
         url = f"{self._url}/api/{path.format_map({name: quote(str(given[name]), safe='') for name in names})}"
         parameters = {
-            name: value for name, value in given.items() if name not in names and value not in (None, False, ())
+            name: value
+            for name, value in given.items()
+            if name not in names and value not in (None, False, ())
         }
         body = None
         if method == "POST":
@@ -72,7 +75,9 @@ class There(Here):
         except ValueError:
             fail(f"{self._url} is no admin page of a bridge: it answered {status} without JSON")
         if status >= 400:
-            remedy = "; give its token with --token @FILE, or set BRIDGE_TOKEN" if status == 401 else ""
+            remedy = (
+                "; give its token with --token @FILE, or set BRIDGE_TOKEN" if status == 401 else ""
+            )
             message = found.get("message") if isinstance(found, dict) else None
             said = f"{message or f'{self._url} answered {status}: {found}'}{remedy}"
             if status == 400:  # here, too, what was asked for is wrong usage

@@ -13,12 +13,30 @@ import click
 from admin import operations
 from admin.api.objects import ManyPlan, Notes, Replay, Replays, ReplayTo
 from admin.bridge import Bridge
-from admin.cli.common import Here, Parsed, asks, confirm, echo_json, echo_left_out, filter_options, here, whole_event
+from admin.cli.common import (
+    Here,
+    Parsed,
+    asks,
+    confirm,
+    echo_json,
+    echo_left_out,
+    filter_options,
+    here,
+    whole_event,
+)
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.filters import parts_of, search_of
-from admin.events.replay import SETTLED, NeedsConfirmation, Plan, Progress, choose, plan_of, replay_all
+from admin.events.replay import (
+    SETTLED,
+    NeedsConfirmation,
+    Plan,
+    Progress,
+    choose,
+    plan_of,
+    replay_all,
+)
 from config.quantities import counted, parse_rate
 from store.errors import StoreUnavailable
 from store.records import iso
@@ -28,22 +46,33 @@ _WHICH = "which events? Give EVENT_ID, or options of a filter: --status, --webho
 _ONE = "EVENT_ID is one event: leave out the options that select many"
 
 
-# --- replay -------------------------------------------------------------------------------------------------
+# --- replay
+#   -------------------------------------------------------------------------------------------------
 
 
 @click.command(short_help="Deliver events again, as new ones.")
 @click.argument("event_id", required=False)
 @filter_options("Many: those")
-@click.option("--target", type=click.IntRange(min=1), help="One: only to this one of its targets, by its number.")
 @click.option(
-    "--rate", type=Parsed("rate", parse_rate), default="20/s", show_default=True, help="The highest rate, such as 20/s."
+    "--target",
+    type=click.IntRange(min=1),
+    help="One: only to this one of its targets, by its number.",
+)
+@click.option(
+    "--rate",
+    type=Parsed("rate", parse_rate),
+    default="20/s",
+    show_default=True,
+    help="The highest rate, such as 20/s.",
 )
 @click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @asks
-def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, as_json: bool, **many: Any) -> None:
+def replay(
+    here: Here, /, event_id: str | None, target: int | None, yes: bool, as_json: bool, **many: Any
+) -> None:
     """Deliver an event, or many, again, as new events that arrive now.
 
     A new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
@@ -71,7 +100,9 @@ def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, a
     if event_id is None:
         if not chosen_by or target is not None:
             raise click.UsageError(_WHICH)
-        _replay_many(here, chosen_by, many["rate"], many["dry_run"], yes, as_json, many["acknowledged"])
+        _replay_many(
+            here, chosen_by, many["rate"], many["dry_run"], yes, as_json, many["acknowledged"]
+        )
         return
     if chosen_by or many["dry_run"] or many["acknowledged"]:
         raise click.UsageError(_ONE)
@@ -83,7 +114,9 @@ def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, a
             confirm(f"event {bridge.event_meant(event_id).id}: {error}", "Replay it?")
             return operations.replay_event(bridge, event_id, ReplayTo(target=target, confirm=True))
 
-    made = here.ask("POST events/{event_id}/replay", once_more, event_id=event_id, target=target, confirm=yes)
+    made = here.ask(
+        "POST events/{event_id}/replay", once_more, event_id=event_id, target=target, confirm=yes
+    )
     if as_json:
         echo_json(made)
     else:
@@ -91,7 +124,13 @@ def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, a
 
 
 def _replay_many(
-    here: Here, chosen_by: Mapping[str, str], rate: float, dry_run: bool, yes: bool, as_json: bool, acknowledged: bool
+    here: Here,
+    chosen_by: Mapping[str, str],
+    rate: float,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    acknowledged: bool,
 ) -> None:
     """Replays the events that match; exits with 1 if it was stopped or some couldn't be replayed."""
     bridge = here.bridge
@@ -130,7 +169,13 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
     replayed = progress.replayed.total()
     if as_json:
         echo_json(
-            Replays.of(progress, chosen=progress.total, webhooks=progress.replayed, replayed=replayed, stopped=stopped)
+            Replays.of(
+                progress,
+                chosen=progress.total,
+                webhooks=progress.replayed,
+                replayed=replayed,
+                stopped=stopped,
+            )
         )
     else:
         click.echo(f"{replayed} of {progress.total} events replayed")
@@ -141,7 +186,8 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
-# --- acknowledge and reopen ---------------------------------------------------------------------------------
+# --- acknowledge and reopen
+#   ---------------------------------------------------------------------------------
 
 
 def _noting(command: Callable[..., None]) -> Callable[..., None]:
@@ -221,13 +267,16 @@ def _note(
         confirm("; ".join(plan.to_confirm), f"{verb} {len(plan.chosen)} events?", what)
     done = note_all(here.bridge, plan, what, text, _words_of(chosen_by) or "id")
     if as_json:
-        echo_json(Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out))
+        echo_json(
+            Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out)
+        )
         return
     click.echo(f"{done.total()} of {plan.total} events {what}")
     echo_left_out(plan.left_out)
 
 
-# --- what both say ------------------------------------------------------------------------------------------
+# --- what both say
+#   ------------------------------------------------------------------------------------------
 
 
 def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool = False) -> None:
@@ -248,7 +297,8 @@ def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool =
     echo_left_out(plan.left_out, to_stderr)
 
 
-# --- erase --------------------------------------------------------------------------------------------------
+# --- erase
+#   --------------------------------------------------------------------------------------------------
 
 
 @click.command(short_help="Erase an event's payload, headers and answers.")
@@ -258,14 +308,16 @@ def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool =
 def erase(here: Here, event_id: str, yes: bool) -> None:
     """Erase what an event says, such as a person's data: payload, headers and answers.
 
-    Its row, ids, times and targets stay, so it is still a duplicate's original. What Conductor got is Conductor's. If
-    the event is being delivered right now, this waits for half a minute.
+    Its row, ids, times and targets stay, so it is still a duplicate's original. What Conductor got
+    is Conductor's. If the event is being delivered right now, this waits for half a minute.
     """
     event = whole_event(here, event_id)
     found = event["eventId"]
     if not yes:
         webhook = plain(event["webhook"])
-        click.confirm(f"Erase the payload of event {found} of {webhook} for good?", abort=True, err=True)
+        click.confirm(
+            f"Erase the payload of event {found} of {webhook} for good?", abort=True, err=True
+        )
 
     def erased(bridge: Bridge) -> None:
         operations.erase_event(bridge, found, patience=30.0)

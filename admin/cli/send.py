@@ -35,13 +35,26 @@ from platforms.guide import samples
     metavar="[NAME]",
     help="A sample event of the platform, such as push, with ids of its own each time; without NAME lists them.",
 )
-@click.option("--saved", metavar="NAME", help="A delivery that was saved on the admin page, with new ids each time.")
 @click.option(
-    "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header, instead of one of that name."
+    "--saved",
+    metavar="NAME",
+    help="A delivery that was saved on the admin page, with new ids each time.",
+)
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header, instead of one of that name.",
 )
 @click.option("--query", default="", help="The query string, such as a=1&b=2.")
 @click.option("-X", "--method", help="The HTTP method; POST by default.")
-@click.option("--url", type=HTTP_URL, help="The relay, such as http://localhost:8000, or the webhook's whole URL.")
+@click.option(
+    "--url",
+    type=HTTP_URL,
+    help="The relay, such as http://localhost:8000, or the webhook's whole URL.",
+)
 @click.option("--text", is_flag=True, help="Send the body as text, even if it begins like JSON.")
 @click.option("--unsigned", is_flag=True, help="Don't sign, to see the rejection.")
 @here
@@ -90,7 +103,9 @@ def send(
     try:
         more = headers_of("\n".join(headers))
     except ValueError as error:
-        raise click.BadParameter(f"{error} is not a header; write 'NAME: VALUE'", param_hint="--header") from None
+        raise click.BadParameter(
+            f"{error} is not a header; write 'NAME: VALUE'", param_hint="--header"
+        ) from None
     if text:
         more.setdefault("Content-Type", "text/plain; charset=utf-8")
     replaced = {name.lower() for name in more}
@@ -98,7 +113,10 @@ def send(
         delivery,
         method=(method or delivery.method).upper(),
         query=query or delivery.query,
-        headers={name: value for name, value in delivery.headers.items() if name.lower() not in replaced} | more,
+        headers={
+            name: value for name, value in delivery.headers.items() if name.lower() not in replaced
+        }
+        | more,
         body=delivery.body if data is None else bytes_given(data, "--data"),
     )
     delivery = with_content_type(delivery)
@@ -110,15 +128,23 @@ def send(
     click.echo(answer.phrase)
     if answer.body:
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
-    if answer.status == 400 and data is not None and delivery.headers.get("Content-Type") == "application/json":
+    if (
+        answer.status == 400
+        and data is not None
+        and delivery.headers.get("Content-Type") == "application/json"
+    ):
         click.echo("it was sent as JSON; --text sends it as text", err=True)
     if sys.stderr.isatty():  # a person follows it, no script
         for event_id in map(plain, answer.event_ids[:1]):
-            click.echo(f"what becomes of it: webhook-bridge events show {event_id} --follow", err=True)
+            click.echo(
+                f"what becomes of it: webhook-bridge events show {event_id} --follow", err=True
+            )
             if (page := here.settings.bridge_admin_url) is not None:
                 click.echo(f"on the page: {page}/events/{event_id}?follow=1", err=True)
     if answer.is_duplicate:
-        click.echo("a duplicate: the relay received this event before, so it has no effect", err=True)
+        click.echo(
+            "a duplicate: the relay received this event before, so it has no effect", err=True
+        )
     sys.exit(0 if answer.is_good else 1)
 
 

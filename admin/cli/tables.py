@@ -15,8 +15,8 @@ def plain(text: object, lines: bool = False) -> str:
 
 
 def pretty(value: Any, most: int | None = None) -> str:
-    """JSON on several lines, safe for a terminal. With `most` no more is made than its first so many characters, and
-    one that shows that there are more."""
+    """JSON on several lines, safe for a terminal. With `most` no more is made than its first so
+    many characters, and one that shows that there are more."""
     pieces: list[str] = []
     length = 0
     for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
@@ -39,8 +39,11 @@ def cut(text: str, length: int) -> str:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns under headings; an empty cell is a dash."""
-    cells = [list(headings)] + [["-" if cell in (None, "") else plain(cell) for cell in row] for row in rows]
+    cells = [list(headings)] + [
+        ["-" if cell in (None, "") else plain(cell) for cell in row] for row in rows
+    ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
     )

@@ -28,7 +28,9 @@ from admin.explain.trials import Kind
 )
 @as_json_option
 @asks
-def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind, as_json: bool) -> None:
+def try_criteria(
+    here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind, as_json: bool
+) -> None:
     """Try criteria on the last 100 events of WEBHOOK: which would have fitted, and what fails for the others.
 
     A VALUE is JSON, or plain text; in when and only it may be operators. Prints the criteria last, as they are written
@@ -47,12 +49,18 @@ def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind
         kind=kind,
         criteria=criteria,
     )
-    columns: Columns = {"EVENT": "eventId", "RECEIVED AT": "receivedAt", "RESULT": partial(_result, kind)}
+    columns: Columns = {
+        "EVENT": "eventId",
+        "RECEIVED AT": "receivedAt",
+        "RESULT": partial(_result, kind),
+    }
     echo_list(found["events"], columns, "no events", as_json)
     if not as_json:
         click.echo(f"{found['fitting']} of {len(found['events'])} would have fitted", err=True)
         if found["leftOut"]:
-            click.echo(f"{found['leftOut']} more were not tried: their payloads are too large", err=True)
+            click.echo(
+                f"{found['leftOut']} more were not tried: their payloads are too large", err=True
+            )
         click.echo(plain(f"\n{found['written']}", lines=True))
     sys.exit(0 if found["fitting"] else 1)
 

@@ -66,7 +66,13 @@ def webhooks(here: Here, as_json: bool) -> None:
     errors = here.definitions_errors()
     for problem in errors:
         click.echo(plain(problem), err=True)
-    columns = {"NAME": "name", "URL": "url", "PLATFORM": "platform", "STATUS": "status", "VERIFIED AT": "verifiedAt"}
+    columns = {
+        "NAME": "name",
+        "URL": "url",
+        "PLATFORM": "platform",
+        "STATUS": "status",
+        "VERIFIED AT": "verifiedAt",
+    }
     if any("pausedAt" in webhook for webhook in found):
         columns["PAUSED AT"] = "pausedAt"
     echo_list(found, columns, "no webhooks are defined", as_json)
@@ -83,11 +89,18 @@ def _unverified(webhook: Webhook, here: Here) -> WebhookStatus:
 @asks
 def show(here: Here, webhook: str, as_json: bool) -> None:
     """Show a webhook: its URL, what to enter at the platform, and its definition, without secrets."""
-    found = here.ask("GET webhooks/{name}", lambda bridge: operations.show_webhook(bridge, webhook), name=webhook)
+    found = here.ask(
+        "GET webhooks/{name}", lambda bridge: operations.show_webhook(bridge, webhook), name=webhook
+    )
     if as_json:
         echo_json(found)
         return
-    for name, field in {"webhook": "name", "URL": "url", "platform": "platform", "setup": "setup"}.items():
+    for name, field in {
+        "webhook": "name",
+        "URL": "url",
+        "platform": "platform",
+        "setup": "setup",
+    }.items():
         echo_fields({name: found[field] or None})
     echo_fields({"try it": found["howToTry"]})
     for problem in found["errors"]:
@@ -100,7 +113,9 @@ def show(here: Here, webhook: str, as_json: bool) -> None:
 @click.argument("webhook", shell_complete=complete_webhook)
 @click.option("--header", help="The header whose value is rotated, instead of the secret.")
 @click.option("--secret", metavar="@FILE|-|TEXT", help="The new value; by default one is made up.")
-@click.option("--forget", is_flag=True, help="Remove the old one instead, once the sender uses the new one.")
+@click.option(
+    "--forget", is_flag=True, help="Remove the old one instead, once the sender uses the new one."
+)
 @here
 def rotate(here: Here, webhook: str, header: str | None, secret: str | None, forget: bool) -> None:
     """Rotate a webhook's secret, or a header's value: the new one and the old one count until `--forget`.
@@ -117,13 +132,19 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
         remove_old(here.bridge, folder, written, header, written.version)
         click.echo("only the newest counts now")
         return
-    rotated = rotate_proof(here.bridge, folder, written, header, secret_given(secret), written.version)
+    rotated = rotate_proof(
+        here.bridge, folder, written, header, secret_given(secret), written.version
+    )
     if rotated.made_up is not None:
         click.echo(rotated.made_up)
     if rotated.added:
         return
     is_callback = "callback" in written.keys
-    when = "the URLs made with the old one have expired" if is_callback else "the sender uses the new one"
+    when = (
+        "the URLs made with the old one have expired"
+        if is_callback
+        else "the sender uses the new one"
+    )
     click.echo(f"both count now; once {when}, run this again with --forget", err=True)
 
 
@@ -132,7 +153,8 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
 @here
 def delete(here: Here, webhook: str, yes: bool) -> None:
-    """Delete a webhook's definition, and the files of its secrets. Its events stay until they are pruned."""
+    """Delete a webhook's definition, and the files of its secrets. Its events stay until they are
+    pruned."""
     written = _written(here, webhook)
     if not yes:
         click.confirm(f"Delete {webhook} from {written.file}?", abort=True, err=True)
@@ -170,7 +192,9 @@ def pause(here: Here, webhook: str) -> None:
     Example:
       webhook-bridge pause orders
     """
-    here.ask("POST webhooks/{name}/pause", lambda bridge: operations.pause(bridge, webhook), name=webhook)
+    here.ask(
+        "POST webhooks/{name}/pause", lambda bridge: operations.pause(bridge, webhook), name=webhook
+    )
     remedy = f"webhook-bridge resume {webhook}"
     click.echo(plain(f"{webhook} is paused: deliveries are accepted, nothing is decided; {remedy}"))
 
@@ -191,7 +215,9 @@ def resume(here: Here, webhook: str) -> None:
 
     def resumed(bridge: Bridge) -> None:
         if not operations.resume(bridge, webhook):
-            fail(f"{webhook} isn't paused; paused webhooks: {', '.join(bridge.store.pauses.paused()) or 'none'}")
+            fail(
+                f"{webhook} isn't paused; paused webhooks: {', '.join(bridge.store.pauses.paused()) or 'none'}"
+            )
 
     here.ask("POST webhooks/{name}/resume", resumed, name=webhook)
     click.echo(plain(f"{webhook} is resumed"))
@@ -240,10 +266,16 @@ def import_(file: TextIO) -> None:
 
 @click.command()
 @click.argument("webhook", shell_complete=complete_webhook)
-@click.option("--workflow", "workflow_id", required=True, metavar="ID", help="The id of the workflow.")
+@click.option(
+    "--workflow", "workflow_id", required=True, metavar="ID", help="The id of the workflow."
+)
 @click.option("--task", required=True, metavar="REF", help="The reference name of its task.")
-@click.option("--iteration", type=click.IntRange(min=1), help="Of a task in a loop: which iteration's.")
-@click.option("--expires", metavar="2h", help="How long it can be used; by default as the definition says.")
+@click.option(
+    "--iteration", type=click.IntRange(min=1), help="Of a task in a loop: which iteration's."
+)
+@click.option(
+    "--expires", metavar="2h", help="How long it can be used; by default as the definition says."
+)
 @as_json_option
 @asks
 def callback(
@@ -266,7 +298,13 @@ def callback(
       webhook-bridge callback approvals --workflow 7d0c3a30-… --task approve
       webhook-bridge callback approvals --workflow 7d0c3a30-… --task approve --iteration 2 --expires 2h
     """
-    asked = {"webhook": webhook, "workflowId": workflow_id, "task": task, "iteration": iteration, "expires": expires}
+    asked = {
+        "webhook": webhook,
+        "workflowId": workflow_id,
+        "task": task,
+        "iteration": iteration,
+        "expires": expires,
+    }
 
     def make(bridge: Bridge) -> operations.Callback:
         return operations.make_callback(bridge, operations.ToCallBack.model_validate(asked))

@@ -60,27 +60,37 @@ class Entry:
     def put_back(self, text: str) -> str:
         """The whole file with the webhook as it is now, or without it if the text is empty."""
         end = "\r\n" if self.above.endswith("\r\n") else "\n"
-        inside = [f"{' ' * len(self.dash)}{line}" if line.strip() else "" for line in text.splitlines()]
+        inside = [
+            f"{' ' * len(self.dash)}{line}" if line.strip() else "" for line in text.splitlines()
+        ]
         if inside:
             inside[0] = f"{self.dash}{inside[0][len(self.dash) :]}"
         return f"{self.above}{''.join(f'{line}{end}' for line in inside)}{self.below}"
 
 
 def cut_out(text: str, document: Located, index: int) -> Entry:
-    """The webhook at this place of the file's list. Raises CantCut unless it begins with a dash of its own."""
+    """The webhook at this place of the file's list. Raises CantCut unless it begins with a dash of
+    its own."""
     lines = text.splitlines(keepends=True)
     begin = document.line(("webhooks", index)) - 1
     dash = _DASH.match(lines[begin])
     if dash is None:
-        raise CantCut("its webhooks aren't written one below the other, each with a dash: edit the file")
+        raise CantCut(
+            "its webhooks aren't written one below the other, each with a dash: edit the file"
+        )
     if index + 1 < len(document.value["webhooks"]):
         end = document.line(("webhooks", index + 1)) - 1
     else:
         end = next((n for n in range(begin, len(lines)) if _AFTER_LIST.match(lines[n])), len(lines))
     width = len(dash[0])
-    while end > begin + 1 and (not lines[end - 1].strip() or re.match(rf" {{0,{width - 1}}}#", lines[end - 1])):
+    while end > begin + 1 and (
+        not lines[end - 1].strip() or re.match(rf" {{0,{width - 1}}}#", lines[end - 1])
+    ):
         end -= 1  # what stands above the next webhook is about that
-    inside = [line.rstrip("\r\n") for line in (f"{' ' * width}{lines[begin][width:]}", *lines[begin + 1 : end])]
+    inside = [
+        line.rstrip("\r\n")
+        for line in (f"{' ' * width}{lines[begin][width:]}", *lines[begin + 1 : end])
+    ]
     if any(line[:width].strip() for line in inside):
         raise CantCut("a line of it is indented less than its first: edit the file")
     own = "".join(f"{line[width:]}\n" for line in inside)
@@ -88,7 +98,8 @@ def cut_out(text: str, document: Located, index: int) -> Entry:
 
 
 def blanked(value: Any, where: Where = ()) -> Any:
-    """What is written, with `MASK` for each secret that it contains itself, in whatever shape that was written."""
+    """What is written, with `MASK` for each secret that it contains itself, in whatever shape that
+    was written."""
     if may_hold_reference(where) and (isinstance(where[-1], int) or not isinstance(value, list)):
         return MASK if has_secret(str(value)) else value
     if isinstance(value, dict):
@@ -99,8 +110,9 @@ def blanked(value: Any, where: Where = ()) -> Any:
 
 
 def with_secrets(text: str, before: str, refer: Refer) -> str:
-    """The webhook as it is to be written: `MASK` becomes what stands in the text `before` at that place, and other
-    secrets that it contains itself are handed to `refer`, with the key that they are under, for a reference.
+    """The webhook as it is to be written: `MASK` becomes what stands in the text `before` at that
+    place, and other secrets that it contains itself are handed to `refer`, with the key that they
+    are under, for a reference.
 
     A text that is no YAML stays as it is. Raises UnknownSecret.
     """
@@ -111,21 +123,27 @@ def with_secrets(text: str, before: str, refer: Refer) -> str:
 
 
 def _with_secrets(text: str, before: str, refer: Refer) -> str:
-    old = {where: before[node.start_mark.index : node.end_mark.index] for where, node in _scalars(_compose(before), ())}
+    old = {
+        where: before[node.start_mark.index : node.end_mark.index]
+        for where, node in _scalars(_compose(before), ())
+    }
 
     def written(where: Where, value: str) -> str:
         if value != MASK:
             label = next(part for part in reversed(where) if isinstance(part, str))
             return json.dumps(refer(value.replace("$${", "${"), label))
         if where not in old:
-            raise UnknownSecret(f"{MASK} stands for a secret that was there before; write it, or a reference to it")
+            raise UnknownSecret(
+                f"{MASK} stands for a secret that was there before; write it, or a reference to it"
+            )
         return old[where].rstrip()
 
     return _replaced(text, written)
 
 
 def with_value(text: str, where: tuple[str, ...], value: str | list[str]) -> str:
-    """The webhook with this value at the place, which is there already, or is a key of the webhook's own."""
+    """The webhook with this value at the place, which is there already, or is a key of the
+    webhook's own."""
     node: Node | None = _compose(text)
     root = node
     for key in where:
@@ -141,8 +159,8 @@ def with_value(text: str, where: tuple[str, ...], value: str | list[str]) -> str
 
 
 def _compose(text: str) -> Node | None:
-    """The text's nodes, with their places in it. Raises BadYaml for all that the check refuses: aliases, for one, that
-    would be walked through without end."""
+    """The text's nodes, with their places in it. Raises BadYaml for all that the check refuses:
+    aliases, for one, that would be walked through without end."""
     parse_yaml(text)
     node: Node | None = YAML(typ="safe", pure=True).compose(text)
     return node
@@ -184,7 +202,8 @@ parsed = lru_cache(maxsize=1)(parse_yaml)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Its files of definitions, in the order of their names, or the one file that it is; none if it can't be read."""
+    """Its files of definitions, in the order of their names, or the one file that it is; none if it
+    can't be read."""
     try:
         if folder.is_file():
             return [folder]
@@ -194,7 +213,8 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def items_in(file: Path, name: str) -> tuple[str, list[Any]]:
-    """The file's text, and its webhooks as they are written, if it contains this name and can be read."""
+    """The file's text, and its webhooks as they are written, if it contains this name and can be
+    read."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
         # Most files needn't be parsed.

@@ -52,8 +52,12 @@ mtls:
   subject: CN=partner,O=Example,C=SE
 """,
     ),
-    "challenge": Kind("a challenge only", "challenge:\n  name: challenge   # the query parameter or JSON field\n"),
-    "callback": Kind("its URL, which is for one task and is used once (callback)", "callback:\n  expires: 7d\n"),
+    "challenge": Kind(
+        "a challenge only", "challenge:\n  name: challenge   # the query parameter or JSON field\n"
+    ),
+    "callback": Kind(
+        "its URL, which is for one task and is used once (callback)", "callback:\n  expires: 7d\n"
+    ),
     "none": Kind("not at all (anyone who knows the URL can post)"),
 }
 """The kinds of proof that a webhook can choose from if its platform has none of its own."""
@@ -108,17 +112,24 @@ class WebhookForm:
         """Whether the kind of proof needs a secret."""
         if self.proof == "callback":
             return self._inside("callback").get("by") != "id"
-        return self.proof in ("", "headers", "signature") and self.guide.platform.made_by != "nobody"
+        return (
+            self.proof in ("", "headers", "signature") and self.guide.platform.made_by != "nobody"
+        )
 
     @property
     def first_wrong(self) -> str | None:
-        """The field to begin with: the first on the page that is wrong, "" if only the form as a whole is."""
+        """The field to begin with: the first on the page that is wrong, "" if only the form as a
+        whole is."""
         return next((one for one in _ORDER if one in self.errors), None)
 
     def begin(self) -> None:
         """Fills in what the kind of proof, or the platform, needs."""
         own = (one for one in self.guide.platform.own_settings if one in _OWN)
-        self.more = KINDS[self.proof].yaml if self.proof else "".join(f"{one}:   # {_OWN[one]}\n" for one in own)
+        self.more = (
+            KINDS[self.proof].yaml
+            if self.proof
+            else "".join(f"{one}:   # {_OWN[one]}\n" for one in own)
+        )
         if self.guide.platform.made_by == "us":
             self.generate()
 
@@ -160,7 +171,9 @@ class WebhookForm:
             keys["verify_token"] = Secret(self.verify_token)
         if receivers := dict(self._each("receiver", self.receivers)):
             keys["receivers"] = receivers
-        starts = [_start(workflow, version) for workflow, version in self._each("start", self.starts)]
+        starts = [
+            _start(workflow, version) for workflow, version in self._each("start", self.starts)
+        ]
         typed = further.get("starts", [])  # with what only YAML says, such as a condition
         if starts and isinstance(typed, list):
             further["starts"] = [*starts, *typed]
@@ -226,7 +239,9 @@ def _workflow_and_versions(line: str, most: int | None) -> tuple[str, Any]:
     if text.strip() in ("", "any"):
         return workflow.strip(), "any"
     numbers = [part.strip() for part in text.split(",")]
-    if len(numbers) > (most or len(numbers)) or not all(re.fullmatch(r"[1-9][0-9]{0,8}", one) for one in numbers):
+    if len(numbers) > (most or len(numbers)) or not all(
+        re.fullmatch(r"[1-9][0-9]{0,8}", one) for one in numbers
+    ):
         versions = "NAME: 2 for a certain version" if most else "NAME: 1, 2 for certain versions"
         raise BadValue(f"{line!r}: write a workflow's name, or {versions}")
     return workflow.strip(), int(numbers[0]) if len(numbers) == 1 else list(map(int, numbers))

@@ -1,4 +1,5 @@
-"""Rotates what proves a webhook's deliveries: the new value counts beside the old one, until that is removed."""
+"""Rotates what proves a webhook's deliveries: the new value counts beside the old one, until that
+is removed."""
 
 from __future__ import annotations
 
@@ -34,10 +35,14 @@ _SECRETS = ("signature", "secret"), ("callback", "secret"), ("secret",)
 
 def proofs_of(written: dict[str, Any]) -> list[Proof]:
     """What of the webhook can be rotated."""
-    secret = [Proof(None, place, values) for place in _SECRETS if (values := _values_at(written, place))]
+    secret = [
+        Proof(None, place, values) for place in _SECRETS if (values := _values_at(written, place))
+    ]
     headers = written.get("headers")
     named = headers.items() if isinstance(headers, dict) else ()
-    return secret[:1] + [Proof(str(name), ("headers", str(name)), _as_list(value)) for name, value in named]
+    return secret[:1] + [
+        Proof(str(name), ("headers", str(name)), _as_list(value)) for name, value in named
+    ]
 
 
 def _values_at(written: Any, place: tuple[str, ...]) -> list[Any]:
@@ -51,8 +56,8 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def generated_for(written: dict[str, Any], proof: Proof, platform: Platform) -> str:
-    """A new random value, written as the platform or the definition needs it: its encoding, or the word before a
-    token."""
+    """A new random value, written as the platform or the definition needs it: its encoding, or the
+    word before a token."""
     if proof.header is not None:
         scheme = re.match(r"\w+ +(?=\$\{)", str(proof.values[0]))
         return f"{scheme[0] if scheme else ''}{random.token_urlsafe(32)}"
@@ -96,12 +101,18 @@ class Rotated(NamedTuple):
 
 
 def rotate(
-    bridge: Bridge, folder: DefinitionsFolder, written: Written, header: str | None, typed: str, version: str
+    bridge: Bridge,
+    folder: DefinitionsFolder,
+    written: Written,
+    header: str | None,
+    typed: str,
+    version: str,
 ) -> Rotated:
-    """Puts a new secret, or value of the header, before those in force, and records that. An empty text has one made
-    up.
+    """Puts a new secret, or value of the header, before those in force, and records that. An empty
+    text has one made up.
 
-    Raises StoreUnavailable, CantRotate, ValueMissing, and what writing raises: CantWrite, Changed, Invalid.
+    Raises StoreUnavailable, CantRotate, ValueMissing, and what writing raises: CantWrite, Changed,
+    Invalid.
     """
     keys, proof = written.keys, _proof(written, header)
     guide = guides()[str(keys.get("platform", "custom"))]
@@ -114,13 +125,20 @@ def rotate(
     value = typed or generated_for(keys, proof, guide.platform)
     new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
     folder.put_value(str(keys["name"]), proof.place, new, version)
-    bridge.record("rotated the secret" if proof.values else "added a secret", str(keys["name"]), proof.header or "")
+    bridge.record(
+        "rotated the secret" if proof.values else "added a secret",
+        str(keys["name"]),
+        proof.header or "",
+    )
     # A callback's secret is entered nowhere, so nobody needs to see it.
     return Rotated(None if typed or keys.get("callback") else value, not proof.values)
 
 
-def remove_old(bridge: Bridge, folder: DefinitionsFolder, written: Written, header: str | None, version: str) -> None:
-    """Removes all but the newest secret, or value of the header, and records that. Raises as `rotate` does."""
+def remove_old(
+    bridge: Bridge, folder: DefinitionsFolder, written: Written, header: str | None, version: str
+) -> None:
+    """Removes all but the newest secret, or value of the header, and records that. Raises as
+    `rotate` does."""
     proof = _proof(written, header)
     if len(proof.values) < 2:
         raise CantRotate("there is no old secret")
@@ -131,5 +149,7 @@ def remove_old(bridge: Bridge, folder: DefinitionsFolder, written: Written, head
 
 def _proof(written: Written, header: str | None) -> Proof:
     wanted = header and header.lower()
-    found = (one for one in proofs_of(written.keys) if (one.header and one.header.lower()) == wanted)
+    found = (
+        one for one in proofs_of(written.keys) if (one.header and one.header.lower()) == wanted
+    )
     return next(found, Proof(header, _SECRETS[-1], []))

@@ -22,7 +22,9 @@ def json_schema(platforms: Iterable[str]) -> dict[str, Any]:
     schema["definitions"] = {**schema.pop("$defs"), "Operators": OPERATORS}
     schema = {key: _adapted(value) for key, value in schema.items()}
     schema["definitions"]["Webhook"]["properties"]["platform"]["enum"] = sorted(platforms)
-    schema["definitions"]["Webhook"]["anyOf"] = [{"required": [key]} for key in ("receivers", "starts", "messages")]
+    schema["definitions"]["Webhook"]["anyOf"] = [
+        {"required": [key]} for key in ("receivers", "starts", "messages")
+    ]
     schema["definitions"]["Dedup"]["oneOf"] = [{"required": ["header"]}, {"required": ["path"]}]
     # With every entry commented out, `webhooks:` is null.
     schema["properties"]["webhooks"]["type"] = ["array", "null"]
@@ -34,7 +36,11 @@ def _adapted(value: Any) -> Any:
         return [_adapted(item) for item in value]
     if not isinstance(value, dict):
         return value
-    adapted = {key: _adapted(item) for key, item in value.items() if key != "title" or not isinstance(item, str)}
+    adapted = {
+        key: _adapted(item)
+        for key, item in value.items()
+        if key != "title" or not isinstance(item, str)
+    }
     if "x-schema" in adapted:
         adapted["allOf"] = [{"$ref": f"#/definitions/{adapted.pop('x-schema')}"}]
         return adapted
@@ -52,5 +58,7 @@ def _adapted(value: Any) -> Any:
         del adapted["anyOf"]
         if adapted.get("default", ...) is None:
             del adapted["default"]
-        adapted |= rest[0] if len(rest) == 1 and not set(rest[0]) & set(adapted) else {"anyOf": rest}
+        adapted |= (
+            rest[0] if len(rest) == 1 and not set(rest[0]) & set(adapted) else {"anyOf": rest}
+        )
     return adapted

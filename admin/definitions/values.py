@@ -1,8 +1,8 @@
 """How values are written in the YAML: one rule for page, API and command line.
 
-Whatever somebody typed or sent is literal: ``${NAME}`` in it is text, and can't read anybody's secret. A secret goes
-into a file, and the YAML refers to that. Only what was in the YAML before, and references that the bridge makes itself,
-are written verbatim.
+Whatever somebody typed or sent is literal: ``${NAME}`` in it is text, and can't read anybody's
+secret. A secret goes into a file, and the YAML refers to that. Only what was in the YAML before,
+and references that the bridge makes itself, are written verbatim.
 """
 
 from __future__ import annotations
@@ -54,8 +54,15 @@ def to_yaml_value(value: Any, refer: Refer, label: str = "") -> Any:
     if isinstance(value, str):
         return value.replace("${", "$${")
     if isinstance(value, Mapping):
-        return {to_yaml_value(key, refer): to_yaml_value(item, refer, str(key)) for key, item in value.items()}
-    return [to_yaml_value(item, refer, label) for item in value] if isinstance(value, (list, tuple)) else value
+        return {
+            to_yaml_value(key, refer): to_yaml_value(item, refer, str(key))
+            for key, item in value.items()
+        }
+    return (
+        [to_yaml_value(item, refer, label) for item in value]
+        if isinstance(value, (list, tuple))
+        else value
+    )
 
 
 def preview(keys: Keys) -> Any:

@@ -1,7 +1,9 @@
-"""Writes webhooks into the folder of definitions: checked like any other edit, and either completely or not at all.
+"""Writes webhooks into the folder of definitions: checked like any other edit, and either
+completely or not at all.
 
-A new webhook gets its own file NAME.yaml. A webhook is changed or deleted where it is, and everything else in the file
-stays as it is, comments included. Secrets are files of mode 0600 in ``secrets/``, which the YAML names by
+A new webhook gets its own file NAME.yaml. A webhook is changed or deleted where it is, and
+everything else in the file stays as it is, comments included. Secrets are files of mode 0600 in
+``secrets/``, which the YAML names by
 ``${file:…}``.
 """
 
@@ -44,7 +46,9 @@ from platforms import PLATFORMS
 SECRETS = "secrets"
 """The folder of secret files, next to the YAML."""
 _KEY = random.token_bytes(32)
-_OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-9-]+-[0-9a-f]{8})\}")
+_OWN_SECRET = re.compile(
+    r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-9-]+-[0-9a-f]{8})\}"
+)
 """A reference to a secret file that we made: no other file is ever removed."""
 _LINE = re.compile(r"(?<=line )\d+|(?<=\.yaml:)\d+")
 
@@ -68,7 +72,9 @@ class Invalid(CantDo):
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = tuple(problems)
-        super().__init__("; ".join(f"{one.where}: {one.what}; {one.remedy}" for one in self.problems))
+        super().__init__(
+            "; ".join(f"{one.where}: {one.what}; {one.remedy}" for one in self.problems)
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,8 @@ class Written:
     file: Path
     index: int
     keys: dict[str, Any]
-    """As written, references unresolved. To write them again, use `admin.definitions.values.verbatim`."""
+    """As written, references unresolved. To write them again, use
+    `admin.definitions.values.verbatim`."""
     version: str
     """Changes whenever its keys change."""
     text: str
@@ -91,12 +98,15 @@ class Written:
         try:
             parse_yaml(entry.text)
         except BadYaml:
-            raise CantCut(f"an alias in it stands for something elsewhere in {self.file.name}: edit the file") from None
+            raise CantCut(
+                f"an alias in it stands for something elsewhere in {self.file.name}: edit the file"
+            ) from None
         return entry
 
     @property
     def shown(self) -> str:
-        """Its keys as viewers may see them, without secrets and without comments, which may have anything in them."""
+        """Its keys as viewers may see them, without secrets and without comments, which may have
+        anything in them."""
         return as_yaml(blanked(self.keys))
 
     @property
@@ -106,7 +116,9 @@ class Written:
         with suppress(BadYaml):
             if parse_yaml(text).value == blanked(self.keys):
                 return text
-        raise CantCut(f"a secret in it is written in a way that can't be hidden here: edit {self.file.name}")
+        raise CantCut(
+            f"a secret in it is written in a way that can't be hidden here: edit {self.file.name}"
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,8 @@ class Change:
     """New file → the secret for it."""
     warnings: tuple[Problem, ...]
     webhook: Webhook | None = None
-    """The webhook as it would be; None if it is deleted, or errors of others keep the definitions from being read."""
+    """The webhook as it would be; None if it is deleted, or errors of others keep the definitions
+    from being read."""
 
 
 class DefinitionsFolder:
@@ -137,9 +150,12 @@ class DefinitionsFolder:
                 "webhook-bridge init does both"
             )
         if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise CantWrite(f"the folder {self.folder} can't be written by the user that this process runs as")
+            raise CantWrite(
+                f"the folder {self.folder} can't be written by the user that this process runs as"
+            )
 
-    # --- reading --------------------------------------------------------------------------------------------
+    # --- reading
+    #   --------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> Written | None:
         """The webhook with this name, if it is in a file that can be read."""
@@ -147,31 +163,39 @@ class DefinitionsFolder:
             text, items = items_in(file, name)
             for index, keys in enumerate(items):
                 if isinstance(keys, dict) and keys.get("name") == name:
-                    # Keyed with a secret of this process, since what is hashed may be a guessable secret.
-                    version = hmac.new(_KEY, repr((str(file), keys)).encode(), "sha256").hexdigest()[:32]
+                    # Keyed with a secret of this process, since what is hashed may be a guessable
+                    # secret.
+                    version = hmac.new(
+                        _KEY, repr((str(file), keys)).encode(), "sha256"
+                    ).hexdigest()[:32]
                     return Written(file, index, deepcopy(keys), version, text)
         return None
 
-    # --- what would be written ------------------------------------------------------------------------------
+    # --- what would be written
+    #   ------------------------------------------------------------------------------
 
     def plan(self, keys: Keys) -> Change:
         """What writing a new webhook would do to the files.
 
-        Raises NameTaken, CantWrite, and Invalid with what is wrong with it. Errors in other webhooks don't matter.
+        Raises NameTaken, CantWrite, and Invalid with what is wrong with it. Errors in other
+        webhooks don't matter.
         """
         name = _name_in(keys)
         files: dict[Path, str] = {}
         written = to_yaml_value(keys, self._referring(name, files))
         file = self.folder / f"{name}.yaml"
         if file.exists():
-            raise NameTaken(f"the file {file.name} already exists: choose another name, or edit that file")
+            raise NameTaken(
+                f"the file {file.name} already exists: choose another name, or edit that file"
+            )
         if (other := self.find(name)) is not None:
             raise NameTaken(f"the name {name} is taken, in {other.file.name}")
         text = "# Created by webhook-bridge; yours to edit.\n" + as_yaml({"webhooks": [written]})
         return self._checked(file, text, files, name)
 
     def plan_edit(self, old: Written, text: str) -> Change:
-        """What it would do to the files if the webhook were this text, in which `MASK` stands for a secret of before.
+        """What it would do to the files if the webhook were this text, in which `MASK` stands for a
+        secret of before.
 
         Raises CantWrite, Invalid.
         """
@@ -184,11 +208,23 @@ class DefinitionsFolder:
         try:
             new = parse_yaml(text).value
         except BadYaml as error:
-            problem = Problem(str(old.file), old.entry.line + error.line - 1, "YAML", str(error), error.remedy)
+            problem = Problem(
+                str(old.file), old.entry.line + error.line - 1, "YAML", str(error), error.remedy
+            )
             raise Invalid([problem]) from None
         if not isinstance(new, dict) or new.get("name") != name:
             remedy = f"write name: {name}; for another one, make a new webhook, and delete this one"
-            raise Invalid([Problem(str(old.file), old.entry.line, "name", "the name can't be changed here", remedy)])
+            raise Invalid(
+                [
+                    Problem(
+                        str(old.file),
+                        old.entry.line,
+                        "name",
+                        "the name can't be changed here",
+                        remedy,
+                    )
+                ]
+            )
         after = old.entry.put_back(text)
         expected = list(parsed(old.text).value["webhooks"])
         expected[old.index] = new
@@ -209,10 +245,14 @@ class DefinitionsFolder:
     def _checked(self, file: Path, text: str, files: dict[Path, str], name: str) -> Change:
         """The change, if it introduces no error."""
         try:
-            found = load_definitions(self.folder, PLATFORMS, instead={file: text, **files}, may_be_empty=True)
+            found = load_definitions(
+                self.folder, PLATFORMS, instead={file: text, **files}, may_be_empty=True
+            )
         except DefinitionsError as error:
             before = set(map(_wherever, self._problems_now()))
-            if brought := [problem for problem in error.problems if _wherever(problem) not in before]:
+            if brought := [
+                problem for problem in error.problems if _wherever(problem) not in before
+            ]:
                 raise Invalid(brought) from None
             warnings, webhook = error.warnings, None
         else:
@@ -228,7 +268,8 @@ class DefinitionsFolder:
             return error.problems
         return ()
 
-    # --- writing --------------------------------------------------------------------------------------------
+    # --- writing
+    #   --------------------------------------------------------------------------------------------
 
     def create(self, keys: Keys) -> Change:
         """Writes a new webhook. Raises CantWrite, NameTaken, Invalid."""
@@ -238,7 +279,8 @@ class DefinitionsFolder:
         return change
 
     def update(self, name: str, keys: Keys, version: str) -> None:
-        """Writes the webhook anew. Raises CantWrite, Invalid, and Changed if it no longer has that version."""
+        """Writes the webhook anew. Raises CantWrite, Invalid, and Changed if it no longer has that
+        version."""
 
         def write(old: Written, refer: Refer) -> str:
             written = to_yaml_value(keys, refer)
@@ -250,8 +292,11 @@ class DefinitionsFolder:
         """Replaces the webhook's text, as `plan_edit` says. Raises what `update` raises."""
         self._change(name, version, partial(_edited, text))
 
-    def put_value(self, name: str, where: tuple[str, ...], values: Sequence[Secret | Verbatim], version: str) -> None:
-        """Writes these secrets at a place of the webhook, and leaves the rest. Raises what `update` raises."""
+    def put_value(
+        self, name: str, where: tuple[str, ...], values: Sequence[Secret | Verbatim], version: str
+    ) -> None:
+        """Writes these secrets at a place of the webhook, and leaves the rest. Raises what `update`
+        raises."""
 
         def write(old: Written, refer: Refer) -> str:
             written = to_yaml_value(values if len(values) > 1 else values[0], refer, where[-1])
@@ -282,7 +327,9 @@ class DefinitionsFolder:
         if found is None:
             raise Changed(f"the webhook {name} is gone: somebody has deleted it")
         if found.version != version:
-            raise Changed(f"somebody else has changed {name} in {found.file.name}; nothing was overwritten")
+            raise Changed(
+                f"somebody else has changed {name} in {found.file.name}; nothing was overwritten"
+            )
         return found
 
     @contextmanager
@@ -297,7 +344,9 @@ class DefinitionsFolder:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         except OSError as error:
-            raise CantWrite(f"the folder {self.folder} can't be written: {error.strerror or error}") from None
+            raise CantWrite(
+                f"the folder {self.folder} can't be written: {error.strerror or error}"
+            ) from None
         finally:
             os.close(descriptor)
 
@@ -322,7 +371,9 @@ class DefinitionsFolder:
 
     def _forget_secrets(self, old: Written) -> None:
         """Removes the secret files that we made for it, unless a webhook still refers to them."""
-        texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files_in(self.folder))
+        texts = "".join(
+            file.read_text(encoding="utf-8", errors="replace") for file in files_in(self.folder)
+        )
         for name in _OWN_SECRET.findall(old.text):
             path = self.folder / name
             # However it is referred to, also by another path to the same folder.
@@ -356,7 +407,9 @@ def _expect(text: str, value: Any, file: Path) -> None:
     with suppress(BadYaml):
         if parse_yaml(text).value == value:
             return
-    raise CantWrite(f"this can't be changed here, because << or an anchor in {file.name} joins webhooks: edit the file")
+    raise CantWrite(
+        f"this can't be changed here, because << or an anchor in {file.name} joins webhooks: edit the file"
+    )
 
 
 def _name_in(keys: Keys) -> str:
@@ -364,7 +417,11 @@ def _name_in(keys: Keys) -> str:
     name = to_yaml_value(keys.get("name"), lambda secret, label: "")
     if isinstance(name, str) and URL_PART.fullmatch(name):
         return name
-    given = f"{name[:100]!r} can't be a webhook's name" if isinstance(name, str) and name else "the name is missing"
+    given = (
+        f"{name[:100]!r} can't be a webhook's name"
+        if isinstance(name, str) and name
+        else "the name is missing"
+    )
     remedy = "use up to 128 letters, digits and . _ ~ -, the first a letter or digit: the URL ends with it"
     raise Invalid([Problem("", 0, "webhook: name", given, remedy)])
 

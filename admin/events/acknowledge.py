@@ -1,4 +1,5 @@
-"""Acknowledges events that came to nothing, so that nobody needs to act on them, and reopens them: one, or many."""
+"""Acknowledges events that came to nothing, so that nobody needs to act on them, and reopens them:
+one, or many."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def check_reason(what: Noted, reason: str | None) -> str:
 
 
 def note(bridge: Bridge, event_id: str, what: Noted, reason: str) -> None:
-    """Acknowledges or reopens one event, and records the change. Raises NotFound, CantNote, StoreUnavailable."""
+    """Acknowledges or reopens one event, and records the change. Raises NotFound, CantNote,
+    StoreUnavailable."""
     plan = plan_notes([bridge.event(event_id)], what)
     if not note_all(bridge, plan, what, reason, f"id {event_id}"):
         (why_not,) = plan.left_out
@@ -42,7 +44,8 @@ def note(bridge: Bridge, event_id: str, what: Noted, reason: str) -> None:
 
 
 def plan_notes(matching: Sequence[Event], what: Noted) -> Plan:
-    """Which of these events, oldest first, would be acknowledged or reopened, and why others wouldn't."""
+    """Which of these events, oldest first, would be acknowledged or reopened, and why others
+    wouldn't."""
     plan = Plan(newest=matching[-1].seq if matching else 0)
     for event in matching:
         if (why_not := _why_not(event, what)) is None:
@@ -53,9 +56,11 @@ def plan_notes(matching: Sequence[Event], what: Noted) -> Plan:
 
 
 def note_all(bridge: Bridge, plan: Plan, what: Noted, reason: str, chosen_by: str) -> Counter[str]:
-    """Acknowledges or reopens the chosen events, and records the changes; returns webhook → number of events.
+    """Acknowledges or reopens the chosen events, and records the changes; returns webhook → number
+    of events.
 
-    Adds to what the plan leaves out those that have changed meanwhile. Raises StoreUnavailable, with some done.
+    Adds to what the plan leaves out those that have changed meanwhile. Raises StoreUnavailable,
+    with some done.
     """
     made = Note(bridge.store.now(), bridge.who, what, reason)
     done: Counter[str] = Counter()

@@ -1,4 +1,5 @@
-"""Deliveries that people write: made of an event, a sample or a rejected delivery, saved, and sent again.
+"""Deliveries that people write: made of an event, a sample or a rejected delivery, saved, and sent
+again.
 
 What is written is a `RawDelivery` with the verdict `saved`, whether or not it has been saved.
 """
@@ -31,14 +32,18 @@ from store.records import Event
 LARGEST = 48_000
 """Characters of a body that is edited on the page, and of one that is saved."""
 _LAID_OUT = 10 * LARGEST
-"""Characters of a payload that may be short enough to be edited, once it is written as it is elsewhere."""
+"""Characters of a payload that may be short enough to be edited, once it is written as it is
+elsewhere."""
 MOST = 50
 """Saved deliveries of one webhook."""
 LONGEST_NAME = 60
-_IDENTIFIES = re.compile(r"(delivery|event|message|request|webhook|ce)[-_]?u?u?id$|[-_]delivery$", re.IGNORECASE)
+_IDENTIFIES = re.compile(
+    r"(delivery|event|message|request|webhook|ce)[-_]?u?u?id$|[-_]delivery$", re.IGNORECASE
+)
 """Headers by which senders tell one delivery from another."""
 _SHORTEST, _RENEWED = 6, 12
-"""Characters of a text that is renewed, so that it stands for nothing else; and how many at its end are."""
+"""Characters of a text that is renewed, so that it stands for nothing else; and how many at its end
+are."""
 
 
 UNSENT = frozenset({"content-length", "host", "connection", "accept-encoding", "transfer-encoding"})
@@ -49,11 +54,13 @@ class CantKeep(CantDo):
     """The delivery can't be shown or saved without revealing something; the text says why."""
 
 
-# --- what deliveries are made of ----------------------------------------------------------------------------
+# --- what deliveries are made of
+#   ----------------------------------------------------------------------------
 
 
 def of_event(shown: Event) -> RawDelivery:
-    """The event, as people may see it, as a delivery: its payload is the body, whatever it arrived as."""
+    """The event, as people may see it, as a delivery: its payload is the body, whatever it arrived
+    as."""
     left_out = UNSENT | {"content-type"}  # the payload is JSON now, whatever it arrived as
     headers = {"Content-Type": "application/json"} | {
         name: value
@@ -73,7 +80,9 @@ def of_sample(webhook: Webhook, sample: SampleEvent) -> RawDelivery:
     body = sample.body.decode()
     if sample.content_type == "application/json":
         body = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    return written(webhook.name, "POST", "", {"Content-Type": sample.content_type, **sample.headers}, body)
+    return written(
+        webhook.name, "POST", "", {"Content-Type": sample.content_type, **sample.headers}, body
+    )
 
 
 def of_refused(webhook: Webhook, kept: RawDelivery, hide: Hidden) -> RawDelivery:
@@ -90,13 +99,17 @@ def of_refused(webhook: Webhook, kept: RawDelivery, hide: Hidden) -> RawDelivery
 
 
 def as_seen(text: str) -> str:
-    """JSON in which characters that nobody sees, or that turn others around, are escaped: whoever signs it reads it."""
+    """JSON in which characters that nobody sees, or that turn others around, are escaped: whoever
+    signs it reads it."""
     if text.isprintable():
         return text
     # Long texts have few different characters.
     hidden = (one for one in set(text) if not one.isprintable() and one not in "\n\r\t")
     return text.translate(
-        {ord(one): f"\\u{ord(one):04x}" if one.isascii() else json.dumps(one)[1:-1] for one in hidden}
+        {
+            ord(one): f"\\u{ord(one):04x}" if one.isascii() else json.dumps(one)[1:-1]
+            for one in hidden
+        }
     )
 
 
@@ -105,10 +118,21 @@ def written(
 ) -> RawDelivery:
     """What somebody wrote, perhaps to save it by that name."""
     content = body.encode("utf-8", "replace")
-    return RawDelivery("", webhook, "saved", 0, name=name, method=method, query=query, headers=headers, body=content)
+    return RawDelivery(
+        "",
+        webhook,
+        "saved",
+        0,
+        name=name,
+        method=method,
+        query=query,
+        headers=headers,
+        body=content,
+    )
 
 
-# --- what must not be shown or saved ------------------------------------------------------------------------
+# --- what must not be shown or saved
+#   ------------------------------------------------------------------------
 
 
 def unsigned(delivery: RawDelivery, webhook: Webhook) -> RawDelivery:
@@ -119,7 +143,8 @@ def unsigned(delivery: RawDelivery, webhook: Webhook) -> RawDelivery:
 
 
 def saved(bridge: Bridge, webhook: Webhook, name: str) -> RawDelivery:
-    """The webhook's saved delivery. Raises NotFound, and CantKeep if the webhook has `hide` by now."""
+    """The webhook's saved delivery. Raises NotFound, and CantKeep if the webhook has `hide` by
+    now."""
     found = bridge.store.raw_deliveries.find_saved(webhook.name, name)
     if found is None:
         raise NotFound(f"{webhook.name} has no saved delivery {name}")
@@ -129,8 +154,8 @@ def saved(bridge: Bridge, webhook: Webhook, name: str) -> RawDelivery:
 def presentable(delivery: RawDelivery, webhook: Webhook, hide: Hidden) -> RawDelivery:
     """The delivery without headers that prove it or are secrets.
 
-    Raises CantKeep if a secret of the webhook is elsewhere in it, or the webhook hides something: `hide` names what is
-    in a payload, and nobody knows what the relay would make of these bytes.
+    Raises CantKeep if a secret of the webhook is elsewhere in it, or the webhook hides something:
+    `hide` names what is in a payload, and nobody knows what the relay would make of these bytes.
     """
     if hide != ():
         raise CantKeep("the webhook has `hide`: begin with an event or a sample")
@@ -142,14 +167,22 @@ def presentable(delivery: RawDelivery, webhook: Webhook, hide: Hidden) -> RawDel
     return bare
 
 
-# --- sent again ---------------------------------------------------------------------------------------------
+# --- sent again
+#   ---------------------------------------------------------------------------------------------
 
 
 def identifying(delivery: RawDelivery, webhook: Webhook) -> dict[str, str]:
-    """Where the delivery has ids → the text there: what makes it another delivery if it is another one."""
+    """Where the delivery has ids → the text there: what makes it another delivery if it is another
+    one."""
     lower = {name.lower(): name for name in delivery.headers}
-    header = webhook.dedup.header.lower() if webhook.dedup is not None and webhook.dedup.header else None
-    found = {name: delivery.headers[name] for low, name in lower.items() if low == header or _IDENTIFIES.search(low)}
+    header = (
+        webhook.dedup.header.lower() if webhook.dedup is not None and webhook.dedup.header else None
+    )
+    found = {
+        name: delivery.headers[name]
+        for low, name in lower.items()
+        if low == header or _IDENTIFIES.search(low)
+    }
     paths = set(_places(webhook.platform))
     if webhook.dedup is not None and webhook.dedup.path:
         paths.add(webhook.dedup.path)
@@ -161,7 +194,9 @@ def identifying(delivery: RawDelivery, webhook: Webhook) -> dict[str, str]:
         for text in compile_path(path)(value):
             if isinstance(text, (str, int)) and not isinstance(text, bool):
                 found[path] = str(text)
-    return {place: text for place, text in found.items() if len(text) >= _SHORTEST and text != BLANK}
+    return {
+        place: text for place, text in found.items() if len(text) >= _SHORTEST and text != BLANK
+    }
 
 
 def renewed(delivery: RawDelivery, webhook: Webhook) -> RawDelivery:
@@ -179,7 +214,10 @@ def _places(platform: str) -> Iterable[str]:
     for sample in samples(platform).values():
         if sample.content_type == "application/json":
             for steps, value in _leaves(json.loads(sample.body), ()):
-                if any(text in str(value) for text in sample.fresh) and (path := path_of(steps)) is not None:
+                if (
+                    any(text in str(value) for text in sample.fresh)
+                    and (path := path_of(steps)) is not None
+                ):
                     yield path
 
 
@@ -191,11 +229,13 @@ def _leaves(value: Any, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, .
         yield from _leaves(inner, (*steps, name))
 
 
-# --- headers as text ----------------------------------------------------------------------------------------
+# --- headers as text
+#   ----------------------------------------------------------------------------------------
 
 
 def headers_of(text: str) -> dict[str, str]:
-    """The headers of lines such as ``X-Name: value``. Raises ValueError with the line that can't be sent as one."""
+    """The headers of lines such as ``X-Name: value``. Raises ValueError with the line that can't be
+    sent as one."""
     found = {}
     for line in filter(str.strip, text.split("\n")):  # other line breaks are a value's own
         name, colon, value = line.partition(":")
@@ -219,4 +259,6 @@ def with_content_type(delivery: RawDelivery) -> RawDelivery:
     """The delivery with the content type that its body seems to have, unless one is written."""
     if not delivery.body or any(name.lower() == "content-type" for name in delivery.headers):
         return delivery
-    return replace(delivery, headers={"Content-Type": content_type_of(delivery.body), **delivery.headers})
+    return replace(
+        delivery, headers={"Content-Type": content_type_of(delivery.body), **delivery.headers}
+    )

@@ -29,10 +29,17 @@ class StatusContext:
     """Number of a target → why it is set aside."""
 
 
-def status_context(store: Store, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> StatusContext:
+def status_context(
+    store: Store, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]
+) -> StatusContext:
     """What the statuses of these events depend on."""
     pending = [event.id for event in events if event.status == "pending"]
-    calls = [str(target.id) for id_ in pending for target in targets.get(id_, ()) if target.state == "pending"]
+    calls = [
+        str(target.id)
+        for id_ in pending
+        for target in targets.get(id_, ())
+        if target.state == "pending"
+    ]
     items = store.quarantine.items
     return StatusContext(
         store.now(),
@@ -47,7 +54,9 @@ def describe_status(event: Event, targets: Sequence[Target], context: StatusCont
     if event.status != "pending":
         if event.resolved_by is not None:
             return "resolved by replay"
-        return f"{event.status}, acknowledged" if event.acknowledged_at is not None else event.status
+        return (
+            f"{event.status}, acknowledged" if event.acknowledged_at is not None else event.status
+        )
     waiting = [target for target in targets if target.state == "pending"]
     aside = context.events.get(event.id) or next(
         (item for target in waiting if (item := context.targets.get(str(target.id)))), None
@@ -73,9 +82,15 @@ def describe_effects(targets: Iterable[Target]) -> str:
     """``completed 2 tasks, started 1 workflow``; empty if nothing has come of it."""
     done = Counter(target.kind for target in targets if target.state == "done")
     what: Mapping[TargetKind, tuple[str, str]]
-    what = {"complete": ("completed", "task"), "start": ("started", "workflow"), "message": ("sent", "message")}
+    what = {
+        "complete": ("completed", "task"),
+        "start": ("started", "workflow"),
+        "message": ("sent", "message"),
+    }
     found = [(*words, done[kind]) for kind, words in what.items() if done[kind]]
-    return ", ".join(f"{did} {_counted(number)} {one}{'s' if number > 1 else ''}" for did, one, number in found)
+    return ", ".join(
+        f"{did} {_counted(number)} {one}{'s' if number > 1 else ''}" for did, one, number in found
+    )
 
 
 def _counted(number: int) -> str:
@@ -99,10 +114,12 @@ TARGETS_LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class EventTargets:
-    """An event's targets in the order in which they were created: all of them, unless there are very many."""
+    """An event's targets in the order in which they were created: all of them, unless there are
+    very many."""
 
     some: Sequence[Target]
-    """The first `TARGETS_LISTED`, whose places here are their numbers, and then some of each kind and state."""
+    """The first `TARGETS_LISTED`, whose places here are their numbers, and then some of each kind
+    and state."""
     others: Mapping[TargetState, int] = field(default_factory=dict)
     """State → how many others have it."""
 
@@ -112,7 +129,8 @@ class EventTargets:
         return len(self.some) + sum(self.others.values())
 
     def beyond(self, first: int) -> dict[TargetState, int]:
-        """State → how many have it of those that come after the first ones. `first`: `TARGETS_LISTED` at most."""
+        """State → how many have it of those that come after the first ones. `first`:
+        `TARGETS_LISTED` at most."""
         return dict(Counter(target.state for target in self.some[first:]) + Counter(self.others))
 
 
@@ -151,7 +169,8 @@ def reason_of(error: str | None) -> str:
 
 
 def failure_reasons(queries: Queries, event_ids: Sequence[str]) -> dict[str, set[str]]:
-    """event id → why its targets failed, for those of these events of which one did. Raises StoreUnavailable."""
+    """event id → why its targets failed, for those of these events of which one did. Raises
+    StoreUnavailable."""
     found: dict[str, set[str]] = {}
     for target in queries.some_targets_of(event_ids, TARGETS_LISTED):
         if target.state in FAILED:

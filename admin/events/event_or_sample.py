@@ -26,17 +26,22 @@ def find_sample(webhook: Webhook, name: str) -> SampleEvent:
     """The sample of the webhook's platform. Raises NotFound, with the names there are."""
     found = samples(webhook.platform)
     if name not in found:
-        raise NotFound(f"{webhook.platform} has no sample {name}; there are: {', '.join(sorted(found)) or 'none'}")
+        raise NotFound(
+            f"{webhook.platform} has no sample {name}; there are: {', '.join(sorted(found)) or 'none'}"
+        )
     return found[name]
 
 
 def event_of_sample(webhook: Webhook, name: str) -> Event:
-    """The sample as an event, which is not in the store; of an array that the webhook splits, the first element.
+    """The sample as an event, which is not in the store; of an array that the webhook splits, the
+    first element.
 
     Raises NotFound.
     """
     sample, platform = find_sample(webhook, name), PLATFORMS[webhook.platform]
-    headers = {name.lower(): value for name, value in sample.headers.items()} | {"content-type": sample.content_type}
+    headers = {name.lower(): value for name, value in sample.headers.items()} | {
+        "content-type": sample.content_type
+    }
     request = Request("POST", "", "", headers, sample.body, None, 0.0)
     bodies = shaped(webhook, platform, platform.read(request, signed=False))
     if not bodies:
@@ -74,7 +79,8 @@ def sample_events(webhook: Webhook) -> Sequence[Mapping[str, Any]]:
 
 
 def find_event_or_sample(bridge: Bridge, webhook: Webhook, given: str) -> Event | None:
-    """``sample:NAME``, an event's id, or the webhook's newest event for an empty text; None if it has none.
+    """``sample:NAME``, an event's id, or the webhook's newest event for an empty text; None if it
+    has none.
 
     Raises NotFound, for another webhook's event too.
     """

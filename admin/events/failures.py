@@ -18,7 +18,9 @@ class Failure(ApiObject):
     """Failed events of one webhook that have one reason."""
 
     webhook: str
-    reason: str = Field(description="with … for ids and numbers; `failure` of GET /api/events takes it")
+    reason: str = Field(
+        description="with … for ids and numbers; `failure` of GET /api/events takes it"
+    )
     number: int
     first_at: Time
     last_at: Time
@@ -30,11 +32,14 @@ class Failures(ApiObject):
 
     groups: list[Failure] = Field(description="the most frequent first")
     events: int = Field(description="failed events that were looked at")
-    searched_to: Time | None = Field(description="when the oldest of these arrived, if there are more")
+    searched_to: Time | None = Field(
+        description="when the oldest of these arrived, if there are more"
+    )
 
 
 def failures(bridge: Bridge, webhook: str | None = None) -> Failures:
-    """The newest 5,000 failed events that are neither acknowledged nor resolved, by webhook and reason.
+    """The newest 5,000 failed events that are neither acknowledged nor resolved, by webhook and
+    reason.
 
     An event that failed for several reasons is counted with each.
     """
@@ -48,7 +53,14 @@ def failures(bridge: Bridge, webhook: str | None = None) -> Failures:
         for event in page.events:
             for reason in reasons.get(event.id, {UNKNOWN}):
                 key, at = (event.webhook, reason), event.received_at
-                new = Failure(webhook=key[0], reason=reason, number=0, first_at=at, last_at=at, last_event=event.id)
+                new = Failure(
+                    webhook=key[0],
+                    reason=reason,
+                    number=0,
+                    first_at=at,
+                    last_at=at,
+                    last_event=event.id,
+                )
                 group = groups.setdefault(key, new)
                 group.number += 1
                 group.first_at, group.last_at = min(group.first_at, at), max(group.last_at, at)

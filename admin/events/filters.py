@@ -1,4 +1,5 @@
-"""What people ask a list of events for: the same words on the page, the command line and in the API."""
+"""What people ask a list of events for: the same words on the page, the command line and in the
+API."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ from store.records import EventStatus, Waiting
 from store.sql.event_search import EventFilter
 
 STATUSES: tuple[str, ...] = (*get_args(EventStatus), *get_args(Waiting), "unresolved", "resolved")
-"""What a list can be asked for: the statuses, what pending events wait for, failed events that still need somebody, and
-those that a replay resolved."""
+"""What a list can be asked for: the statuses, what pending events wait for, failed events that
+still need somebody, and those that a replay resolved."""
 _MOST_CONDITIONS = 10
 
 
@@ -36,9 +37,15 @@ class Parts(OfWebhook):
         "unresolved: failed, neither acknowledged nor resolved; resolved: by a replay",
         json_schema_extra={"enum": list(STATUSES)},
     )
-    type: str | None = Field(None, description="only those of this type, or of types that begin like 'invoice.*'")
-    text: str | None = Field(None, description="only those with this text in their id, delivery id or payload")
-    where: list[str] = Field([], description="only those with this value there: $.path=value; may be repeated")
+    type: str | None = Field(
+        None, description="only those of this type, or of types that begin like 'invoice.*'"
+    )
+    text: str | None = Field(
+        None, description="only those with this text in their id, delivery id or payload"
+    )
+    where: list[str] = Field(
+        [], description="only those with this value there: $.path=value; may be repeated"
+    )
     failure: str | None = Field(None, description="only those that failed for this reason")
     since: str | None = Field(
         None, description="only those since then: 2h means two hours ago, or 2026-01-31T12:00 (UTC)"
@@ -56,7 +63,8 @@ PARTS = tuple(Parts.model_fields)
 
 
 def parts_of(given: Mapping[str, Any]) -> dict[str, str]:
-    """The parts of a filter among these values, as they are repeated in links; conditions are one per line."""
+    """The parts of a filter among these values, as they are repeated in links; conditions are one
+    per line."""
     found = {}
     for name in PARTS:
         value = given.getlist(name) if hasattr(given, "getlist") else given.get(name)
@@ -81,7 +89,11 @@ def search_of(bridge: Bridge, parts: Mapping[str, str]) -> Search:
         raise BadFilter("since must be before until")
     return Search(
         webhook=parts.get("webhook"),
-        status="failed" if failure is not None else status if status in get_args(EventStatus) else None,  # type: ignore[arg-type]
+        status="failed"
+        if failure is not None
+        else status
+        if status in get_args(EventStatus)
+        else None,  # type: ignore[arg-type]
         unresolved=status == "unresolved",
         resolved=status == "resolved",
         waiting=status if status in get_args(Waiting) and failure is None else None,  # type: ignore[arg-type]
@@ -95,20 +107,24 @@ def search_of(bridge: Bridge, parts: Mapping[str, str]) -> Search:
 
 
 def check_webhook(bridge: Bridge, name: str | None) -> None:
-    """Raises NotFound, with the names there are, for a webhook that isn't defined and has never received anything.
+    """Raises NotFound, with the names there are, for a webhook that isn't defined and has never
+    received anything.
 
     While definitions can't be read, any webhook may be in them.
     """
     if name is None or name in bridge.definitions.by_name or bridge.definitions.errors:
         return
     store = bridge.store
-    has_any = store.queries.events(EventFilter(name, limit=1, listing=True)) or store.without_events.rejections(name, 1)
+    has_any = store.queries.events(
+        EventFilter(name, limit=1, listing=True)
+    ) or store.without_events.rejections(name, 1)
     if not has_any:
         bridge.webhook(name)
 
 
 def _time_of(text: str | None) -> int | None:
-    """Unix milliseconds of ``2h`` (ago), ``2026-01-31`` or ``2026-01-31T12:00`` (UTC unless it says otherwise)."""
+    """Unix milliseconds of ``2h`` (ago), ``2026-01-31`` or ``2026-01-31T12:00`` (UTC unless it says
+    otherwise)."""
     if text is None:
         return None
     try:
@@ -118,8 +134,12 @@ def _time_of(text: str | None) -> int | None:
     try:
         moment = datetime.fromisoformat(text.strip().upper().replace("Z", "+00:00"))
     except ValueError:
-        raise BadFilter(f"{text!r} is not a time: write a duration, such as 2h, or 2026-01-31T12:00 in UTC") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() * 1000)
+        raise BadFilter(
+            f"{text!r} is not a time: write a duration, such as 2h, or 2026-01-31T12:00 in UTC"
+        ) from None
+    return int(
+        (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() * 1000
+    )
 
 
 def names_for(bridge: Bridge, chosen: str | None) -> Sequence[str]:

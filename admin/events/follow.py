@@ -14,8 +14,8 @@ from store.sql.event_search import EventFilter
 
 _PAGE = 200
 _OVERTAKEN = 1000
-"""Numbers before the newest one that are looked at again: an event that becomes visible after more than so many later
-ones isn't shown."""
+"""Numbers before the newest one that are looked at again: an event that becomes visible after more
+than so many later ones isn't shown."""
 _WATCHED = 5000
 """Pending events that are watched, at most; the oldest are dropped first."""
 
@@ -70,7 +70,8 @@ class Follower:
         return [News(event, tuple(targets[event.id]), new) for event, new in found]
 
     def look_at_others(self) -> list[WithoutEvent]:
-        """Deliveries since the last call that left no event, in order of arrival; none if only some events are wanted.
+        """Deliveries since the last call that left no event, in order of arrival; none if only some
+        events are wanted.
 
         Of more than `_PAGE` the newest.
         """
@@ -83,11 +84,17 @@ class Follower:
     def _new(self, arrivals: list[int]) -> list[Event]:
         """The events that are meant, of those that weren't there at the last poll."""
         new = set(arrivals) - self._seen
-        return [event for event in self._between(min(new), max(new)) if event.seq in new] if new else []
+        return (
+            [event for event in self._between(min(new), max(new)) if event.seq in new]
+            if new
+            else []
+        )
 
     def _between(self, first: int, last: int) -> Iterator[Event]:
         before = last + 1
-        while page := self._bridge.events(replace(self._query, before_seq=before, after_seq=first - 1)):
+        while page := self._bridge.events(
+            replace(self._query, before_seq=before, after_seq=first - 1)
+        ):
             yield from page
             before = page[-1].seq
 
@@ -114,5 +121,8 @@ def newest(bridge: Bridge, webhook: str | None = None, limit: int = SHOWN) -> li
     events = bridge.events(EventFilter(webhook, limit=limit))
     targets = bridge.targets_by_event(events)
     found = [LiveDelivery(event.received_at, event, targets[event.id]) for event in events]
-    found += [LiveDelivery(one.at, other=one) for one in bridge.store.without_events.newest(webhook, limit)[::-1]]
+    found += [
+        LiveDelivery(one.at, other=one)
+        for one in bridge.store.without_events.newest(webhook, limit)[::-1]
+    ]
     return sorted(found, key=lambda one: one.at, reverse=True)[:limit]

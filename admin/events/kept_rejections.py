@@ -1,4 +1,5 @@
-"""Rejected deliveries that were kept with their bytes: how they fare today, what is shown of them, and their retry."""
+"""Rejected deliveries that were kept with their bytes: how they fare today, what is shown of them,
+and their retry."""
 
 from __future__ import annotations
 
@@ -93,7 +94,9 @@ class KeptRejections:
         self._store.accepted(delivery.id, committed[0].event_id)
         VerifiedWebhooks(store.verifications).mark(route.webhook, route.key, now)
         duplicate = all(one.duplicate for one in committed)
-        return AcceptedRejection(kept_id=delivery.id, event_id=committed[0].event_id, duplicate=duplicate)
+        return AcceptedRejection(
+            kept_id=delivery.id, event_id=committed[0].event_id, duplicate=duplicate
+        )
 
     def plan(self, deliveries: Iterable[RawDelivery]) -> Plan:
         """What a retry of these deliveries would do."""
@@ -107,7 +110,8 @@ class KeptRejections:
         return plan
 
     def retry(self, ids: Sequence[str], which: str) -> RetryOfMany:
-        """Accepts these deliveries, one after the other, and records that; `which` says how they were chosen."""
+        """Accepts these deliveries, one after the other, and records that; `which` says how they
+        were chosen."""
         events, accepted, left_out = list[str](), Counter[str](), Counter[str]()
         for kept_id in ids:
             try:
@@ -125,12 +129,14 @@ class KeptRejections:
                     events.append(found.event_id)
         for webhook, number in sorted(accepted.items()):
             deliveries = "delivery" if number == 1 else "deliveries"
-            self._bridge.record("retried", webhook, f"{number} rejected {deliveries} accepted: {which}")
+            self._bridge.record(
+                "retried", webhook, f"{number} rejected {deliveries} accepted: {which}"
+            )
         return RetryOfMany(accepted=accepted, left_out=left_out, event_ids=events)
 
     def acceptable(self) -> dict[str, tuple[int, int]]:
-        """webhook → (how many of its newest deliveries would be accepted now, how many were looked at), of those with
-        any. Looks at few, so that it costs little."""
+        """webhook → (how many of its newest deliveries would be accepted now, how many were looked
+        at), of those with any. Looks at few, so that it costs little."""
         if not any(webhook.keep_rejected for webhook in self._bridge.definitions.webhooks):
             return {}
         ready, seen = Counter[str](), Counter[str]()
@@ -140,15 +146,19 @@ class KeptRejections:
         return {webhook: (number, seen[webhook]) for webhook, number in ready.items() if number}
 
     def shown(self, kept_id: str) -> Shown:
-        """The delivery without what must not be seen: a body that can't be read isn't shown, nor a signature.
+        """The delivery without what must not be seen: a body that can't be read isn't shown, nor a
+        signature.
 
         Raises NotFound.
         """
         delivery = self.delivery(kept_id)
         return Shown(delivery, self.why_still_rejected(delivery), *self._visible(delivery))
 
-    def _visible(self, delivery: RawDelivery) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
-        """Headers, query and payload; nothing of a webhook that hides something, or whose definition isn't known."""
+    def _visible(
+        self, delivery: RawDelivery
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+        """Headers, query and payload; nothing of a webhook that hides something, or whose
+        definition isn't known."""
         try:
             route = self._route(delivery.webhook)
         except StillRejected:
@@ -157,7 +167,8 @@ class KeptRejections:
             return {}, {}, None
         proof = route.verification.secret_headers
         headers = {
-            name: BLANK if name in proof or "signature" in name else value for name, value in delivery.headers.items()
+            name: BLANK if name in proof or "signature" in name else value
+            for name, value in delivery.headers.items()
         }
         try:
             query = read_query(delivery.query)
@@ -166,7 +177,9 @@ class KeptRejections:
         if delivery.event_id is not None:  # its body is its event's
             return headers, query, None
         try:
-            value = route.platform.conceal(route.platform.read(request_of(route, delivery), True).value)
+            value = route.platform.conceal(
+                route.platform.read(request_of(route, delivery), True).value
+            )
         except (BadBody, ValueError):
             return headers, query, None
         return headers, query, value if isinstance(value, dict) else {"request": value}
@@ -183,7 +196,9 @@ class KeptRejections:
         if name not in self._routes:
             webhook = self._bridge.definitions.by_name.get(name)
             if webhook is None:
-                raise StillRejected(f"the webhook {name} isn't defined, or its definition has errors")
+                raise StillRejected(
+                    f"the webhook {name} isn't defined, or its definition has errors"
+                )
             settings = self._bridge.settings
             self._routes[name] = Route(
                 webhook,

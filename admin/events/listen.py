@@ -1,6 +1,7 @@
 """Fetches deliveries from a public bridge, and posts them to a bridge on this machine.
 
-Nothing that the public bridge answers can have any effect here but posts to the one URL that was given.
+Nothing that the public bridge answers can have any effect here but posts to the one URL that was
+given.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ EVERY = 1.0
 """Seconds between two questions for new deliveries."""
 _LONGEST_PAUSE = 10.0
 _MOST, _MOST_HEADERS = 1000, 1000
-"""Deliveries of an answer, and headers of one: more than any bridge gives, so that small ones can't fill the memory."""
+"""Deliveries of an answer, and headers of one: more than any bridge gives, so that small ones can't
+fill the memory."""
 _AGAIN = frozenset({404, 408, 425, 429})
-"""Answers of the local bridge, besides 5xx, after which a delivery is posted again: it may be about to be defined."""
+"""Answers of the local bridge, besides 5xx, after which a delivery is posted again: it may be about
+to be defined."""
 _HOP_BY_HOP = frozenset(
     [
         "accept-encoding",
@@ -50,7 +53,8 @@ _HOP_BY_HOP = frozenset(
         "via",
     ]
 )
-"""Headers that belong to a connection, to its answers, or to the proxies before the public bridge."""
+"""Headers that belong to a connection, to its answers, or to the proxies before the public bridge.
+"""
 
 _Result = TypeVar("_Result")
 _Header = Annotated[str, Field(max_length=70_000, pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
@@ -108,7 +112,8 @@ class PublicBridge:
         """Whether deliveries before those of the last answer were no longer kept."""
 
     def begin(self, start: str | None) -> tuple[Delivery, ...]:
-        """The first deliveries, from `start` on; None for those that come from now on. Raises CantListen or Away."""
+        """The first deliveries, from `start` on; None for those that come from now on. Raises
+        CantListen or Away."""
         return self._take(self._ask({"from": start} if start is not None else {}))
 
     def next(self) -> tuple[Delivery, ...]:
@@ -141,7 +146,9 @@ class PublicBridge:
             return _Page.model_validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            raise CantListen(f"the public bridge's answer isn't a bridge's: {first['loc']}: {first['msg']}") from None
+            raise CantListen(
+                f"the public bridge's answer isn't a bridge's: {first['loc']}: {first['msg']}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,8 @@ class LocalBridge:
         headers = {
             name.lower(): value
             for name, value in delivery.headers.items()
-            if name.lower() not in _HOP_BY_HOP and not name.lower().startswith(("x-forwarded-", "x-real-", "proxy-"))
+            if name.lower() not in _HOP_BY_HOP
+            and not name.lower().startswith(("x-forwarded-", "x-real-", "proxy-"))
         }
         url = _with_query(self.signed_url or self.url, delivery)
         draft = draft_for(url, delivery.body, headers, delivery.method)
@@ -170,12 +178,22 @@ class LocalBridge:
             return draft
         made = signed(self.resign, draft)
         # The last of each name is the new one.
-        return Draft(made.method, made.url, {n.lower(): v for n, v in made.headers.items()}, made.body, made.now)
+        return Draft(
+            made.method,
+            made.url,
+            {n.lower(): v for n, v in made.headers.items()},
+            made.body,
+            made.now,
+        )
 
 
 def _with_query(url: str, delivery: Delivery) -> str:
     printable = "".join(map(chr, range(0x21, 0x7F)))
-    return f"{url}?{quote(delivery.query, safe=printable, encoding='latin-1')}" if delivery.query else url
+    return (
+        f"{url}?{quote(delivery.query, safe=printable, encoding='latin-1')}"
+        if delivery.query
+        else url
+    )
 
 
 @dataclass(frozen=True)
@@ -193,16 +211,19 @@ def listen(
     say: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Posted]:
-    """Posts deliveries in the order of their arrival, each until the local bridge has taken or refused it.
+    """Posts deliveries in the order of their arrival, each until the local bridge has taken or
+    refused it.
 
-    Goes on for ever. `say` is told, once each time, that one of the two is away or back, and that some deliveries were
-    no longer kept. Raises CantListen, CannotSign.
+    Goes on for ever. `say` is told, once each time, that one of the two is away or back, and that
+    some deliveries were no longer kept. Raises CantListen, CannotSign.
     """
     there, here = ("The public bridge", say, sleep), ("The local bridge", say, sleep)
     found = _until_done(*there, lambda: public.begin(start))
     while True:
         if public.has_missed:
-            say(f"Deliveries are missing here: the public bridge no longer keeps them ({KEPT_THERE}).")
+            say(
+                f"Deliveries are missing here: the public bridge no longer keeps them ({KEPT_THERE})."
+            )
         for delivery in found:
             yield Posted(delivery, _until_done(*here, partial(_taken, local, delivery)))
         if not found:
@@ -213,7 +234,8 @@ def listen(
 def listen_to_each(
     webhooks: Mapping[str, Iterator[Posted]],
 ) -> Iterator[tuple[str, Posted | CantDo | CannotSign]]:
-    """What is posted of several webhooks, each with its name, as it comes: none of them waits for another.
+    """What is posted of several webhooks, each with its name, as it comes: none of them waits for
+    another.
 
     An error ends only its own webhook. Ends with the last of them.
     """
@@ -250,7 +272,10 @@ def _taken(local: LocalBridge, delivery: Delivery) -> Answer:
 
 
 def _until_done(
-    name: str, say: Callable[[str], None], sleep: Callable[[float], None], action: Callable[[], _Result]
+    name: str,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None],
+    action: Callable[[], _Result],
 ) -> _Result:
     """Tries again, with growing pauses, while the other side is away."""
     pause, said = 0.5, ""

@@ -30,7 +30,8 @@ SETTLED = frozenset({REPLAY_DELIVERED, REPLAY_PENDING, SAME_EVENT, ACKNOWLEDGED}
 _PAGE = 200
 
 
-# --- families -----------------------------------------------------------------------------------------------
+# --- families
+#   -----------------------------------------------------------------------------------------------
 
 
 REPLAYS_READ = 20
@@ -49,7 +50,9 @@ class Family:
     @property
     def delivered(self) -> Event | None:
         """A replay that was delivered to every target that it may have; None if there is none."""
-        return next((one for one in self.replays if one.status == "delivered" and is_whole(one.only)), None)
+        return next(
+            (one for one in self.replays if one.status == "delivered" and is_whole(one.only)), None
+        )
 
     @property
     def pending(self) -> Event | None:
@@ -65,11 +68,14 @@ def families(queries: Queries, events: Sequence[Event]) -> dict[str, Family]:
     """event id → its family, for each of these events."""
     origins = {event.id: event.origin or event.id for event in events}
     replays = queries.replays(sorted(set(origins.values())), REPLAYS_READ)
-    found = {origin: Family(origin, tuple(replays.get(origin, ()))) for origin in set(origins.values())}
+    found = {
+        origin: Family(origin, tuple(replays.get(origin, ()))) for origin in set(origins.values())
+    }
     return {event_id: found[origin] for event_id, origin in origins.items()}
 
 
-# --- one ----------------------------------------------------------------------------------------------------
+# --- one
+#   ----------------------------------------------------------------------------------------------------
 
 
 class CantReplay(CantDo):
@@ -80,12 +86,15 @@ class NeedsConfirmation(CantDo):
     """The event had an effect, or may still have one; the text says which."""
 
 
-def replay(bridge: Bridge, event_id: str, target: int | None = None, confirmed: bool = False) -> str:
+def replay(
+    bridge: Bridge, event_id: str, target: int | None = None, confirmed: bool = False
+) -> str:
     """Adds the event once more, as one that arrives now; returns the new event's id.
 
-    With `target`, the number of one of its targets from 1, the new event may have only that one. Raises NotFound,
-    CantReplay if its webhook is no longer defined or that target isn't over, NeedsConfirmation if what it does would be
-    done again and that isn't `confirmed`, StoreUnavailable.
+    With `target`, the number of one of its targets from 1, the new event may have only that one.
+    Raises NotFound, CantReplay if its webhook is no longer defined or that target isn't over,
+    NeedsConfirmation if what it does would be done again and that isn't `confirmed`,
+    StoreUnavailable.
     """
     one = None if target is None else _target(bridge, event_id, target)
     effect = None if confirmed else _effect(bridge, event_id, one)
@@ -107,7 +116,9 @@ def _effect(bridge: Bridge, event_id: str, target: Target | None) -> str | None:
         what = f"it or its replay {family.delivered.id}" if family.delivered is not None else "it"
         return f"{what} has {effects or 'been delivered'}, and a replay does that again"
     if event.status == "pending" or family.pending is not None:
-        return "it is pending, or a replay of it is, and may be delivered without another replay, too"
+        return (
+            "it is pending, or a replay of it is, and may be delivered without another replay, too"
+        )
     return None
 
 
@@ -120,18 +131,26 @@ def _target(bridge: Bridge, event_id: str, number: int) -> Target:
         raise CantReplay(f"event {event_id} has no target {number}: {has}")
     (target,) = found
     if target.state in LIVE:
-        raise CantReplay(f"target {number} of event {event_id} is still being called: wait for its end")
+        raise CantReplay(
+            f"target {number} of event {event_id} is still being called: wait for its end"
+        )
     return target
 
 
-def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget | None = None) -> Committed:
+def _add(
+    bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget | None = None
+) -> Committed:
     event = bridge.event(event_id)
     if event.payload == ERASED:
         raise CantReplay(f"the payload of event {event_id} has been erased")
     if is_undefined(bridge, event.webhook):
-        raise CantReplay(f"{undefined(event.webhook)}: nothing would be delivered; define it again first")
+        raise CantReplay(
+            f"{undefined(event.webhook)}: nothing would be delivered; define it again first"
+        )
     webhook = bridge.definitions.by_name.get(event.webhook)
-    if event.is_callback and event.only is not None:  # it is for the task that waits now, whatever its URL was made for
+    if (
+        event.is_callback and event.only is not None
+    ):  # it is for the task that waits now, whatever its URL was made for
         only = replace(event.only, made_at=None)
     now = bridge.store.now()  # the store's clock, since tasks and holds are compared with it
     hold = webhook.hold if webhook is not None else DEFAULT_HOLD
@@ -159,7 +178,8 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget
     return committed
 
 
-# --- many ---------------------------------------------------------------------------------------------------
+# --- many
+#   ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -196,9 +216,13 @@ class Plan:
         webhooks = len(self.by_webhook)
         found = []
         if self.had_effect:
-            found.append(f"{_number(self.had_effect, 'was', 'were')} delivered, wholly or in part, and would be again")
+            found.append(
+                f"{_number(self.had_effect, 'was', 'were')} delivered, wholly or in part, and would be again"
+            )
         if pending:
-            found.append(f"{_number(pending, 'is', 'are')} pending and may be delivered without a replay, too")
+            found.append(
+                f"{_number(pending, 'is', 'are')} pending and may be delivered without a replay, too"
+            )
         if webhooks > 1:
             found.append(f"the events belong to {webhooks} webhooks")
         return found
@@ -211,8 +235,8 @@ def _number(number: int, one: str, many: str) -> str:
 def choose(bridge: Bridge, query: EventFilter, most: int | None = None) -> list[Event]:
     """The events that match the query, oldest first; at most the newest `most`.
 
-    However long that takes, unless there is a `most`. `query.limit` is ignored. Events that arrive later, replays
-    included, are not among them.
+    However long that takes, unless there is a `most`. `query.limit` is ignored. Events that arrive
+    later, replays included, are not among them.
     """
     found: list[Event] = []
     query = replace(query, limit=_PAGE)
@@ -229,12 +253,17 @@ def choose(bridge: Bridge, query: EventFilter, most: int | None = None) -> list[
             return found[::-1]
         # What lies before the bounds of the first search isn't among what people saw on a page.
         is_bound = most is not None and page.searched_to is not None
-        after = page.searched_to.seq - 1 if is_bound and page.searched_to is not None else query.after_seq
+        after = (
+            page.searched_to.seq - 1
+            if is_bound and page.searched_to is not None
+            else query.after_seq
+        )
         query = replace(query, before_seq=before.seq, after_seq=after)
 
 
 def plan_of(bridge: Bridge, matching: Sequence[Event], acknowledged: bool = False) -> Plan:
-    """The plan for these events, oldest first: one of each family, if none of its replays is delivered or pending.
+    """The plan for these events, oldest first: one of each family, if none of its replays is
+    delivered or pending.
 
     Leaves out acknowledged events, unless they are asked for.
     """
@@ -310,12 +339,12 @@ def replay_all(
     clock: Callable[[], float] = time.monotonic,
     chosen_by: str = "hand",
 ) -> Iterator[Progress]:
-    """Replays one after the other, at most `rate` a second; yields before the first and after each. Records at its end
-    what it did; `chosen_by` says how the events were chosen.
+    """Replays one after the other, at most `rate` a second; yields before the first and after each.
+    Records at its end what it did; `chosen_by` says how the events were chosen.
 
-    Leaves out events that others have replayed since they were planned, and those that were acknowledged since, unless
-    `acknowledged` ones are replayed too.
-    Ends between two events once it is `stopping`, which may cut a `wait` short. Raises StoreUnavailable.
+    Leaves out events that others have replayed since they were planned, and those that were
+    acknowledged since, unless `acknowledged` ones are replayed too. Ends between two events once it
+    is `stopping`, which may cut a `wait` short. Raises StoreUnavailable.
     """
     progress = Progress(plan.total, plan.left_out.copy())
     began = clock()
@@ -348,7 +377,8 @@ def _replay_unless_settled(bridge: Bridge, chosen: Event, acknowledged: bool) ->
         return reason
     latest = family.replays[-1].id if family.replays else family.origin
     try:
-        # Two people who replay the same events at the same time see the same latest one: the store takes one replay.
+        # Two people who replay the same events at the same time see the same latest one: the store
+        # takes one replay.
         committed = _add(bridge, event.id, f"replay after {latest}")
     except NotFound:
         return "pruned meanwhile"

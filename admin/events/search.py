@@ -1,8 +1,9 @@
-"""Events for a list: what the store finds, looked at once more where SQL can't say, or must not be asked.
+"""Events for a list: what the store finds, looked at once more where SQL can't say, or must not be
+asked.
 
-A value at a JSONPath is compared here, with the criteria's own equality. So is text in an event of which something is
-hidden: neither whether it is found nor how long that takes may say anything about what nobody may see. So the store
-isn't asked to look into such an event.
+A value at a JSONPath is compared here, with the criteria's own equality. So is text in an event of
+which something is hidden: neither whether it is found nor how long that takes may say anything
+about what nobody may see. So the store isn't asked to look into such an event.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class BadFilter(CantDo):
 
 
 def split_condition(text: str) -> tuple[str, str]:
-    """Path and value of ``$.path=value``; a JSONPath may itself have ``=`` in a filter. Raises BadFilter."""
+    """Path and value of ``$.path=value``; a JSONPath may itself have ``=`` in a filter. Raises
+    BadFilter."""
     problem = f"{text} is not a condition: write $.path=value"
     for place in islice((match.start() for match in re.finditer("=", text)), _PLACES):
         path = text[:place].strip()
@@ -70,16 +72,24 @@ class Where:
     value: str
 
     def holds(self, document: object) -> bool:
-        """Whether one of the values that the path selects is this one: as text, as a number or as true or false."""
-        return any(comparison_key(found) in _keys(self.value) for found in compile_path(self.path)(document))
+        """Whether one of the values that the path selects is this one: as text, as a number or as
+        true or false."""
+        return any(
+            comparison_key(found) in _keys(self.value)
+            for found in compile_path(self.path)(document)
+        )
 
     @property
     def contains(self) -> tuple[str, ...]:
         """Text that the payload of such an event must have."""
-        if not re.fullmatch(r"\$(?:\.[A-Za-z_]\w*)+", self.path, re.ASCII) or self.path.startswith("$._webhook"):
+        if not re.fullmatch(r"\$(?:\.[A-Za-z_]\w*)+", self.path, re.ASCII) or self.path.startswith(
+            "$._webhook"
+        ):
             return ()
         name = f'"{self.path.rpartition(".")[2]}"'
-        if self.value.isascii() and self.value.isdecimal():  # as a number it may be written 4711, 4711.0 or 4.711e3
+        if (
+            self.value.isascii() and self.value.isdecimal()
+        ):  # as a number it may be written 4711, 4711.0 or 4.711e3
             return tuple(filter(None, (name, self.value[1:].rstrip("0"))))
         return (name,) if _keys(self.value) != {self.value} else (name, *_longest(self.value))
 
@@ -91,7 +101,11 @@ def _keys(value: str) -> frozenset[Key]:
         number = json.loads(value) if len(value) <= _LONGEST_NUMBER else None
     except (ValueError, RecursionError):
         return frozenset({value})
-    return frozenset({value, comparison_key(number)}) if isinstance(number, (int, float)) else frozenset({value})
+    return (
+        frozenset({value, comparison_key(number)})
+        if isinstance(number, (int, float))
+        else frozenset({value})
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +119,16 @@ class Search(EventFilter):
 
 
 def search(
-    queries: Queries, hide: Callable[[str], Hidden], hiding_nothing: Callable[[], Sequence[str]], query: EventFilter
+    queries: Queries,
+    hide: Callable[[str], Hidden],
+    hiding_nothing: Callable[[], Sequence[str]],
+    query: EventFilter,
 ) -> EventPage:
-    """The newest matching events, as people may see them in a list, and how far they were searched for.
+    """The newest matching events, as people may see them in a list, and how far they were searched
+    for.
 
-    `hide`: webhook → what must not be shown of its events. `hiding_nothing`: the webhooks of which that is nothing.
+    `hide`: webhook → what must not be shown of its events. `hiding_nothing`: the webhooks of which
+    that is nothing.
     """
     asked = query if isinstance(query, Search) else Search(**asdict(query))
     if asked.searches or asked.where:
@@ -158,13 +177,18 @@ class _Looking:
             asked = replace(asked, before_seq=page.events[-1].seq)
 
     def _matching(self, events: Sequence[Event]) -> tuple[list[Event], Event | None]:
-        """Those of the events that match, as they are shown; and the last one that was looked at, if time ran out."""
+        """Those of the events that match, as they are shown; and the last one that was looked at,
+        if time ran out."""
         shown = {event.id: masked_in_list(event, self._hide(event.webhook)) for event in events}
         if self._query.type is not None:
             shown = {id_: event for id_, event in shown.items() if self._is_of_type(event)}
         if self._query.failure is not None:
             reasons = failure_reasons(self._queries, list(shown))
-            shown = {id_: event for id_, event in shown.items() if self._query.failure in reasons.get(id_, ())}
+            shown = {
+                id_: event
+                for id_, event in shown.items()
+                if self._query.failure in reasons.get(id_, ())
+            }
         to_read = [id_ for id_, event in shown.items() if self._must_be_read(event)]
         small = self._queries.events_up_to(to_read, _SMALL) if to_read else {}
         matching: list[Event] = []
@@ -183,7 +207,11 @@ class _Looking:
         return event.type.startswith(wanted[:-1]) if wanted.endswith("*") else event.type == wanted
 
     def _must_be_read(self, event: Event) -> bool:
-        return bool(self._query.where) or self._folds or bool(self._query.text and self._hide(event.webhook) != ())
+        return (
+            bool(self._query.where)
+            or self._folds
+            or bool(self._query.text and self._hide(event.webhook) != ())
+        )
 
     def _matches(self, event: Event | None) -> bool:
         if event is None:  # it was pruned meanwhile
@@ -199,7 +227,10 @@ class _Looking:
         text = (self._query.text or "").casefold()
         payload = event.payload
         readable = json.dumps(json.loads(payload), ensure_ascii=False) if self._folds else ""
-        return any(text in found.casefold() for found in (event.id, event.delivery_id or "", payload, readable))
+        return any(
+            text in found.casefold()
+            for found in (event.id, event.delivery_id or "", payload, readable)
+        )
 
 
 def _longest(text: str) -> list[str]:

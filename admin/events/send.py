@@ -60,7 +60,11 @@ class Answer:
     def event_ids(self) -> tuple[str, ...]:
         """The events that came of it, or that it repeats."""
         given = self._fields.get("eventIds") or [self._fields.get("eventId")]
-        return tuple(one for one in given if isinstance(one, str)) if self.is_good and isinstance(given, list) else ()
+        return (
+            tuple(one for one in given if isinstance(one, str))
+            if self.is_good and isinstance(given, list)
+            else ()
+        )
 
     @property
     def phrase(self) -> str:
@@ -75,7 +79,10 @@ class Answer:
         """The fields of the relay's own answers; nothing else of a response is shown."""
         fields = self._fields
         texts = {name: fields[name] for name in _FIELDS if name in fields}
-        texts = {name: text if isinstance(text, str) else json.dumps(text) for name, text in texts.items()}
+        texts = {
+            name: text if isinstance(text, str) else json.dumps(text)
+            for name, text in texts.items()
+        }
         return ", ".join(f"{name} {text[:_LONGEST_FIELD]}" for name, text in texts.items())
 
     @property
@@ -93,7 +100,8 @@ class Answer:
 
 
 def content_type_of(body: bytes) -> str:
-    """The content type that the body seems to have. JSON with a slip in it is JSON: the relay says where."""
+    """The content type that the body seems to have. JSON with a slip in it is JSON: the relay says
+    where."""
     if body.lstrip()[:1] in (b"{", b"["):
         return "application/json"
     head = body.split(b"&", 1)[0]
@@ -104,7 +112,9 @@ def content_type_of(body: bytes) -> str:
 def signed(webhook: Webhook, draft: Draft) -> Draft:
     """The draft with the signatures and headers that its webhook requires. Raises CannotSign."""
     if webhook.callback is not None:
-        raise CannotSign("its URLs name one task each: make one with webhook-bridge callback, and post to it")
+        raise CannotSign(
+            "its URLs name one task each: make one with webhook-bridge callback, and post to it"
+        )
     for verifier, credentials in verifiers_of(webhook, PLATFORMS[webhook.platform]):
         draft = verifier.sign(draft, credentials)
     return draft
@@ -115,11 +125,14 @@ def draft_for(url: str, body: bytes, headers: Mapping[str, str], method: str = "
     return Draft(method, url, dict(headers), body, time.time())
 
 
-def urls_of(webhook: Webhook, settings: Settings, query: str = "", relay: str | None = None) -> tuple[str, str]:
-    """The webhook's URL at the relay itself, and the one that the platform would call, which some signatures cover.
+def urls_of(
+    webhook: Webhook, settings: Settings, query: str = "", relay: str | None = None
+) -> tuple[str, str]:
+    """The webhook's URL at the relay itself, and the one that the platform would call, which some
+    signatures cover.
 
-    `relay`: the former, if it isn't what the settings say. A definition's `public_url` decides how a delivery is
-    signed, never where it is sent.
+    `relay`: the former, if it isn't what the settings say. A definition's `public_url` decides how
+    a delivery is signed, never where it is sent.
     """
     parts = urlsplit(relay or relay_url_of(webhook, settings))
     at = parts._replace(query="&".join(filter(None, (parts.query, query.lstrip("?")))))
@@ -130,12 +143,17 @@ def urls_of(webhook: Webhook, settings: Settings, query: str = "", relay: str | 
 
 
 def for_relay(
-    webhook: Webhook, settings: Settings, delivery: RawDelivery, relay: str | None = None, unsigned: bool = False
+    webhook: Webhook,
+    settings: Settings,
+    delivery: RawDelivery,
+    relay: str | None = None,
+    unsigned: bool = False,
 ) -> tuple[str, Draft, float]:
-    """What `post` takes: the webhook's URL at the relay itself, the delivery, signed as the platform would, and for how
-    long it may wait for its workflow's end.
+    """What `post` takes: the webhook's URL at the relay itself, the delivery, signed as the
+    platform would, and for how long it may wait for its workflow's end.
 
-    `relay`: that URL, if it isn't what the settings say. `unsigned`: whether to leave it unsigned. Raises CannotSign.
+    `relay`: that URL, if it isn't what the settings say. `unsigned`: whether to leave it unsigned.
+    Raises CannotSign.
     """
     at, known_as = urls_of(webhook, settings, delivery.query, relay)
     draft = draft_for(known_as, delivery.body, delivery.headers, delivery.method)
@@ -147,7 +165,8 @@ def for_relay(
 
 
 def post(url: str, draft: Draft, wait: float = 0.0) -> Answer:
-    """Sends the draft to this URL, once. Like a platform it follows no redirects. Raises NotReachable.
+    """Sends the draft to this URL, once. Like a platform it follows no redirects. Raises
+    NotReachable.
 
     `wait`: seconds for which the delivery may wait for its workflow's end.
     """
@@ -167,8 +186,8 @@ def call(
     timeout: float = _TIMEOUT,
     most: int = LARGEST_ANSWER,
 ) -> tuple[int, bytes, Mapping[str, str]]:
-    """The answer's status, its first bytes, `most` of them, and its headers. Like a platform it follows no redirects
-    and tries once.
+    """The answer's status, its first bytes, `most` of them, and its headers. Like a platform it
+    follows no redirects and tries once.
 
     `timeout`: seconds. Raises NotReachable.
     """
@@ -190,7 +209,9 @@ def call(
             finally:
                 answer.release_conn()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise NotReachable(f"{url} can't be reached: {getattr(error, 'reason', None) or error}") from None
+        raise NotReachable(
+            f"{url} can't be reached: {getattr(error, 'reason', None) or error}"
+        ) from None
 
 
 def pool_for(url: str) -> urllib3.PoolManager:

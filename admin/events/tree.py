@@ -1,4 +1,5 @@
-"""A payload as a tree of fields, each with the JSONPath that selects it: as much of it as a person can look at."""
+"""A payload as a tree of fields, each with the JSONPath that selects it: as much of it as a person
+can look at."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def _items(value: Any) -> Iterable[tuple[Step, Any]]:
 
 
 def path_of(steps: Sequence[Step]) -> str | None:
-    """The JSONPath that selects exactly what these names and indexes lead to; None if none can be typed."""
+    """The JSONPath that selects exactly what these names and indexes lead to; None if none can be
+    typed."""
     path = "$" + "".join(map(_plainly, steps))
     if plain_steps(path) != tuple(steps):
         if "*" in steps:  # which means every field where names are escaped
@@ -109,7 +111,8 @@ _Pair = tuple[tuple[Step, ...], Any, Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """A field that isn't the same in both. `added`: only the second has it. `removed`: only the first has it."""
+    """A field that isn't the same in both. `added`: only the second has it. `removed`: only the
+    first has it."""
 
     kind: Kind
     path: str | None
@@ -132,7 +135,8 @@ _MISSING = object()
 
 
 def differences(before: Any, after: Any, most: int = _MOST) -> Differences:
-    """Compares two JSON values. Elements of lists are compared by their places; 1 and 1.0 and "1" differ."""
+    """Compares two JSON values. Elements of lists are compared by their places; 1 and 1.0 and "1"
+    differ."""
     found: list[Difference] = []
     pairs: list[_Pair] = [((), before, after)]
     left = _COMPARED
@@ -147,11 +151,18 @@ def differences(before: Any, after: Any, most: int = _MOST) -> Differences:
             before_fields, after_fields = _fields(one), _fields(other)
             names = reversed({**before_fields, **after_fields})
             pairs += (
-                ((*steps, name), before_fields.get(name, _MISSING), after_fields.get(name, _MISSING)) for name in names
+                (
+                    (*steps, name),
+                    before_fields.get(name, _MISSING),
+                    after_fields.get(name, _MISSING),
+                )
+                for name in names
             )
         elif type(one) is not type(other) or one != other:
             path = path_of(steps) if len(steps) <= _LONGEST_PATH else None
-            kind: Kind = "added" if one is _MISSING else "removed" if other is _MISSING else "changed"
+            kind: Kind = (
+                "added" if one is _MISSING else "removed" if other is _MISSING else "changed"
+            )
             before, after = (None if value is _MISSING else value for value in (one, other))
             found.append(Difference(kind, path, steps, before, after))
     return Differences(tuple(found), True)

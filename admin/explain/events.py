@@ -1,4 +1,5 @@
-"""Explains one event: what its status means, what became of its starts, and how close it came to each task."""
+"""Explains one event: what its status means, what became of its starts, and how close it came to
+each task."""
 
 from __future__ import annotations
 
@@ -28,8 +29,11 @@ from store.records import Event, Target, TargetState, Task, iso, place_of
 from store.rules.keys import NoKey, message_key
 
 
-def what_prevents(entry: Start | Message, veiled: Veiled, context: Context) -> tuple[str | None, tuple[Criterion, ...]]:
-    """Why the entry isn't for this document, None if it is; and what its `when` found, as people may see it."""
+def what_prevents(
+    entry: Start | Message, veiled: Veiled, context: Context
+) -> tuple[str | None, tuple[Criterion, ...]]:
+    """Why the entry isn't for this document, None if it is; and what its `when` found, as people
+    may see it."""
     if entry.workflow in context.left:
         return is_left(entry.workflow), ()
     try:
@@ -49,10 +53,11 @@ def explain_event(
     others: Mapping[TargetState, int] = MappingProxyType({}),
     document: Document | None = None,
 ) -> EventExplanation:
-    """Why the event did or didn't reach each of these tasks, what became of its starts, and what its status means.
+    """Why the event did or didn't reach each of these tasks, what became of its starts, and what
+    its status means.
 
-    `others`: state → how many targets the event has besides those in `context`. `document`: the event's, if the caller
-    has read it.
+    `others`: state → how many targets the event has besides those in `context`. `document`: the
+    event's, if the caller has read it.
     """
     if document is None:
         document = Document(event.document())
@@ -77,7 +82,9 @@ def explain_event(
     )
 
 
-def _explain_entries(event: Event, webhook: Webhook, veiled: Veiled, context: Context) -> Iterator[EntryExplanation]:
+def _explain_entries(
+    event: Event, webhook: Webhook, veiled: Veiled, context: Context
+) -> Iterator[EntryExplanation]:
     """What the event made of each entry of `starts` and `messages`, in their order."""
     numbers: Counter[str] = Counter()
     given: set[str] = set()
@@ -92,11 +99,17 @@ def _explain_entries(event: Event, webhook: Webhook, veiled: Veiled, context: Co
             shown = None if made is None else input_shown(made, veiled.shown, veiled.hide)
             found = EntryExplanation(entry, True, _why_it_starts(entry), criteria, shown)
         elif entry.workflow in given:
-            found = EntryExplanation(entry, False, f"an earlier entry gives {entry.workflow} the message")
+            found = EntryExplanation(
+                entry, False, f"an earlier entry gives {entry.workflow} the message"
+            )
         else:
             found = _explain_message(entry, veiled)
         if found.holds and event.only not in (None, _place(entry, numbers)):
-            found = replace(found, holds=False, reason=f"the event is a replay to one target only: the {event.only}")
+            found = replace(
+                found,
+                holds=False,
+                reason=f"the event is a replay to one target only: the {event.only}",
+            )
         if found.holds and isinstance(entry, Message):
             given.add(entry.workflow)
         yield found
@@ -138,20 +151,29 @@ def _meaning(
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
     paused_at = context.paused.get(event.webhook)
     is_undecided = event.status == "pending" and event.decided_at is None
-    if paused_at is not None and event.status == "pending" and not is_undecided:  # else it is the cause
+    if (
+        paused_at is not None and event.status == "pending" and not is_undecided
+    ):  # else it is the cause
         yield (
             f"The webhook has been paused since {iso(paused_at)}: nothing is decided for it until "
             f"`webhook-bridge resume {event.webhook}`."
         )
     if paused_at is None or not is_undecided:
         yield status
-    is_lost = event.status in ("expired", "failed") and event.resolved_by is None and event.acknowledged_at is None
+    is_lost = (
+        event.status in ("expired", "failed")
+        and event.resolved_by is None
+        and event.acknowledged_at is None
+    )
     if is_lost and (times := len(context.repeated_at)):
         yield (
             f"Its sender has delivered it again{f' {times} times' if times > 1 else ''}, last at "
             f"{iso(context.repeated_at[-1])}: that does nothing. Fix the cause, then replay the event."
         )
-    if event.decided_at is not None and (item := context.set_aside.get(("event", event.id))) is not None:
+    if (
+        event.decided_at is not None
+        and (item := context.set_aside.get(("event", event.id))) is not None
+    ):
         yield f"It is {describe_set_aside(item)}."
     yield from _about_targets(context.targets_of.get(event.id, ()), context, others)
 
@@ -167,7 +189,9 @@ def _about_itself(event: Event) -> Iterator[str]:
         yield f"It came by a URL that is for one task: {event.only}."
 
 
-def _about_targets(targets: Sequence[Target], context: Context, others: Mapping[TargetState, int]) -> Iterator[str]:
+def _about_targets(
+    targets: Sequence[Target], context: Context, others: Mapping[TargetState, int]
+) -> Iterator[str]:
     for number, target in enumerate(targets[:TARGETS_LISTED], 1):
         yield (f"Target {number}: " if len(targets) > 1 else "") + describe_target(target)
         if (item := context.set_aside.get(("target", str(target.id)))) is not None:
@@ -183,7 +207,9 @@ _FREE = {
 }
 
 
-def _status(event: Event, webhook: Webhook | None, targets: Sequence[Target], context: Context) -> str:
+def _status(
+    event: Event, webhook: Webhook | None, targets: Sequence[Target], context: Context
+) -> str:
     """What its status means."""
     match event.status:
         case "pending" if event.decided_at is None:
@@ -241,7 +267,9 @@ def _explain_message(message: Message, veiled: Veiled) -> EntryExplanation:
     except NoKey as error:
         return EntryExplanation(message, False, f"it has no key: {error}")
     except TooCostly:
-        return EntryExplanation(message, False, "the path of its key takes too long on this payload")
+        return EntryExplanation(
+            message, False, "the path of its key takes too long on this payload"
+        )
     try:
         key = message_key(message.key, veiled.shown)
     except (NoKey, TooCostly):  # a part of the path is hidden

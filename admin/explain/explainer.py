@@ -24,17 +24,26 @@ from worker.misfits import FACT, misfits_in
 
 
 def explain_task(
-    task: Task, events: Iterable[Event], context: Context, limit: int = 20, steps: Steps | None = None
+    task: Task,
+    events: Iterable[Event],
+    context: Context,
+    limit: int = 20,
+    steps: Steps | None = None,
 ) -> list[Comparison]:
     """The events that came closest to this task, closest first, and the newest first among equals.
 
-    `events` may be a generator: no more than `limit` of them are kept. Those that can't be read are left out.
+    `events` may be a generator: no more than `limit` of them are kept. Those that can't be read are
+    left out.
     """
     comparisons = _compared(task, events, context, steps)
-    return heapq.nlargest(limit, comparisons, key=lambda comparison: (comparison.nearness, comparison.event.seq))
+    return heapq.nlargest(
+        limit, comparisons, key=lambda comparison: (comparison.nearness, comparison.event.seq)
+    )
 
 
-def _compared(task: Task, events: Iterable[Event], context: Context, steps: Steps | None) -> Iterator[Comparison]:
+def _compared(
+    task: Task, events: Iterable[Event], context: Context, steps: Steps | None
+) -> Iterator[Comparison]:
     for event in events:
         try:
             document = Document(event.document(), steps)
@@ -54,7 +63,10 @@ def describe_task(
     reached_by = [webhook for webhook in webhooks.values() if task.workflow in webhook.receivers]
     if task.broken and not (reached_by and all(webhook.callback for webhook in reached_by)):
         return f"Broken, so no event completes it: {task.broken}"
-    taker = next((target for target in reversed(targets) if target.state in ("pending", "claimed", "done")), None)
+    taker = next(
+        (target for target in reversed(targets) if target.state in ("pending", "claimed", "done")),
+        None,
+    )
     if taker is not None and task.state in ("taken", "completed"):
         verb = "Completed by" if task.state == "completed" else "Being completed by"
         return f"{verb} event {taker.event_id}."
@@ -95,10 +107,14 @@ class Explainer:
         self._bridge = bridge
         self._store = bridge.store
 
-    def event(self, event: Event, limit: int = 1000, targets: EventTargets | None = None) -> EventExplanation:
-        """Why the event did or didn't reach each task: those of its targets and receivers, then other waiting ones.
+    def event(
+        self, event: Event, limit: int = 1000, targets: EventTargets | None = None
+    ) -> EventExplanation:
+        """Why the event did or didn't reach each task: those of its targets and receivers, then
+        other waiting ones.
 
-        Only the `limit` closest tasks are explained. `targets`: the event's, if the caller has read them.
+        Only the `limit` closest tasks are explained. `targets`: the event's, if the caller has read
+        them.
         """
         if targets is None:
             targets = read_targets(self._store.queries, event.id)
@@ -112,7 +128,9 @@ class Explainer:
         try:
             document = Document(event.document(), Steps(STEPS))  # read once: it may be large
         except ValueError as error:
-            found = EventExplanation(event, f"It can't be read: {error}.", (), (), (), resolved_by=event.resolved_by)
+            found = EventExplanation(
+                event, f"It can't be read: {error}.", (), (), (), resolved_by=event.resolved_by
+            )
         else:
             found = self._explained(event, document, targets, tasks, limit)
         origins = self._store.acknowledgements.origins(event.id)
@@ -120,7 +138,12 @@ class Explainer:
         return replace(found, story=story, replays=tuple(family.replays_of(event.id)))
 
     def _explained(
-        self, event: Event, document: Document, targets: EventTargets, tasks: dict[str, Task], limit: int
+        self,
+        event: Event,
+        document: Document,
+        targets: EventTargets,
+        tasks: dict[str, Task],
+        limit: int,
     ) -> EventExplanation:
         """The explanation with these tasks, to which the nearest are added."""
         webhook = self._bridge.definitions.by_name.get(event.webhook)
@@ -142,22 +165,28 @@ class Explainer:
         return waiting_sender_steps(waited, event.received_at, self._store.now(), shows_body)
 
     def _repeated_at(self, event: Event) -> list[int]:
-        """When its sender delivered it again, if that matters: what came to nothing isn't helped by it."""
+        """When its sender delivered it again, if that matters: what came to nothing isn't helped by
+        it."""
         if event.status not in ("expired", "failed"):
             return []
         newest = self._store.without_events.newest(event.webhook)
         return [one.at for one in newest if one.event_id == event.id]
 
     def waiting(self, event: Event, limit: int = 20) -> list[Comparison]:
-        """The waiting tasks of the webhook's receivers that the event would come closest to if it arrived now.
+        """The waiting tasks of the webhook's receivers that the event would come closest to if it
+        arrived now.
 
         It need not be in the store.
         """
         webhook = self._bridge.definitions.by_name.get(event.webhook)
-        arriving = replace(event, id="new", received_at=self._store.now(), decided_at=None, status="pending")
+        arriving = replace(
+            event, id="new", received_at=self._store.now(), decided_at=None, status="pending"
+        )
         tasks: dict[str, Task] = {}
         document = Document(arriving.document(), Steps(STEPS))
-        _add_nearest(arriving, document, self._waiting(webhook.receivers if webhook else ()), tasks, limit)
+        _add_nearest(
+            arriving, document, self._waiting(webhook.receivers if webhook else ()), tasks, limit
+        )
         context = self._context({}, tasks.values())
         found = [compare(arriving, document, task, context) for task in tasks.values()]
         return sorted(found, key=lambda comparison: comparison.nearness, reverse=True)
@@ -165,15 +194,21 @@ class Explainer:
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
         """What the task's state means, its targets, and the recent events that came closest to it."""
         targets = self._store.queries.targets_on(task.id)
-        names = [webhook.name for webhook in self._bridge.definitions.by_receiver.get(task.workflow, ())]
+        names = [
+            webhook.name for webhook in self._bridge.definitions.by_receiver.get(task.workflow, ())
+        ]
         events = self._store.queries.events_of([target.event_id for target in targets])
         each = min(_EVENTS_EXAMINED, max(_EVENTS_OF_ALL // max(len(names), 1), 1))
         for name in names or (None,):
-            for event in self._store.queries.events(EventFilter(webhook=name, limit=each, listing=True)):
+            for event in self._store.queries.events(
+                EventFilter(webhook=name, limit=each, listing=True)
+            ):
                 events.setdefault(event.id, event)
         context = self._context(self._bridge.targets_by_event(events.values()), [task])
         near = explain_task(task, self.with_payloads(list(events)), context, limit, Steps(STEPS))
-        meaning = describe_task(task, self._bridge.definitions.by_name, targets, context.set_aside, context.left)
+        meaning = describe_task(
+            task, self._bridge.definitions.by_name, targets, context.set_aside, context.left
+        )
         return TaskExplanation(meaning, targets, near, item_of(task, context.set_aside))
 
     def with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
@@ -197,7 +232,9 @@ class Explainer:
             yield from page
             after = page[-1].id
 
-    def _context(self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()) -> Context:
+    def _context(
+        self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()
+    ) -> Context:
         targets_on: dict[str, list[Target]] = {}
         workflows: dict[str, Workflow] = {}
         looked_at = list(tasks)
@@ -224,21 +261,31 @@ class Explainer:
             left=self._bridge.settings.bridge_leave_to_conductor,
         )
 
-    def _set_aside(self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()) -> SetAsides:
-        """What is set aside among these events and their targets, and these tasks and their workflows."""
+    def _set_aside(
+        self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()
+    ) -> SetAsides:
+        """What is set aside among these events and their targets, and these tasks and their
+        workflows."""
         if not self._store.quarantine.counts():
             return {}
-        ids = {*targets_of, *(str(target.id) for targets in targets_of.values() for target in targets)}
+        ids = {
+            *targets_of,
+            *(str(target.id) for targets in targets_of.values() for target in targets),
+        }
         for task in tasks:
             ids |= {task.id, task.workflow_id}
         return by_item(self._store.quarantine.items(ids=sorted(ids), limit=len(ids)))
 
 
-def _add_nearest(event: Event, document: Document, tasks: Iterable[Task], into: dict[str, Task], limit: int) -> None:
+def _add_nearest(
+    event: Event, document: Document, tasks: Iterable[Task], into: dict[str, Task], limit: int
+) -> None:
     """Adds the tasks of which the most criteria hold, until there are `limit`."""
 
     def rank(task: Task) -> tuple[bool, float]:
-        return event.only is None or event.only.is_for(task), share_that_holds(task.matches, document)
+        return event.only is None or event.only.is_for(task), share_that_holds(
+            task.matches, document
+        )
 
     new = (task for task in tasks if task.id not in into)
     for task in heapq.nlargest(limit - len(into), new, key=rank):

@@ -23,13 +23,19 @@ class Headline(NamedTuple):
 
 
 def headline(
-    event: Event, webhook: Webhook | None, comparisons: Sequence[Comparison], context: Context, status: str
+    event: Event,
+    webhook: Webhook | None,
+    comparisons: Sequence[Comparison],
+    context: Context,
+    status: str,
 ) -> Headline:
     """The most harmful cause there is. `status` is what the event's status means."""
     targets = context.targets_of.get(event.id, ())
     if failed := next((target for target in targets if target.state in FAILED), None):
         is_settled = event.resolved_by is not None or event.acknowledged_at is not None
-        remedy = "" if is_settled else f"Fix the cause, then: webhook-bridge events replay {event.id}"
+        remedy = (
+            "" if is_settled else f"Fix the cause, then: webhook-bridge events replay {event.id}"
+        )
         return Headline(describe_target(failed), remedy)
     if event.status == "pending" and (hindered := _hindered(event, context)):
         return hindered
@@ -38,7 +44,10 @@ def headline(
     if targets:
         return Headline(describe_target(targets[0]))
     if webhook is None:
-        return Headline(f"The webhook {event.webhook} is no longer defined.", "Define it again, then replay the event.")
+        return Headline(
+            f"The webhook {event.webhook} is no longer defined.",
+            "Define it again, then replay the event.",
+        )
     if event.status == "ignored" or event.is_callback or not webhook.receivers:
         return Headline(status)
     return _without_taker(event, webhook, comparisons, context)
@@ -56,14 +65,21 @@ def _hindered(event: Event, context: Context) -> Headline | None:
     return None
 
 
-def _without_taker(event: Event, webhook: Webhook, comparisons: Sequence[Comparison], context: Context) -> Headline:
+def _without_taker(
+    event: Event, webhook: Webhook, comparisons: Sequence[Comparison], context: Context
+) -> Headline:
     """Why no task has taken it."""
-    # The worker compares the workflows every few minutes: one that has a task has been registered since.
-    unseen = set(webhook.receivers).difference(comparison.task.workflow for comparison in comparisons)
+    # The worker compares the workflows every few minutes: one that has a task has been registered
+    # since.
+    unseen = set(webhook.receivers).difference(
+        comparison.task.workflow for comparison in comparisons
+    )
     missing = {no_workflow(workflow) for workflow in unseen}
     if misfit := next((one for one in context.misfits if one.what in missing), None):
         return Headline(f"{misfit.what}, which is among the receivers.", _sentence(misfit.remedy))
-    reached = [comparison for comparison in comparisons if comparison.task.workflow in webhook.receivers]
+    reached = [
+        comparison for comparison in comparisons if comparison.task.workflow in webhook.receivers
+    ]
     nearest = max(reached, key=lambda comparison: comparison.nearness, default=None)
     names = ", ".join(webhook.receivers)
     if nearest is None:
@@ -72,9 +88,13 @@ def _without_taker(event: Event, webhook: Webhook, comparisons: Sequence[Compari
     if nearest.verdict == "out of reach" and nearest.is_near:
         return Headline(f"The task of {nearest.task.workflow} can't take it: {nearest.reason}.")
     if not grouped(reached):
-        return Headline(f"No task of its receivers ({names}) that was waiting could take it: {nearest.reason}.")
+        return Headline(
+            f"No task of its receivers ({names}) that was waiting could take it: {nearest.reason}."
+        )
     remedy = (
-        "" if nearest.verdict == "matches" else "Correct the task's matches, or what is sent; then replay the event."
+        ""
+        if nearest.verdict == "matches"
+        else "Correct the task's matches, or what is sent; then replay the event."
     )
     return Headline(answer(reached), remedy)
 

@@ -71,11 +71,19 @@ def is_left(workflow: str) -> str:
 def because(context: Context, event: Event | None = None) -> str:
     if event is not None and (item := context.set_aside.get(("event", event.id))) is not None:
         return f"; it is {describe_set_aside(item)}"
-    return f"; Conductor can't be reached: {context.conductor_error}" if context.conductor_error else ""
+    return (
+        f"; Conductor can't be reached: {context.conductor_error}"
+        if context.conductor_error
+        else ""
+    )
 
 
 TOO_COSTLY = "its paths take more steps on this payload than one explanation may take"
-_OWN: Mapping[TargetState, Verdict] = {"cancelled": "out of reach", "unknown": "out of reach", "failed": "matches"}
+_OWN: Mapping[TargetState, Verdict] = {
+    "cancelled": "out of reach",
+    "unknown": "out of reach",
+    "failed": "matches",
+}
 """State of the event's own target → verdict on its task, "taken" for the others."""
 
 
@@ -84,7 +92,9 @@ def compare(event: Event, document: Document, task: Task, context: Context) -> C
     criteria: tuple[Criterion, ...] = ()
     unusable: tuple[Verdict, str] | None = None
     try:
-        criteria = context.veiled(event.webhook, document).criteria(Criteria.parse(task.matches).explain(document))
+        criteria = context.veiled(event.webhook, document).criteria(
+            Criteria.parse(task.matches).explain(document)
+        )
     except BadMatches as error:
         unusable = "broken", f"the task never matches: {error}"
     except TooCostly:
@@ -161,7 +171,9 @@ def _all_hold(
             "matches",
             f"{waited}, and the event is still held: the task takes the oldest held event that matches",
         )
-    takers = [target for target in context.targets_of.get(event.id, ()) if target.kind == "complete"]
+    takers = [
+        target for target in context.targets_of.get(event.id, ()) if target.kind == "complete"
+    ]
     if takers:
         if after:
             return "out of reach", f"{waited}, after the event, which had already been taken"
@@ -187,20 +199,31 @@ def _gone(task: Task, context: Context) -> tuple[Verdict, str] | None:
             done = "took" if target.state == "done" else "is completing"
             return "out of reach", f"another event {done} it: {target.event_id}"
     if task.state in ("completed", "gone"):
-        return "out of reach", "it is no longer waiting: it was completed by someone else, cancelled, or timed out"
+        return (
+            "out of reach",
+            "it is no longer waiting: it was completed by someone else, cancelled, or timed out",
+        )
     return None
 
 
 def why_only_one(event: Event) -> str:
     """Why an event may have one target only."""
-    return "the event's URL is for one task only" if event.is_callback else "the event is a replay to one target only"
+    return (
+        "the event's URL is for one task only"
+        if event.is_callback
+        else "the event is a replay to one target only"
+    )
 
 
 def share_that_holds(matches: object, document: Document) -> float:
-    """Which share of the criteria holds for a payload with `_webhook`; -1 if they can't be parsed, or cost too much."""
+    """Which share of the criteria holds for a payload with `_webhook`; -1 if they can't be parsed,
+    or cost too much."""
     try:
         criteria = Criteria.parse(matches)
-        found = [document.keys(path, select) for path, select in zip(criteria.paths, criteria.selects, strict=True)]
+        found = [
+            document.keys(path, select)
+            for path, select in zip(criteria.paths, criteria.selects, strict=True)
+        ]
     except (BadMatches, TooCostly):
         return -1.0
     held = [key is not None and key in keys for keys, key in zip(found, criteria.keys, strict=True)]

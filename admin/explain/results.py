@@ -23,8 +23,8 @@ _MOST = 20_000
 Input = dict[str, Any] | str
 """The input, or why there is none to be shown."""
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken", "not compared"]
-"""`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way. `not
-compared`: that would take too long."""
+"""`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the
+way. `not compared`: that would take too long."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,16 @@ class Comparison:
 
 
 def input_shown(written: Mapping[str, Any], shown: Document, hide: Hidden) -> Input:
-    """The input for a document, given what may be shown of it: what `hide` names, or what depends on it, is blank."""
+    """The input for a document, given what may be shown of it: what `hide` names, or what depends
+    on it, is blank."""
 
     def value_of(path: str) -> Any:
         if not may_be_hidden(path, hide):
             return value_at(path, shown)
         # A path through a hidden value finds nothing, and a filter may ask for it.
-        found = value_at(path, shown) if hide is not None and plain_steps(path) is not None else None
+        found = (
+            value_at(path, shown) if hide is not None and plain_steps(path) is not None else None
+        )
         return BLANK if found is None else found
 
     try:
@@ -138,7 +141,9 @@ class EventExplanation:
     def can_be_noted(self) -> bool:
         """Whether it can be acknowledged, or reopened."""
         event = self.event
-        return event.acknowledged_at is not None or (event.status in UNRESOLVED and event.resolved_by is None)
+        return event.acknowledged_at is not None or (
+            event.status in UNRESOLVED and event.resolved_by is None
+        )
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,11 @@ class Group:
 
     def __str__(self) -> str:
         nearest, number = self.tasks[0], len(self.tasks)
-        tasks = f"{number} tasks of {nearest.task.workflow}" if number > 1 else f"the task of {nearest.task.workflow}"
+        tasks = (
+            f"{number} tasks of {nearest.task.workflow}"
+            if number > 1
+            else f"the task of {nearest.task.workflow}"
+        )
         failed = nearest.first_failed
         match nearest.verdict:
             case "differs" if failed is not None:
@@ -180,7 +189,8 @@ class Group:
 
 
 def grouped(comparisons: Sequence[Comparison]) -> list[Group]:
-    """The groups in the order of the comparisons, without tasks that are out of reach and differ, too."""
+    """The groups in the order of the comparisons, without tasks that are out of reach and differ,
+    too."""
     found: dict[tuple[str, str, str], list[Comparison]] = {}
     for one in comparisons:
         failed = one.first_failed
@@ -192,19 +202,26 @@ def grouped(comparisons: Sequence[Comparison]) -> list[Group]:
 
 
 def standing_for(comparisons: Sequence[Comparison]) -> list[int]:
-    """For how many of the tasks each one stands, itself included: for none, if another one stands for it, or if people
-    don't see it without asking for more."""
+    """For how many of the tasks each one stands, itself included: for none, if another one stands
+    for it, or if people don't see it without asking for more."""
     shown = {id(comparison): number for comparison, number in shown_first(comparisons)[0]}
     return [shown.get(id(comparison), 0) for comparison in comparisons]
 
 
-def shown_first(comparisons: Sequence[Comparison], each: bool = False) -> tuple[list[tuple[Comparison, int]], int]:
-    """The tasks to show first, and for how many each of them stands; and how many others there are. `each`: all of
-    them, one by one."""
+def shown_first(
+    comparisons: Sequence[Comparison], each: bool = False
+) -> tuple[list[tuple[Comparison, int]], int]:
+    """The tasks to show first, and for how many each of them stands; and how many others there are.
+    `each`: all of them, one by one."""
     groups = grouped(comparisons)
     found = [(group.tasks[0], len(group.tasks)) for group in groups[:_SHOWN]]
     if each or sum(len(group.tasks) for group in groups) <= _SHOWN:
-        found = [(one, 1) for one in (comparisons if each else chain.from_iterable(group.tasks for group in groups))]
+        found = [
+            (one, 1)
+            for one in (
+                comparisons if each else chain.from_iterable(group.tasks for group in groups)
+            )
+        ]
     return found, len(comparisons) - sum(number for _, number in found)
 
 

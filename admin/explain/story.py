@@ -20,7 +20,9 @@ _TARGETS = 20
 """Targets whose calls are listed, at most."""
 _NAMED = 5
 """Targets that one sentence names, at most."""
-_BY_A_CHALLENGE = "by nothing but the challenge that the webhook's URL once answered, or `verifier: none`"
+_BY_A_CHALLENGE = (
+    "by nothing but the challenge that the webhook's URL once answered, or `verifier: none`"
+)
 
 
 def story_of(
@@ -31,8 +33,8 @@ def story_of(
     now: int,
     waited: Iterable[StoryStep] = (),
 ) -> tuple[StoryStep, ...]:
-    """What has happened to the event so far, and what is under way, in order of time. `waited`: the steps of the answer
-    that its sender waits for."""
+    """What has happened to the event so far, and what is under way, in order of time. `waited`: the
+    steps of the answer that its sender waits for."""
     found = [
         *_arrival(event, origins),
         *_decisions(event, targets, origins),
@@ -77,7 +79,11 @@ def _decisions(event: Event, targets: EventTargets, origins: Origins | None) -> 
     later = (target for target in targets.some if target.created_at > event.decided_at)
     for at, together in groupby(later, key=lambda target: target.created_at):
         yield StoryStep(at, f"Decided again, because a target appeared: {_named(list(together))}.")
-    is_over = event.status == "expired" and event.settled_at is not None and event.settled_at > event.decided_at
+    is_over = (
+        event.status == "expired"
+        and event.settled_at is not None
+        and event.settled_at > event.decided_at
+    )
     if is_over and event.settled_at is not None and not (event.is_callback and targets.some):
         yield StoryStep(event.settled_at, "Its hold ended: no task took it.")
 
@@ -92,7 +98,11 @@ def _outcome(event: Event, first: Sequence[Target], others: int) -> str:
 
 def _named(targets: Sequence[Target], others: int = 0) -> str:
     rest = len(targets) + others - _NAMED
-    return "it " + ", ".join(map(_does, targets[:_NAMED])) + (f" and has {rest} more targets" if rest > 0 else "")
+    return (
+        "it "
+        + ", ".join(map(_does, targets[:_NAMED]))
+        + (f" and has {rest} more targets" if rest > 0 else "")
+    )
 
 
 def _does(target: Target) -> str:
@@ -113,9 +123,14 @@ def _calls(target: Target, now: int) -> Iterator[StoryStep]:
     elif target.state == "claimed" and target.claimed_at is not None:
         yield StoryStep(target.claimed_at, f"Attempt {target.attempts} for {place} is under way.")
     elif target.state == "queued":
-        yield StoryStep(max(target.created_at, now), f"Next: {place}, once the earlier messages with its key are sent.")
+        yield StoryStep(
+            max(target.created_at, now),
+            f"Next: {place}, once the earlier messages with its key are sent.",
+        )
     elif target.state == "pending":
-        yield StoryStep(max(target.due_at, now), f"Next: attempt {target.attempts + 1} for {place}.")
+        yield StoryStep(
+            max(target.due_at, now), f"Next: attempt {target.attempts + 1} for {place}."
+        )
 
 
 def _replays(event: Event, family: Family | None) -> Iterable[StoryStep]:
@@ -128,7 +143,10 @@ def _replays(event: Event, family: Family | None) -> Iterable[StoryStep]:
 
 
 def _noted(note: Note) -> StoryStep:
-    return StoryStep(note.at, f"{note.what.capitalize()} by {note.who}" + (f": {note.reason}" if note.reason else "."))
+    return StoryStep(
+        note.at,
+        f"{note.what.capitalize()} by {note.who}" + (f": {note.reason}" if note.reason else "."),
+    )
 
 
 def span(milliseconds: int) -> str:
@@ -142,19 +160,30 @@ _SHOWN = 200
 """Characters of an answer that are shown."""
 
 
-def waiting_sender_steps(waited: Waited, received_at: int, now: int, shows_body: bool) -> Iterator[StoryStep]:
+def waiting_sender_steps(
+    waited: Waited, received_at: int, now: int, shows_body: bool
+) -> Iterator[StoryStep]:
     """The steps of the answer. `shows_body`: whether people may see it."""
     until, answer = waited.wanted.wait_until, waited.answer
     path = waited.wanted.output
-    yield StoryStep(received_at, f"Its sender waits for its workflow, and for `{path}` of the output.")
+    yield StoryStep(
+        received_at, f"Its sender waits for its workflow, and for `{path}` of the output."
+    )
     if answer is None or answer.answered_at > until:
         if until <= now:
-            yield StoryStep(until, "Its workflow didn't end in time: a sender that still waited was answered 202.")
+            yield StoryStep(
+                until,
+                "Its workflow didn't end in time: a sender that still waited was answered 202.",
+            )
         else:
             yield StoryStep(until, "Next: a sender that still waits is answered 202.")
     if answer is not None:
         what, went_wrong = _answer(answer, shows_body)
-        late = " Nobody waited any more; whoever delivers it again gets it." if answer.answered_at > until else ""
+        late = (
+            " Nobody waited any more; whoever delivers it again gets it."
+            if answer.answered_at > until
+            else ""
+        )
         yield StoryStep(answer.answered_at, f"{what}{late}", went_wrong, answer.workflow_id)
 
 
@@ -162,5 +191,8 @@ def _answer(answer: Answer, shows_body: bool) -> tuple[str, bool]:
     if answer.outcome == answers.COMPLETED:
         body = answer.body or "null"
         text = body if len(body) <= _SHOWN else body[:_SHOWN] + "…"
-        return f"Its workflow completed; the answer{f' is {text}' if shows_body else ' is hidden'}.", False
+        return (
+            f"Its workflow completed; the answer{f' is {text}' if shows_body else ' is hidden'}.",
+            False,
+        )
     return f"Its sender is answered 502: {answer.outcome}.", True

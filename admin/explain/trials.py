@@ -1,7 +1,8 @@
-"""Tries criteria that somebody is about to write: which events would have fitted, and what else failed.
+"""Tries criteria that somebody is about to write: which events would have fitted, and what else
+failed.
 
-Criteria are only ever evaluated on what people may see of an event. So whatever is tried, the answer can't depend on
-values that `hide` names: guesses can't be tested against them.
+Criteria are only ever evaluated on what people may see of an event. So whatever is tried, the
+answer can't depend on values that `hide` names: guesses can't be tested against them.
 """
 
 from __future__ import annotations
@@ -128,10 +129,15 @@ class Trier:
 
     def explain(self, document: Mapping[str, Any]) -> list[Criterion]:
         """Each criterion with what the document has at its path."""
-        return (Criteria if self.kind == "matches" else Conditions).parse(self.criteria).explain(document)
+        return (
+            (Criteria if self.kind == "matches" else Conditions)
+            .parse(self.criteria)
+            .explain(document)
+        )
 
     def try_all(self, events: Iterable[Event], number: int) -> Trials:
-        """Tries these `number` events, newest first, as people may see them, until it has taken too long."""
+        """Tries these `number` events, newest first, as people may see them, until it has taken too
+        long."""
         if not self.criteria:
             return Trials()
         until = self.clock.monotonic() + _PATIENCE
@@ -170,15 +176,22 @@ def _with_repeats(tried: Sequence[tuple[Trial, str | None]]) -> tuple[Trial, ...
 
 def try_newest(bridge: Bridge, webhook: str, trier: Trier) -> Trials:
     """Tries the webhook's newest events."""
-    ids = [event.id for event in bridge.events(EventFilter(webhook, limit=_NEWEST))] if trier.criteria else []
+    ids = (
+        [event.id for event in bridge.events(EventFilter(webhook, limit=_NEWEST))]
+        if trier.criteria
+        else []
+    )
     return trier.try_all(map(bridge.shown, Explainer(bridge).with_payloads(ids)), len(ids))
 
 
 def written(kind: Kind, criteria: Mapping[str, Any]) -> str:
-    """The criteria as they are written where they belong: in a task's JSON, or in the webhook's YAML."""
+    """The criteria as they are written where they belong: in a task's JSON, or in the webhook's
+    YAML."""
     if kind == "matches":
         return as_input_parameters(criteria)
-    return as_yaml({"once": {"key": next(iter(criteria))}} if kind == "once" else {kind: dict(criteria)})
+    return as_yaml(
+        {"once": {"key": next(iter(criteria))}} if kind == "once" else {kind: dict(criteria)}
+    )
 
 
 def as_input_parameters(criteria: Mapping[str, Any]) -> str:

@@ -55,7 +55,9 @@ def describe_target(target: Target) -> str:
         what = f"task {target.reference_name} of {target.workflow} ({target.workflow_id})"
         done, doing = "Completed", "Completing"
     elif target.kind == "message":
-        what = f"the message to {target.workflow}" + (f" ({target.workflow_id})" if target.workflow_id else "")
+        what = f"the message to {target.workflow}" + (
+            f" ({target.workflow_id})" if target.workflow_id else ""
+        )
         done, doing = "Delivered", "Delivering"
     else:
         what = target.workflow + (f" version {target.version}" if target.version else "")
@@ -76,14 +78,18 @@ def describe_target(target: Target) -> str:
                 versions = " or ".join(map(str, sorted(target.only_versions)))
                 what += f" if its workflow is version {versions}, which is still to be looked up in Conductor"
             return f"{doing} {what}{tries}" + (
-                f"; the last one failed: {error_of(target)}{again(target)}." if target.error else "."
+                f"; the last one failed: {error_of(target)}{again(target)}."
+                if target.error
+                else "."
             )
         case "cancelled":
             gone = "it had already ended: cancelled, timed out, or completed by someone else"
             return f"{what[:1].upper()}{what[1:]} wasn't completed: {target.error or gone}."
         case "unknown":
             remedy = "Look for its effect in Conductor; then replay the event, or acknowledge it."
-            return f"It can't be found out whether {what} was completed: {error_of(target)}. {remedy}"
+            return (
+                f"It can't be found out whether {what} was completed: {error_of(target)}. {remedy}"
+            )
         case _:
             remedy = ""
             if "No such workflow" in (target.error or ""):

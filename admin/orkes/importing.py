@@ -16,7 +16,12 @@ from config.value_types import URL_PART
 from criteria.jsonpath import compile_path
 from platforms import PLATFORMS
 
-_VERIFIERS = {"SLACK_BASED": "slack", "STRIPE": "stripe", "TWITTER": "twitter", "SENDGRID": "sendgrid"}
+_VERIFIERS = {
+    "SLACK_BASED": "slack",
+    "STRIPE": "stripe",
+    "TWITTER": "twitter",
+    "SENDGRID": "sendgrid",
+}
 """Verifiers that belong to one platform → the platform."""
 VERIFIERS = ("HEADER_BASED", "SIGNATURE_BASED", "HMAC_BASED", *_VERIFIERS)
 _IRRELEVANT = {
@@ -57,8 +62,12 @@ def read_webhooks(text: str) -> list[dict[str, Any]]:
     except ValueError as error:
         raise NotOrkes(f"not JSON: {error}") from None
     webhooks = value if isinstance(value, list) else [value]
-    if not webhooks or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in webhooks):
-        raise NotOrkes("not webhooks of Orkes: expected an object with `name`, or a list of such objects")
+    if not webhooks or not all(
+        isinstance(one, dict) and isinstance(one.get("name"), str) for one in webhooks
+    ):
+        raise NotOrkes(
+            "not webhooks of Orkes: expected an object with `name`, or a list of such objects"
+        )
     return webhooks
 
 
@@ -83,7 +92,9 @@ def _convert(webhook: dict[str, Any], taken: set[str]) -> Imported:
     _verification(webhook, made, _variable(name))
     receivers = _versions(webhook.pop("receiverWorkflowNamesToVersions", None), made)
     if receivers:
-        made.keys["receivers"] = {workflow: version or "any" for workflow, version in receivers.items()}
+        made.keys["receivers"] = {
+            workflow: version or "any" for workflow, version in receivers.items()
+        }
     starts = webhook.pop("workflowsToStart", None)
     starts = dict(starts) if isinstance(starts, dict) else {}
     once = _once(starts.pop("idempotencyKey", None), starts.pop("idempotencyStrategy", None), made)
@@ -107,7 +118,8 @@ def _convert(webhook: dict[str, Any], taken: set[str]) -> Imported:
 
 
 def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
-    """`once` for Orkes' idempotency key and strategy; nothing without a key, or if it can't be expressed."""
+    """`once` for Orkes' idempotency key and strategy; nothing without a key, or if it can't be
+    expressed."""
     if not key:
         return {}
     path = re.fullmatch(r"\$\{workflow\.input((?:[.\[][^{}]*)?)\}", str(key).strip())
@@ -122,7 +134,12 @@ def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
         )
         return {}
     # Only this strategy lets a workflow start again when the one before has ended.
-    return {"once": {"key": f"${path[1]}", "while": "running" if strategy == "FAIL_ON_RUNNING" else "kept"}}
+    return {
+        "once": {
+            "key": f"${path[1]}",
+            "while": "running" if strategy == "FAIL_ON_RUNNING" else "kept",
+        }
+    }
 
 
 def platform_of(source: object) -> str | None:
@@ -139,7 +156,10 @@ def _signs(platform: str) -> bool:
 def _verification(webhook: dict[str, Any], made: Imported, variable: str) -> None:
     verifier = str(webhook.pop("verifier", None) or "")
     platform = platform_of(webhook.pop("sourcePlatform", None))
-    names, headers = [webhook.pop(key, None) for key in ("headerKey", "secretKey")], webhook.pop("headers", None)
+    names, headers = (
+        [webhook.pop(key, None) for key in ("headerKey", "secretKey")],
+        webhook.pop("headers", None),
+    )
     header = names[0] or names[1]
     proven_by = _proven_by(verifier, platform, header)
 
@@ -157,12 +177,20 @@ def _verification(webhook: dict[str, Any], made: Imported, variable: str) -> Non
             made.variables[f"{variable}_{_variable(name)}"] = f"the value of the header {name}"
             made.keys["headers"][name] = Verbatim(f"${{{variable}_{_variable(name)}}}")
         if platform not in (None, "custom"):
-            made.notes.append(f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret")
+            made.notes.append(
+                f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret"
+            )
     elif proven_by is not None:
         made.keys["platform"] = proven_by
-        made.keys["secret"] = secret(f"the {PLATFORMS[proven_by].secret_label.lower()} of {PLATFORMS[proven_by].title}")
+        made.keys["secret"] = secret(
+            f"the {PLATFORMS[proven_by].secret_label.lower()} of {PLATFORMS[proven_by].title}"
+        )
     elif verifier == "SIGNATURE_BASED" and header:
-        made.keys["signature"] = {"secret": secret("its secretValue"), "header": str(header), "prefix": "sha256="}
+        made.keys["signature"] = {
+            "secret": secret("its secretValue"),
+            "header": str(header),
+            "prefix": "sha256=",
+        }
     elif verifier == "HMAC_BASED" and header:
         key = secret("its secretValue, the key in Base64")
         encoded = {"encoding": "base64", "key_encoding": "base64"}
@@ -177,7 +205,9 @@ def _verification(webhook: dict[str, Any], made: Imported, variable: str) -> Non
 
 def _proven_by(verifier: str, platform: str | None, header: object) -> str | None:
     """The platform by whose own rule deliveries are verified; None if that is none."""
-    if verifier == "SIGNATURE_BASED" and (platform == "github" or str(header).lower() == "x-hub-signature-256"):
+    if verifier == "SIGNATURE_BASED" and (
+        platform == "github" or str(header).lower() == "x-hub-signature-256"
+    ):
         return "github"
     if verifier == "HMAC_BASED" and platform == "microsoft-teams":
         return platform
@@ -196,7 +226,9 @@ def _versions(value: object, made: Imported) -> dict[str, int | None]:
         else:
             found[str(workflow)] = None
             if text not in ("", "0"):
-                made.notes.append(f"the version of {workflow} is not a number: any version is accepted")
+                made.notes.append(
+                    f"the version of {workflow} is not a number: any version is accepted"
+                )
     return found
 
 
@@ -217,11 +249,20 @@ def _variable(text: str) -> str:
 
 def to_yaml(webhooks: Iterable[Imported]) -> str:
     """The webhooks as a file for BRIDGE_WEBHOOKS, with the notes as comments."""
-    lines = ["# Imported from Orkes Conductor. Set the variables, then: webhook-bridge check", "webhooks:"]
+    lines = [
+        "# Imported from Orkes Conductor. Set the variables, then: webhook-bridge check",
+        "webhooks:",
+    ]
     for made in webhooks:
         lines += [f"  # {_comment(note)}" for note in made.notes]
-        lines += [f"  # set {variable}: {_comment(what)}" for variable, what in made.variables.items()]
-        lines += as_yaml({"webhooks": [to_yaml_value(made.keys, _no_secret)]}).rstrip("\n").split("\n")[1:]
+        lines += [
+            f"  # set {variable}: {_comment(what)}" for variable, what in made.variables.items()
+        ]
+        lines += (
+            as_yaml({"webhooks": [to_yaml_value(made.keys, _no_secret)]})
+            .rstrip("\n")
+            .split("\n")[1:]
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -230,4 +271,6 @@ def _no_secret(secret: str, label: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return " ".join(
+        "".join(character if character.isprintable() else " " for character in text).split()
+    )

@@ -1,4 +1,5 @@
-"""Converts webhooks to Orkes' API and back. Secrets never go out; a ``***`` that comes in keeps the current one."""
+"""Converts webhooks to Orkes' API and back. Secrets never go out; a ``***`` that comes in keeps the
+current one."""
 
 # The fields: https://orkes.io/content/reference-docs/api/webhooks/create-webhook
 
@@ -47,11 +48,13 @@ class NotAWebhook(CantDo):
     status = 400
 
 
-# --- out ----------------------------------------------------------------------------------------------------
+# --- out
+#   ----------------------------------------------------------------------------------------------------
 
 
 def to_orkes(webhook: Webhook, verified: bool) -> dict[str, Any]:
-    """The webhook as Orkes' API shows it. 0 stands for any version, since clients only know numbers."""
+    """The webhook as Orkes' API shows it. 0 stands for any version, since clients only know
+    numbers."""
     found: dict[str, Any] = {
         "name": webhook.name,
         "id": webhook.url_id,
@@ -66,12 +69,16 @@ def to_orkes(webhook: Webhook, verified: bool) -> dict[str, Any]:
 
 def proof_of(webhook: Webhook) -> dict[str, Any]:
     """The part that says how deliveries are verified."""
-    source, verifier, header = _WORDS.get(webhook.platform, (webhook.platform, "SIGNATURE_BASED", None))
+    source, verifier, header = _WORDS.get(
+        webhook.platform, (webhook.platform, "SIGNATURE_BASED", None)
+    )
     found: dict[str, Any] = {"sourcePlatform": source, "verifier": verifier}
     if webhook.platform == "custom":
         found["sourcePlatform"] = "Custom"
         if webhook.signature is not None:
-            found["verifier"] = "HMAC_BASED" if webhook.signature.encoding == "base64" else "SIGNATURE_BASED"
+            found["verifier"] = (
+                "HMAC_BASED" if webhook.signature.encoding == "base64" else "SIGNATURE_BASED"
+            )
             header = webhook.signature.header
             found["secretValue"] = HIDDEN
         else:
@@ -85,11 +92,13 @@ def proof_of(webhook: Webhook) -> dict[str, Any]:
     return found
 
 
-# --- in -----------------------------------------------------------------------------------------------------
+# --- in
+#   -----------------------------------------------------------------------------------------------------
 
 
 References = Callable[[str], str | None]
-"""Name in a client's reference → the reference to the bridge's secret, such as ``${NAME}``; None if there is none."""
+"""Name in a client's reference → the reference to the bridge's secret, such as ``${NAME}``; None if
+there is none."""
 
 
 def from_orkes(
@@ -98,8 +107,8 @@ def from_orkes(
     old: tuple[Webhook, Mapping[str, Any]] | None = None,
     taken: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The webhook's keys. For a change, `old` is the current definition, and its keys as written. `taken`: other
-    webhooks' names and last parts of URLs.
+    """The webhook's keys. For a change, `old` is the current definition, and its keys as written.
+    `taken`: other webhooks' names and last parts of URLs.
 
     Raises NotAWebhook.
     """
@@ -116,25 +125,39 @@ def from_orkes(
     else:
         keys = _changed(made, given, references, *old)
     if not any(keys.get(key) for key in ("receivers", "starts", "messages")):
-        raise NotAWebhook("it reaches no workflow: set receiverWorkflowNamesToVersions or workflowsToStart")
+        raise NotAWebhook(
+            "it reaches no workflow: set receiverWorkflowNamesToVersions or workflowsToStart"
+        )
     return keys
 
 
 def _check_words(body: Mapping[str, Any]) -> None:
     source, verifier = body.get("sourcePlatform"), body.get("verifier")
     if source is not None and platform_of(source) is None:
-        raise NotAWebhook(f"sourcePlatform {shown(source)} is unknown; known are {', '.join(sorted(PLATFORMS))}")
+        raise NotAWebhook(
+            f"sourcePlatform {shown(source)} is unknown; known are {', '.join(sorted(PLATFORMS))}"
+        )
     if verifier not in VERIFIERS:
         said = "is missing" if verifier is None else f"{shown(verifier)} is unknown"
         raise NotAWebhook(f"verifier {said}; known are {', '.join(VERIFIERS)}")
 
 
 def _new(
-    made: Imported, body: Mapping[str, Any], references: References, given_id: object, taken: frozenset[str]
+    made: Imported,
+    body: Mapping[str, Any],
+    references: References,
+    given_id: object,
+    taken: frozenset[str],
 ) -> dict[str, Any]:
     name = made.keys["name"]
-    if given_id is not None and given_id != "" and not (isinstance(given_id, str) and URL_PART.fullmatch(given_id)):
-        raise NotAWebhook(f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.' and '~'")
+    if (
+        given_id is not None
+        and given_id != ""
+        and not (isinstance(given_id, str) and URL_PART.fullmatch(given_id))
+    ):
+        raise NotAWebhook(
+            f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.' and '~'"
+        )
     for what, value in (("id", given_id), ("name", name)):
         if value in taken:
             raise NotAWebhook(f"a webhook with the {what} {value} already exists")
@@ -143,19 +166,29 @@ def _new(
 
 
 def _changed(
-    made: Imported, body: Mapping[str, Any], references: References, webhook: Webhook, written: Mapping[str, Any]
+    made: Imported,
+    body: Mapping[str, Any],
+    references: References,
+    webhook: Webhook,
+    written: Mapping[str, Any],
 ) -> dict[str, Any]:
     shown_now = to_orkes(webhook, False)
     if webhook.name not in (body["name"], made.keys["name"]):
-        raise NotAWebhook(f"the name {webhook.name} can't be changed: make another webhook, and delete this one")
+        raise NotAWebhook(
+            f"the name {webhook.name} can't be changed: make another webhook, and delete this one"
+        )
     keys = verbatim(written)
     words = ("sourcePlatform", "verifier", "headerKey")
-    unchanged = all(body.get(field, shown_now.get(field)) == shown_now.get(field) for field in words)
+    unchanged = all(
+        body.get(field, shown_now.get(field)) == shown_now.get(field) for field in words
+    )
     if unchanged or _kind(made.keys) == _kind(_plain_keys(webhook)):
         _keep_or_replace(keys, body, references, webhook, written)
     else:
         if body.get("secretValue") == HIDDEN:
-            raise NotAWebhook("secretValue is ***, which keeps the secret of another verifier; send the new one")
+            raise NotAWebhook(
+                "secretValue is ***, which keeps the secret of another verifier; send the new one"
+            )
         keys = {key: value for key, value in keys.items() if key not in _PROOF}
         proof = _with_secrets(made, body, references)
         keys |= {key: value for key, value in proof.items() if key in _PROOF}
@@ -164,14 +197,21 @@ def _changed(
         old = dict(written.get("receivers") or {})
         before = shown_now["receiverWorkflowNamesToVersions"]
         keys["receivers"] = {
-            name: Verbatim(old[name]) if name in old and before.get(name) == (receivers or {}).get(name) else versions
+            name: Verbatim(old[name])
+            if name in old and before.get(name) == (receivers or {}).get(name)
+            else versions
             for name, versions in made.keys.get("receivers", {}).items()
         }
-    starts = {name: version for name, version in (body.get("workflowsToStart") or {}).items() if type(version) is int}
+    starts = {
+        name: version
+        for name, version in (body.get("workflowsToStart") or {}).items()
+        if type(version) is int
+    }
     if starts != shown_now["workflowsToStart"]:
         conditions = {start.get("workflow"): start for start in written.get("starts") or []}
         keys["starts"] = [
-            {**verbatim(conditions.get(start["workflow"], {})), **start} for start in made.keys.get("starts", [])
+            {**verbatim(conditions.get(start["workflow"], {})), **start}
+            for start in made.keys.get("starts", [])
         ]
     return {key: value for key, value in keys.items() if value not in ({}, [])}
 
@@ -185,7 +225,9 @@ def _kind(keys: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _plain_keys(webhook: Webhook) -> dict[str, Any]:
-    signature = webhook.signature.model_dump(include={"header", "encoding"}) if webhook.signature else None
+    signature = (
+        webhook.signature.model_dump(include={"header", "encoding"}) if webhook.signature else None
+    )
     headers = webhook.headers if webhook.platform == "custom" else None
     return {"platform": webhook.platform, "signature": signature, "headers": headers}
 
@@ -212,7 +254,9 @@ def _keep_or_replace(
         keys["headers"] = _header_values(headers, references, dict(written.get("headers") or {}))
 
 
-def _with_secrets(made: Imported, body: Mapping[str, Any], references: References) -> dict[str, Any]:
+def _with_secrets(
+    made: Imported, body: Mapping[str, Any], references: References
+) -> dict[str, Any]:
     """The imported keys, with the secrets that were sent instead of references to variables."""
     keys = {key: value for key, value in made.keys.items() if key != "id"}
     text = body.get("secretValue")
@@ -227,15 +271,17 @@ def _with_secrets(made: Imported, body: Mapping[str, Any], references: Reference
     elif keys.get("platform") == "slack" and value is None:
         keys.pop("secret", None)
     elif "secret" in keys:
-        keys["secret"] = value or Secret(_nobodys_key() if keys["platform"] == "sendgrid" else _nobodys())
+        keys["secret"] = value or Secret(
+            _nobodys_key() if keys["platform"] == "sendgrid" else _nobodys()
+        )
     else:
         raise NotAWebhook(made.notes[-1] if made.notes else "nothing would verify its deliveries")
     return keys
 
 
 def _value(text: str, references: References) -> Secret | Verbatim:
-    """A secret as a client sends it: the secret itself, or a reference to one of the bridge's. Never a reference as a
-    literal.
+    """A secret as a client sends it: the secret itself, or a reference to one of the bridge's.
+    Never a reference as a literal.
 
     Raises NotAWebhook for a reference that can't be resolved.
     """
@@ -253,7 +299,9 @@ def _value(text: str, references: References) -> Secret | Verbatim:
 
     referred = _REFERENCE.sub(replace, text)
     if "${" in _REFERENCE.sub("", text) or "$${" in text:
-        raise NotAWebhook("secretValue or a header has a ${…} that is not a reference; write ${workflow.secrets.NAME}")
+        raise NotAWebhook(
+            "secretValue or a header has a ${…} that is not a reference; write ${workflow.secrets.NAME}"
+        )
     return Verbatim(referred)
 
 
@@ -271,18 +319,24 @@ def _header_values(
 
 
 def _base64_key(signature: Mapping[str, Any], text: str | None) -> dict[str, Any]:
-    """HMAC_BASED sends its key in Base64, and it is kept like that. Raises NotAWebhook for anything else."""
+    """HMAC_BASED sends its key in Base64, and it is kept like that. Raises NotAWebhook for anything
+    else."""
     if text is not None and "${" not in text and decode_base64(text.strip()) is None:
-        raise NotAWebhook("secretValue of HMAC_BASED is the key in Base64; what was sent is not Base64")
+        raise NotAWebhook(
+            "secretValue of HMAC_BASED is the key in Base64; what was sent is not Base64"
+        )
     return {**signature, "key_encoding": "base64"}
 
 
 def _nobodys() -> str:
-    """A placeholder until the platform's secret is sent: nobody knows it, so nothing is accepted until then."""
+    """A placeholder until the platform's secret is sent: nobody knows it, so nothing is accepted
+    until then."""
     return base64.b64encode(random.token_bytes(32)).decode()
 
 
 def _nobodys_key() -> str:
     """The same placeholder for a secret that is a public key."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
-    return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+    return base64.b64encode(
+        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).decode()

@@ -1,4 +1,5 @@
-"""Who may see the page: holders of BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN; without a token, only this machine.
+"""Who may see the page: holders of BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN; without a token, only
+this machine.
 
 And which requests another site may make a browser send: none but a link that a person follows.
 """
@@ -36,17 +37,20 @@ class NotAllowed(CantDo):
 def check_local(environ: Mapping[str, Any], trusted_proxies: bool = False) -> None:
     """Raises NotAllowed unless only this machine can have sent the request.
 
-    The host name counts as well as the addresses: otherwise a web site whose own name resolves to 127.0.0.1 could make
-    a browser on this machine read the page.
+    The host name counts as well as the addresses: otherwise a web site whose own name resolves to
+    127.0.0.1 could make a browser on this machine read the page.
     """
-    remedy = "set BRIDGE_ADMIN_TOKEN to let others see this page, or open it on the bridge's own machine"
+    remedy = (
+        "set BRIDGE_ADMIN_TOKEN to let others see this page, or open it on the bridge's own machine"
+    )
     bound = environ.get("SERVER_NAME")
     if not is_loopback(bound):
         raise NotAllowed(f"the page listens on {bound}, not on loopback; {remedy}")
     if not is_loopback(environ.get("REMOTE_ADDR")):
         raise NotAllowed(f"the request comes from another machine; {remedy}")
     if trusted_proxies or any(
-        name in environ for name in ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+        name in environ
+        for name in ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
     ):
         raise NotAllowed(f"the request comes through a proxy; {remedy}")
     if not is_loopback(_host_name(str(environ.get("HTTP_HOST") or ""))):
@@ -61,17 +65,20 @@ def _host_name(host: str) -> str:
 
 
 def check_same_site(method: str, headers: Mapping[str, str], host: str) -> None:
-    """Raises NotAllowed for a request that comes from another site and isn't a person who follows a link.
+    """Raises NotAllowed for a request that comes from another site and isn't a person who follows a
+    link.
 
-    Other requests of such a site can't read an answer, but the time it takes says whether a search has found something,
-    and each holds a thread.
+    Other requests of such a site can't read an answer, but the time it takes says whether a search
+    has found something, and each holds a thread.
     """
     is_link = method in ("GET", "HEAD") and (
         headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
     )
     is_foreign = headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
     origin = headers.get("Origin")
-    if not is_link and (is_foreign or (origin is not None and origin.lower().partition("://")[2] != host.lower())):
+    if not is_link and (
+        is_foreign or (origin is not None and origin.lower().partition("://")[2] != host.lower())
+    ):
         raise NotAllowed("the request comes from another site; only a link to this page may")
 
 
@@ -80,11 +87,11 @@ Role = Literal["admin", "viewer"]
 
 
 class Sessions:
-    """Cookies of people who logged in with a token. They are signed by the store's key, which is read when it is first
-    needed.
+    """Cookies of people who logged in with a token. They are signed by the store's key, which is
+    read when it is first needed.
 
-    The key is random, so that a cookie's holder can't use it to guess tokens offline. A cookie is no longer valid once
-    the token that it was given for changes.
+    The key is random, so that a cookie's holder can't use it to guess tokens offline. A cookie is
+    no longer valid once the token that it was given for changes.
     """
 
     def __init__(self, token: str | None, viewer: str | None, stored: Callable[[], StoredSessions]):
@@ -118,7 +125,9 @@ class Sessions:
         """A new session's cookie, valid for `SESSION_SECONDS`."""
         return str(self._cookies.dumps([role, self._mark(role), secrets.token_urlsafe(16)]))
 
-    def _read(self, cookie: str | None, max_age: int | None = SESSION_SECONDS) -> tuple[Role, str, str] | None:
+    def _read(
+        self, cookie: str | None, max_age: int | None = SESSION_SECONDS
+    ) -> tuple[Role, str, str] | None:
         """Role, mark and id of the session; None if the cookie isn't ours, or has expired."""
         try:
             role, mark, session_id = self._cookies.loads(cookie or "", max_age=max_age)
@@ -127,7 +136,8 @@ class Sessions:
         return role, mark, session_id
 
     def role_of(self, cookie: str | None) -> Role | None:
-        """What the cookie's holder may do; None if it isn't ours, has expired, or its holder has logged out."""
+        """What the cookie's holder may do; None if it isn't ours, has expired, or its holder has
+        logged out."""
         if not cookie or (found := self._read(cookie)) is None:
             return None
         role, mark, session_id = found
@@ -146,7 +156,9 @@ class Sessions:
 
     def _mark(self, role: Role) -> str:
         """Changes with the role's token, and can't be computed without the key."""
-        return hmac.new(self._key, b"token:" + self._tokens.get(role, b""), "sha256").hexdigest()[:32]
+        return hmac.new(self._key, b"token:" + self._tokens.get(role, b""), "sha256").hexdigest()[
+            :32
+        ]
 
 
 _OF_ONE = Allowance(rate=1 / 60, burst=5)
@@ -166,15 +178,16 @@ class TooManyWrongTokens(Exception):
 class WrongTokens:
     """Wrong tokens by address (an IPv6 address by its /64).
 
-    The right token is always let in, or anyone could lock out all others behind the same proxy. No token is so short
-    that it could be guessed at any speed.
+    The right token is always let in, or anyone could lock out all others behind the same proxy. No
+    token is so short that it could be guessed at any speed.
     """
 
     def __init__(self) -> None:
         self._times = SharedTimes()
 
     def may_record(self, address: str | None) -> bool:
-        """Counts a wrong token. Whether to record it: what strangers make the bridge log and write is bounded.
+        """Counts a wrong token. Whether to record it: what strangers make the bridge log and write
+        is bounded.
 
         Raises TooManyWrongTokens if the address has given too many.
         """

@@ -38,7 +38,9 @@ def overview() -> Any:
     state = state_of(bridge())
     return objects.Overview(
         problems=[objects.Issue.of(issue) for issue in find_issues(state)],
-        events=objects.EventCounts.model_validate(dict.fromkeys(get_args(EventStatus), 0) | dict(state.counts)),
+        events=objects.EventCounts.model_validate(
+            dict.fromkeys(get_args(EventStatus), 0) | dict(state.counts)
+        ),
         unresolved=state.unresolved,
         oldest_pending_at=state.oldest_pending,
         waiting_tasks=sum(state.waiting.values()),
@@ -91,7 +93,8 @@ def resume(name: str) -> Any:
 def events(query: OfEvents) -> Any:
     """Events, newest first
 
-    The header Link names the next page; Searched-Since says how far back was searched, if not to the end.
+    The header Link names the next page; Searched-Since says how far back was searched, if not to
+    the end.
     """
     here, filters = bridge(), parts_of(query.model_dump())
     found = operations.list_events(here, search_of(here, filters), query.limit, query.before)
@@ -107,8 +110,8 @@ def events(query: OfEvents) -> Any:
 @blueprint.get("/check")
 @answers(Checked)
 def check() -> Any:
-    """What is wrong with definitions, settings, Conductor and store, as this process sees them; for admins, as it takes
-    seconds of Conductor's time"""
+    """What is wrong with definitions, settings, Conductor and store, as this process sees them; for
+    admins, as it takes seconds of Conductor's time"""
     check_admin("check the bridge")
     here = bridge()
     return check_everything(here.settings, lambda: here)
@@ -155,7 +158,8 @@ def replay(event_id: str, json: objects.ReplayTo) -> Any:
 @blueprint.post("/events/<event_id>/erase")
 @answers(objects.WholeEvent, 404, 409)
 def erase_event(event_id: str) -> Any:
-    """Erase what an event carried: payload, headers and answers; its row, ids, times and targets stay"""
+    """Erase what an event carried: payload, headers and answers; its row, ids, times and targets
+    stay"""
     here = bridge()
     erased = operations.erase_event(here, event_id)
     return operations.show_event(here, here.event(erased))

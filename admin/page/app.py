@@ -1,4 +1,5 @@
-"""The page and its API: who may see it, where its data comes from, and what every response carries."""
+"""The page and its API: who may see it, where its data comes from, and what every response
+carries."""
 
 from __future__ import annotations
 
@@ -6,12 +7,42 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Request, Response, abort, current_app, g, jsonify, redirect, render_template, request, url_for
+from flask import (
+    Flask,
+    Request,
+    Response,
+    abort,
+    current_app,
+    g,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.exceptions import HTTPException
 
 from admin.errors import CantDo
-from admin.page import api, criteria, definitions, listening, many, orkes_api, pages, rejections, sending, webhooks
-from admin.page.access import COOKIE, NotAllowed, Role, TooManyWrongTokens, check_local, check_same_site
+from admin.page import (
+    api,
+    criteria,
+    definitions,
+    listening,
+    many,
+    orkes_api,
+    pages,
+    rejections,
+    sending,
+    webhooks,
+)
+from admin.page.access import (
+    COOKIE,
+    NotAllowed,
+    Role,
+    TooManyWrongTokens,
+    check_local,
+    check_same_site,
+)
 from admin.page.context import Source, check_admin, role_of_token, sessions, source
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json
@@ -31,9 +62,7 @@ BODY = 256 * 1024
 _CODES = {413: "body_too_large", 429: "too_many_attempts", 500: "error", 503: "unavailable"}
 """Errors of the API that aren't named as HTTP names them."""
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
-_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
+_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -76,19 +105,32 @@ def create_app(settings: Settings) -> Flask:
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(CantDo, lambda error: _error(error.status, str(error)))
-    app.register_error_handler(StillRejected, lambda error: _error(409, f"It is still rejected: {error}"))
+    app.register_error_handler(
+        StillRejected, lambda error: _error(409, f"It is still rejected: {error}")
+    )
     app.register_error_handler(TooManyWrongTokens, _on_too_many_attempts)
     app.register_error_handler(StoreUnavailable, _on_no_store)
     app.register_error_handler(NewerStore, _on_no_store)
     app.register_error_handler(Exception, _on_bug)
 
-    for module in (pages, api, listening, webhooks, definitions, criteria, sending, orkes_api, many):
+    for module in (
+        pages,
+        api,
+        listening,
+        webhooks,
+        definitions,
+        criteria,
+        sending,
+        orkes_api,
+        many,
+    ):
         app.register_blueprint(module.blueprint)
     app.register_blueprint(rejections.api)
     return app
 
 
-# --- who may see it -----------------------------------------------------------------------------------------
+# --- who may see it
+#   -----------------------------------------------------------------------------------------
 
 
 def _admit() -> Any:
@@ -105,7 +147,8 @@ def _admit() -> Any:
     if g.role is None and request.endpoint not in _OPEN:
         if request.path.startswith("/api/"):
             answer = _error(
-                401, "authenticate with BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN: Authorization: Bearer TOKEN"
+                401,
+                "authenticate with BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN: Authorization: Bearer TOKEN",
             )
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
@@ -121,7 +164,8 @@ def _admit() -> Any:
 
 
 def _role_of_program() -> Role | None:
-    """What a program may do with its token: a bearer token, or one in the header that Conductor's clients use.
+    """What a program may do with its token: a bearer token, or one in the header that Conductor's
+    clients use.
 
     In that header it may also be one that /api/token returned.
     """
@@ -146,7 +190,8 @@ def _finish(response: Response) -> Response:
     return response
 
 
-# --- errors -------------------------------------------------------------------------------------------------
+# --- errors
+#   -------------------------------------------------------------------------------------------------
 
 
 def _error(status: int, message: str) -> Response:
@@ -155,7 +200,9 @@ def _error(status: int, message: str) -> Response:
         code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
         answer = jsonify({"error": code, "message": message})
     else:
-        answer = current_app.make_response(render_template("error.html", status=status, message=message))
+        answer = current_app.make_response(
+            render_template("error.html", status=status, message=message)
+        )
     answer.status_code = status
     return answer
 

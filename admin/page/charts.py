@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 _HOUR, _DAY = 3_600_000, 86_400_000
 """Milliseconds."""
-OUTCOMES = ("accepted", "duplicate", "challenge", "filtered", "rejected", "limited", "store_unavailable")
+OUTCOMES = (
+    "accepted",
+    "duplicate",
+    "challenge",
+    "filtered",
+    "rejected",
+    "limited",
+    "store_unavailable",
+)
 """Of deliveries to a webhook: guessed URLs and wrong tokens are counted, too."""
 
 Hours = Sequence[tuple[int, str, int]]

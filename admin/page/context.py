@@ -28,7 +28,9 @@ _CONDUCTOR = 5.0
 class _LoggingBridge(Bridge):
     def record(self, what: str, webhook: str, detail: str = "") -> None:
         """Logs the change too, which has been made whether or not it can be recorded."""
-        structlog.get_logger().info("changed by a person", who=self.who, what=what, webhook=webhook, detail=detail)
+        structlog.get_logger().info(
+            "changed by a person", who=self.who, what=what, webhook=webhook, detail=detail
+        )
         try:
             super().record(what, webhook, detail)
         except StoreUnavailable as error:
@@ -36,7 +38,8 @@ class _LoggingBridge(Bridge):
 
 
 class Source:
-    """Store, definitions and Conductor, each opened or asked when a request first needs it, for all threads."""
+    """Store, definitions and Conductor, each opened or asked when a request first needs it, for all
+    threads."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -50,7 +53,9 @@ class Source:
 
     @cached_property
     def conductor(self) -> Conductor:
-        return Conductor(Server.of(self.settings), min(self.settings.bridge_call_timeout, _CONDUCTOR))
+        return Conductor(
+            Server.of(self.settings), min(self.settings.bridge_call_timeout, _CONDUCTOR)
+        )
 
     def store(self) -> Store:
         """Raises StoreUnavailable, NewerStore."""
@@ -68,12 +73,15 @@ class Source:
         """Those in force now; the files are read again only if they have changed."""
         with self._lock:
             if self._definitions is None:
-                self._definitions = open_definitions(self.settings, lambda: self.store().kept_definitions.all())
+                self._definitions = open_definitions(
+                    self.settings, lambda: self.store().kept_definitions.all()
+                )
             self._definitions.check()
             return self._definitions.current
 
     def find_problem(self) -> str | None:
-        """Why the page can't be used, in words that hold no secret: anybody may ask. None if it can."""
+        """Why the page can't be used, in words that hold no secret: anybody may ask. None if it
+        can."""
         try:
             self.store().facts.all()
         except (StoreUnavailable, NewerStore) as error:
@@ -117,4 +125,6 @@ def check_admin(to_do: str) -> None:
 
 def set_cookie(response: Response, cookie: str) -> None:
     """Sets the cookie, for this site only and hidden from scripts."""
-    response.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=request.is_secure, path="/")
+    response.set_cookie(
+        COOKIE, cookie, httponly=True, samesite="Strict", secure=request.is_secure, path="/"
+    )

@@ -30,7 +30,8 @@ _LONGEST_VALUE = 200
 """Characters of a value that can be added with a button."""
 
 
-# --- try criteria -------------------------------------------------------------------------------------------
+# --- try criteria
+#   -------------------------------------------------------------------------------------------
 
 
 @blueprint.get("/webhooks/<name>/try")
@@ -45,11 +46,16 @@ def try_criteria(name: str) -> str:
     document = shown.document() if shown is not None else {}
     typed = _typed(document, kind)
     hide = here.hide(name)
-    lines = [read_line(path, value, kind, hide) for path, value in (typed[:1] if kind == "once" else typed)]
+    lines = [
+        read_line(path, value, kind, hide)
+        for path, value in (typed[:1] if kind == "once" else typed)
+    ]
     trier = Trier(kind, lines)
     explainer = Explainer(here)
     # Of several operators at a path, one that doesn't hold is shown.
-    outcomes = sorted(trier.explain(document), key=lambda one: not one.holds) if kind != "once" else ()
+    outcomes = (
+        sorted(trier.explain(document), key=lambda one: not one.holds) if kind != "once" else ()
+    )
     return render(
         "try.html",
         webhook=webhook,
@@ -85,7 +91,9 @@ def _typed(document: Any, kind: Kind) -> list[tuple[str, str]]:
     paths, values = request.args.getlist("path"), request.args.getlist("value")
     removed, added = request.args.get("remove"), request.args.get("add", "")
     lines = enumerate(zip(paths, values + [""] * len(paths), strict=False))
-    typed = [(path, value) for place, (path, value) in lines if path.strip() and str(place) != removed]
+    typed = [
+        (path, value) for place, (path, value) in lines if path.strip() and str(place) != removed
+    ]
     with suppress(BadPath):
         if (found := compile_path(added)(document)) and added not in (path for path, _ in typed):
             # As JSON in ASCII, which every form returns as it was.
@@ -100,7 +108,8 @@ def _readable(event: Event) -> Event:
     return event
 
 
-# --- compare ------------------------------------------------------------------------------------------------
+# --- compare
+#   ------------------------------------------------------------------------------------------------
 
 
 @blueprint.get("/events/<event_id>/compare")

@@ -36,7 +36,8 @@ _SUGGESTED = 15
 """Workflows that are suggested, at most."""
 
 
-# --- new ----------------------------------------------------------------------------------------------------
+# --- new
+#   ----------------------------------------------------------------------------------------------------
 
 
 @blueprint.get("/new")
@@ -45,8 +46,13 @@ def new() -> str | Response:
     sender = SENDERS.get(request.args.get("sender", ""))
     guide = guides().get(sender.platform if sender else request.args.get("platform", ""))
     if guide is None:
-        listed = sorted(guides().values(), key=lambda one: (one.platform.name != "custom", one.platform.title.lower()))
-        return with_own_scripts(render("new_platform.html", guides=listed, senders=SENDERS.values()))
+        listed = sorted(
+            guides().values(),
+            key=lambda one: (one.platform.name != "custom", one.platform.title.lower()),
+        )
+        return with_own_scripts(
+            render("new_platform.html", guides=listed, senders=SENDERS.values())
+        )
     form = WebhookForm(guide, sender.proof if sender else request.args.get("proof", ""))
     form.begin()
     if sender and sender.settings:
@@ -62,7 +68,8 @@ def create() -> Response:
     for name in ("name", "header", "secret", "verify_token"):
         setattr(form, name, request.form.get(name, "").strip())
     form.receivers, form.starts = (
-        list(filter(None, map(str.strip, request.form.getlist(name)))) for name in ("receiver", "start")
+        list(filter(None, map(str.strip, request.form.getlist(name))))
+        for name in ("receiver", "start")
     )
     keys = form.keys()
     if request.form.get("do") != "create":
@@ -76,11 +83,14 @@ def create() -> Response:
         form.errors[""] = str(error)
         return form_page(form, keys, 409)
     operations.record_webhook(bridge(), "created", form.name, f"platform {guide.platform.name}")
-    is_entered = guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
+    is_entered = (
+        guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
+    )
     return webhook_page(form.name, fresh=True, secret=form.secret if is_entered else None)
 
 
-# --- change and delete --------------------------------------------------------------------------------------
+# --- change and delete
+#   --------------------------------------------------------------------------------------
 
 
 @blueprint.get("/webhooks/<name>/edit")
@@ -104,14 +114,17 @@ def save(name: str) -> Response:
         return edit_page(written, text, version, status=error.status, problem=str(error))
     except Changed as error:
         problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
-        return edit_page(written, text, written.version, None, 409, problem=problem, now=written.masked)
+        return edit_page(
+            written, text, written.version, None, 409, problem=problem, now=written.masked
+        )
     bridge().record("edited", name)
     return to_page(name)
 
 
 @blueprint.post("/webhooks/<name>/secret")
 def rotate(name: str) -> Response:
-    """Adds a new secret, or value of a header, before the old one, or the first secret, or removes the old ones."""
+    """Adds a new secret, or value of a header, before the old one, or the first secret, or removes
+    the old ones."""
     written, header = _written(name), request.form.get("header") or None
     version = request.form.get("version", "")
     if request.form.get("do") == "forget":
@@ -122,7 +135,9 @@ def rotate(name: str) -> Response:
         rotated = rotate_proof(bridge(), folder(), written, header, typed, version)
     except (ValueMissing, Invalid) as error:
         return webhook_page(name, 422, secret_problem=str(error))
-    return webhook_page(name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True})
+    return webhook_page(
+        name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True}
+    )
 
 
 @blueprint.get("/webhooks/<name>/delete")
@@ -142,26 +157,39 @@ def delete(name: str) -> Response | tuple[str, int]:
 
 def _delete_page(name: str, written: Written, wrong: bool = False) -> str:
     return render(
-        "delete.html", name=name, written=written, wrong=wrong, is_paused=name in bridge().store.pauses.paused()
+        "delete.html",
+        name=name,
+        written=written,
+        wrong=wrong,
+        is_paused=name in bridge().store.pauses.paused(),
     )
 
 
 @blueprint.get("/changes")
 def changes() -> str:
-    return render("changes.html", changes=bridge().store.changes.newest(limit=_CHANGES), most=_CHANGES)
+    return render(
+        "changes.html", changes=bridge().store.changes.newest(limit=_CHANGES), most=_CHANGES
+    )
 
 
 # --- the forms ---
 
 
 def _written(name: str) -> Written:
-    """The webhook as it is written. Raises NotFound, and CantWrite if what its file says isn't in force."""
+    """The webhook as it is written. Raises NotFound, and CantWrite if what its file says isn't in
+    force."""
     found = folder().find(name)
     if found is None:
         raise NotFound(f"no webhook {name} is in {source().settings.bridge_webhooks}")
     if not is_in_force(found):
-        errors = [str(problem) for problem in bridge().definitions.errors if problem.file == str(found.file)]
-        raise CantWrite(f"correct {found.file.name} first: {'; '.join(errors) or 'it is being changed'}")
+        errors = [
+            str(problem)
+            for problem in bridge().definitions.errors
+            if problem.file == str(found.file)
+        ]
+        raise CantWrite(
+            f"correct {found.file.name} first: {'; '.join(errors) or 'it is being changed'}"
+        )
     return found
 
 
@@ -174,7 +202,9 @@ def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Res
         form.errors = {}  # nobody wants complaints before having typed anything
     waiting = here.store.queries.waiting_by_workflow()
     receivers = here.definitions.by_receiver
-    suggested = dict.fromkeys((*sorted(set(waiting) - set(receivers)), *sorted(waiting), *sorted(receivers)))
+    suggested = dict.fromkeys(
+        (*sorted(set(waiting) - set(receivers)), *sorted(waiting), *sorted(receivers))
+    )
     text = render(
         "new.html",
         form=form,
@@ -190,9 +220,15 @@ def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Res
 
 
 def edit_page(
-    written: Written, text: str, version: str, change: Change | None = None, status: int = 200, **more: Any
+    written: Written,
+    text: str,
+    version: str,
+    change: Change | None = None,
+    status: int = 200,
+    **more: Any,
 ) -> Response:
-    """The page on which a webhook's YAML is edited. `change`: what its check has found; `more`: what is wrong."""
+    """The page on which a webhook's YAML is edited. `change`: what its check has found; `more`:
+    what is wrong."""
     rendered = render(
         "edit.html",
         written=written,
@@ -209,7 +245,9 @@ def _warnings(change: Change | None) -> tuple[str, ...]:
     """What there is to be said about a change that passed the checks."""
     if change is None:
         return ()
-    return tuple(f"{one.what}; {one.remedy}" for one in (*change.warnings, *_about_workflows(change.webhook)))
+    return tuple(
+        f"{one.what}; {one.remedy}" for one in (*change.warnings, *_about_workflows(change.webhook))
+    )
 
 
 def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | None]:
@@ -226,7 +264,8 @@ def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | Non
 
 
 def _workflow_versions() -> tuple[dict[str, list[int]], str]:
-    """The workflows that Conductor has, and why they can't be listed now; that is empty if they can."""
+    """The workflows that Conductor has, and why they can't be listed now; that is empty if they
+    can."""
     try:
         return source().conductor.within(_LISTED).workflow_versions(), ""
     except ConductorError as error:

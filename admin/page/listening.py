@@ -1,4 +1,5 @@
-"""Gives admins the deliveries of webhooks with `listen`, as they came: for `webhook-bridge listen`."""
+"""Gives admins the deliveries of webhooks with `listen`, as they came: for `webhook-bridge
+listen`."""
 
 from __future__ import annotations
 
@@ -43,11 +44,14 @@ def deliveries(name: str, query: OfDeliveries) -> Any:
     if after is not None:
         last = after
         if last > here.store.raw_deliveries.greatest_number(name):
-            # The store is another one, or an older copy of it was restored: what comes now has lower numbers.
+            # The store is another one, or an older copy of it was restored: what comes now has
+            # lower numbers.
             return RawDeliveries(webhook=name, next=0, missed=True, deliveries=[])
         missed = pruned is not None and pruned.number > last
     else:
-        structlog.get_logger().info("somebody listens to deliveries", who=g.who, webhook=name, start=start)
+        structlog.get_logger().info(
+            "somebody listens to deliveries", who=g.who, webhook=name, start=start
+        )
         last, since = _before(here, name, start, pruned)
         missed = pruned is not None and since is not None and pruned.at >= since
     # Without a place to begin at, `last` is the newest.
@@ -60,8 +64,11 @@ def _shown(kept: Kept) -> RawDelivery:
     return RawDelivery.of(kept, id=kept.number, received_at=kept.at, body=body)
 
 
-def _before(here: Bridge, name: str, start: str | None, pruned: Kept | None) -> tuple[int, int | None]:
-    """The id after which to begin: the newest, one event's, or that of a duration ago; and that time."""
+def _before(
+    here: Bridge, name: str, start: str | None, pruned: Kept | None
+) -> tuple[int, int | None]:
+    """The id after which to begin: the newest, one event's, or that of a duration ago; and that
+    time."""
     listed = here.store.raw_deliveries.listed(name, 0, _ALL)
     newest = listed[-1].number if listed else pruned.number if pruned is not None else 0
     if start is None:

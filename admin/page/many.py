@@ -1,4 +1,5 @@
-"""Replaying, acknowledging and reopening events: those that were ticked, or all that match a filter."""
+"""Replaying, acknowledging and reopening events: those that were ticked, or all that match a
+filter."""
 
 from __future__ import annotations
 
@@ -38,13 +39,17 @@ class Asked:
 def asked_for(given: MultiDict[str, str]) -> Asked:
     """What the parameters ask for: events one by one, or all that match a filter."""
     to = given.get("to", type=int)
-    return Asked(parts_of(given), given.getlist("event"), to if to is not None and 0 <= to < 2**62 else None)
+    return Asked(
+        parts_of(given), given.getlist("event"), to if to is not None and 0 <= to < 2**62 else None
+    )
 
 
 def chosen_of(here: Bridge, asked: Asked) -> list[Event]:
     """The events, oldest first. Raises BadFilter, NotFound."""
     if bool(asked.filters) == bool(asked.event_ids):
-        raise BadFilter(f"select events by their ids, or filter them by {', '.join(PARTS[:-1])} or {PARTS[-1]}")
+        raise BadFilter(
+            f"select events by their ids, or filter them by {', '.join(PARTS[:-1])} or {PARTS[-1]}"
+        )
     if asked.event_ids:
         found = here.store.queries.listed(asked.event_ids).values()
         return sorted(found, key=lambda event: event.seq)
@@ -58,7 +63,8 @@ _DONE: dict[str, Noted] = {"acknowledge": "acknowledged", "reopen": "reopened"}
 _REPLAY, _ACKNOWLEDGE, _REOPEN = {"verb": "replay"}, {"verb": "acknowledge"}, {"verb": "reopen"}
 
 
-# --- the page -----------------------------------------------------------------------------------------------
+# --- the page
+#   -----------------------------------------------------------------------------------------------
 
 
 @blueprint.post("/events/<event_id>/acknowledge", defaults=_ACKNOWLEDGE)
@@ -96,13 +102,27 @@ def act(verb: str) -> str:
     else:
         what, reason = _DONE[verb], check_reason(_DONE[verb], request.form.get("reason"))
         done, left_out = note_all(bridge(), plan, what, reason, str(asked) or "id"), plan.left_out
-    return render("done.html", what=what, done=done, left_out_of=left_out, total=plan.total, filters=asked.filters)
+    return render(
+        "done.html",
+        what=what,
+        done=done,
+        left_out_of=left_out,
+        total=plan.total,
+        filters=asked.filters,
+    )
 
 
 def _asking(verb: str, asked: Asked, plan: Plan, **more: Any) -> str:
     reason = request.values.get("reason", "")
     return render(
-        "many.html", verb=verb, asked=asked, plan=plan, reason=reason, longest=REASON_KEPT, most=AT_ONCE, **more
+        "many.html",
+        verb=verb,
+        asked=asked,
+        plan=plan,
+        reason=reason,
+        longest=REASON_KEPT,
+        most=AT_ONCE,
+        **more,
     )
 
 
@@ -112,14 +132,16 @@ def _planned(verb: str, asked: Asked) -> Plan:
     return plan_of(here, found) if verb == "replay" else plan_notes(found, _DONE[verb])
 
 
-# --- the API ------------------------------------------------------------------------------------------------
+# --- the API
+#   ------------------------------------------------------------------------------------------------
 
 
 @blueprint.post("/api/events/<event_id>/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/api/events/<event_id>/reopen", defaults=_REOPEN)
 @answers(objects.Event, 404, 409)
 def one_by_api(event_id: str, verb: str, json: Reason) -> Any:
-    """Acknowledge an event that is failed, expired or ignored, with nothing more to do; or reopen it"""
+    """Acknowledge an event that is failed, expired or ignored, with nothing more to do; or reopen
+    it"""
     here, what = bridge(), _DONE[verb]
     note(here, event_id, what, check_reason(what, json.reason))
     found = here.event(event_id)
@@ -141,5 +163,7 @@ def many_by_api(verb: str, json: ToNote) -> Any:
     except CantNote as error:
         abort(400, str(error))
     return objects.NotesOrPlan(
-        objects.Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out)
+        objects.Notes(
+            chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out
+        )
     )

@@ -1,4 +1,5 @@
-"""Orkes' API for webhooks, so that its clients, such as Conductor's command line and SDKs, work unchanged.
+"""Orkes' API for webhooks, so that its clients, such as Conductor's command line and SDKs, work
+unchanged.
 
 Success is always 200. https://orkes.io/content/category/reference-docs/api/webhooks
 """
@@ -74,7 +75,8 @@ _LONGEST_WORDS = 20_000
 @blueprint.post("/token")
 @orkes(Token, json=Credentials)
 def token() -> Response:
-    """A token for `X-Authorization`: keySecret is BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN, keyId any name."""
+    """A token for `X-Authorization`: keySecret is BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN, keyId
+    any name."""
     given = _body()
     secret = given.get("keySecret")
     role = role_of_token(secret if isinstance(secret, str) else None)
@@ -91,7 +93,12 @@ def get_all() -> Response:
     """Orkes: all webhooks"""
     here = bridge()
     verified, facts = here.verified_at(), here.store.facts.all()
-    return jsonify([_shown(one, verified[name] is not None, facts) for name, one in here.definitions.by_name.items()])
+    return jsonify(
+        [
+            _shown(one, verified[name] is not None, facts)
+            for name, one in here.definitions.by_name.items()
+        ]
+    )
 
 
 @blueprint.post("/metadata/webhook")
@@ -101,7 +108,9 @@ def create() -> Response:
     folder()  # first, so that clients that may not write don't learn which secrets exist
     body, defined = _body(), bridge().definitions.by_name
     tags = _tags_in(body["tags"]) if body.get("tags") else []
-    keys = from_orkes(body, _refer, None, frozenset({*defined, *(one.url_id for one in defined.values())}))
+    keys = from_orkes(
+        body, _refer, None, frozenset({*defined, *(one.url_id for one in defined.values())})
+    )
     folder().create(keys)
     operations.record_webhook(bridge(), "created", keys["name"], "through Orkes' API")
     _remember(keys["name"], body)
@@ -169,14 +178,16 @@ def delete_tags(webhook_id: str) -> Response:
     return Response(status=200)
 
 
-# --- what a client sent, and gets back ---------------------------------------------------------------------
+# --- what a client sent, and gets back
+#   ---------------------------------------------------------------------
 
 
 def _refer(name: str) -> str | None:
-    """``${NAME}`` for a variable, ``${file:secrets/NAME}`` for a file beside the definitions; None if there is neither.
+    """``${NAME}`` for a variable, ``${file:secrets/NAME}`` for a file beside the definitions; None
+    if there is neither.
 
-    The bridge's own settings aren't webhooks' secrets: otherwise anyone who writes definitions could find them out by
-    trying.
+    The bridge's own settings aren't webhooks' secrets: otherwise anyone who writes definitions
+    could find them out by trying.
     """
     if name.startswith(_OWN_SETTINGS):
         return None
@@ -190,9 +201,13 @@ def _remember(name: str, body: dict[str, Any]) -> None:
     webhook = bridge().definitions.by_name.get(name)
     if webhook is None:
         return
-    words = {field: body[field] for field in _WORDS if isinstance(body.get(field), str) and body[field]}
+    words = {
+        field: body[field] for field in _WORDS if isinstance(body.get(field), str) and body[field]
+    }
     proof = proof_of(webhook)
-    if not _is_header(words.get("secretKey", "X-Any"), words.get("headerKey"), proof.get("headerKey")):
+    if not _is_header(
+        words.get("secretKey", "X-Any"), words.get("headerKey"), proof.get("headerKey")
+    ):
         words["secretKey"] = HIDDEN
     if isinstance(body.get("headers"), dict):
         words["headers"] = dict.fromkeys(map(str, body["headers"]), HIDDEN)
@@ -202,9 +217,12 @@ def _remember(name: str, body: dict[str, Any]) -> None:
 
 
 def _is_header(text: str, *headers: str | None) -> bool:
-    """Whether a client's secretKey is the name of a header, as Orkes means it. Going by the field's name, it could also
-    be the secret."""
-    return text in headers or re.fullmatch(r"[Xx](-[A-Za-z]{1,20}){1,6}(-[0-9]{1,3})?", text) is not None
+    """Whether a client's secretKey is the name of a header, as Orkes means it. Going by the field's
+    name, it could also be the secret."""
+    return (
+        text in headers
+        or re.fullmatch(r"[Xx](-[A-Za-z]{1,20}){1,6}(-[0-9]{1,3})?", text) is not None
+    )
 
 
 def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[str, Any]:
@@ -216,12 +234,15 @@ def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[s
     return found
 
 
-# --- what they share ----------------------------------------------------------------------------------------
+# --- what they share
+#   ----------------------------------------------------------------------------------------
 
 
 def _body() -> dict[str, Any]:
     body = request.get_json()
-    if isinstance(body, list) and len(body) == 1:  # the documentation calls it an array but shows an object
+    if (
+        isinstance(body, list) and len(body) == 1
+    ):  # the documentation calls it an array but shows an object
         body = body[0]
     if not isinstance(body, dict):
         abort(400, "send a JSON object")
@@ -245,7 +266,9 @@ def _written(webhook: Webhook) -> Written:
 def _one(name: str) -> Response:
     here = bridge()
     found = _shown(here.webhook(name), here.verified_at()[name] is not None, here.store.facts.all())
-    created = [change.who for change in here.store.changes.newest(name, 1000) if change.what == "created"]
+    created = [
+        change.who for change in here.store.changes.newest(name, 1000) if change.what == "created"
+    ]
     if created:
         found.setdefault("createdBy", created[0])
     if tags := _tags(name):
@@ -261,7 +284,9 @@ def _tags(name: str) -> list[dict[str, str]]:
 def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
     folder()  # tags belong to the definition, so they need the same permission
     bridge().store.facts.set(f"tags:{name}", json.dumps(tags) if tags else None)
-    bridge().record("tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200])
+    bridge().record(
+        "tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200]
+    )
 
 
 def _tags_in(value: Any) -> list[dict[str, str]]:

@@ -29,7 +29,13 @@ from admin.bridge import DAY, Bridge
 from admin.check.health import ago, find_issues, state_of
 from admin.cli.tables import plain, pretty
 from admin.errors import NotFound
-from admin.events.descriptions import TARGETS_LISTED, describe_effects, describe_status, read_targets, status_context
+from admin.events.descriptions import (
+    TARGETS_LISTED,
+    describe_effects,
+    describe_status,
+    read_targets,
+    status_context,
+)
 from admin.events.failures import failures as failures_of
 from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
 from admin.events.follow import newest
@@ -53,7 +59,8 @@ blueprint = Blueprint("pages", __name__)
 
 PAGE = 50
 AT_ONCE = 1000
-"""Events of a filter that the page, or one call of the API, handles; for more there is the command line."""
+"""Events of a filter that the page, or one call of the API, handles; for more there is the command
+line."""
 _WEBHOOKS = 200
 """Webhooks that the overview lists, at most."""
 _BROKEN = 20
@@ -70,7 +77,8 @@ def bridge() -> Bridge:
     return source().bridge()
 
 
-# --- pages --------------------------------------------------------------------------------------------------
+# --- pages
+#   --------------------------------------------------------------------------------------------------
 
 
 @blueprint.get("/")
@@ -97,7 +105,9 @@ def overview() -> str:
         text=text,
         has_filter=bool(text) or len(here.definitions.by_name) > PAGE,
         issues=find_issues(state),
-        periods=deliveries_by_time(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
+        periods=deliveries_by_time(
+            here.store.queries.delivery_hours(state.now - 7 * DAY), state.now
+        ),
         counts={**state.counts, "failed": state.unresolved},
         webhooks=webhooks,
         waiting=sum(state.waiting.values()),
@@ -184,7 +194,9 @@ def deliveries() -> Response:
 def delivery_rows() -> Response:
     """The rows of that page, which asks for them every second; 304 if it has them already."""
     here = bridge()
-    answer = make_response(render("delivery_rows.html", deliveries=newest(here, chosen_webhook(here))))
+    answer = make_response(
+        render("delivery_rows.html", deliveries=newest(here, chosen_webhook(here)))
+    )
     answer.add_etag()
     answer.make_conditional(request)
     return answer
@@ -211,7 +223,8 @@ def failures() -> str:
 
 @blueprint.get("/events/<event_id>")
 def event(event_id: str) -> Response:
-    """One event; with `follow` the page is loaded again until the event is settled, without a script."""
+    """One event; with `follow` the page is loaded again until the event is settled, without a
+    script."""
     here = bridge()
     found = here.event(event_id)
     targets = read_targets(here.store.queries, event_id)
@@ -261,7 +274,9 @@ def replay(event_id: str) -> Response:
         asked = ReplayTo(target=target, confirm=request.form.get("confirm") == "yes")
         made = operations.replay_event(bridge(), event_id, asked)
     except NeedsConfirmation as error:
-        return make_response(render("replay_one.html", event_id=event_id, target=target, effect=str(error)), 409)
+        return make_response(
+            render("replay_one.html", event_id=event_id, target=target, effect=str(error)), 409
+        )
     return _redirect(url_for(".event", event_id=made.event_id, follow=1))
 
 
@@ -326,7 +341,11 @@ def log_in() -> Response | tuple[str, int]:
 def _after_log_in(values: Mapping[str, str]) -> str:
     """The page of ours that was requested before logging in."""
     then = values.get("next", "")
-    if not then.startswith("/") or then.startswith(("//", "/\\")) or any(ord(character) < 32 for character in then):
+    if (
+        not then.startswith("/")
+        or then.startswith(("//", "/\\"))
+        or any(ord(character) < 32 for character in then)
+    ):
         return url_for(".overview")
     return then
 
@@ -358,7 +377,8 @@ def ready() -> tuple[Response, int]:
     return jsonify({"status": "unavailable", "problems": [plain(problem)]}), 503
 
 
-# --- what templates use -------------------------------------------------------------------------------------
+# --- what templates use
+#   -------------------------------------------------------------------------------------
 
 
 def _now() -> int:

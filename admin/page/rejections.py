@@ -69,7 +69,8 @@ def retry_many() -> str:
     refused = KeptRejections(here)
     plan = refused.plan(refused.of(webhook))
     if not plan.ready or request.form.get("number") != str(len(plan.ready)):
-        # Deliveries have come, gone or been accepted since then: what was confirmed is not what would happen.
+        # Deliveries have come, gone or been accepted since then: what was confirmed is not what
+        # would happen.
         return render("retry.html", webhook=webhook, plan=plan, changed=True)
     done = refused.retry(plan.ready, ALL)
     return render("retried.html", webhook=webhook, done=done)

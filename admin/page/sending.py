@@ -74,7 +74,13 @@ def act(name: str) -> Response:
     try:
         written = _written(name)
     except ValueError as error:
-        return _page(here, webhook, _written(name, {}), 422, problem=f"{error} is not a header: write Name: value")
+        return _page(
+            here,
+            webhook,
+            _written(name, {}),
+            422,
+            problem=f"{error} is not a header: write Name: value",
+        )
     if do == "save":
         return _save(here, webhook, written)
     return _send(here, webhook, written)
@@ -101,7 +107,9 @@ def _send(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
     except CannotSign as error:
         return _page(here, webhook, written, problem=str(error))
     except NotReachable as error:
-        return _page(here, webhook, written, problem=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
+        return _page(
+            here, webhook, written, problem=f"{error}; set BRIDGE_RELAY_URL to where the relay is"
+        )
     here.record("sent a delivery to", webhook.name, answer.phrase)
     return _page(here, webhook, written, answer=answer)
 
@@ -109,15 +117,33 @@ def _send(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
 def _save(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
     name = written.name
     if not name or len(name) > deliveries.LONGEST_NAME or not name.isprintable():
-        return _page(here, webhook, written, 422, problem=f"give a name of 1 to {deliveries.LONGEST_NAME} characters")
+        return _page(
+            here,
+            webhook,
+            written,
+            422,
+            problem=f"give a name of 1 to {deliveries.LONGEST_NAME} characters",
+        )
     if len(written.text) > LARGEST:
-        return _page(here, webhook, written, 422, problem=f"a body of more than {LARGEST} characters isn't saved")
+        return _page(
+            here,
+            webhook,
+            written,
+            422,
+            problem=f"a body of more than {LARGEST} characters isn't saved",
+        )
     try:
         saved = deliveries.presentable(written, webhook, here.hide(webhook.name))
     except CantKeep as error:
         return _page(here, webhook, written, 422, problem=f"it isn't saved: {error}")
     if not here.store.raw_deliveries.save(replace(saved, at=here.store.now()), deliveries.MOST):
-        return _page(here, webhook, written, 409, problem=f"{deliveries.MOST} are saved already: delete one first")
+        return _page(
+            here,
+            webhook,
+            written,
+            409,
+            problem=f"{deliveries.MOST} are saved already: delete one first",
+        )
     here.record("saved a delivery to", webhook.name, name)
     left_out = sorted(written.headers.keys() - saved.headers.keys())
     command = f"webhook-bridge send {webhook.name} --saved {shlex.quote(name)}"
@@ -131,7 +157,9 @@ def _delete(here: Bridge, webhook: Webhook) -> Response:
     return make_response(redirect(url_for(".write", name=webhook.name), 303))
 
 
-def _page(here: Bridge, webhook: Webhook, written: RawDelivery, status: int = 200, **more: Any) -> Response:
+def _page(
+    here: Bridge, webhook: Webhook, written: RawDelivery, status: int = 200, **more: Any
+) -> Response:
     values: dict[str, Any] = {"problem": None, "answer": None, "saved_as": None, "left_out": []}
     headers = request.form.get("headers") if status == 422 else None
     text = render(
@@ -145,7 +173,9 @@ def _page(here: Bridge, webhook: Webhook, written: RawDelivery, status: int = 20
         largest=LARGEST,
         longest_name=deliveries.LONGEST_NAME,
         ids=list(deliveries.identifying(written, webhook)),
-        is_blank=BLANK in written.text or BLANK in written.query or BLANK in written.headers.values(),
+        is_blank=BLANK in written.text
+        or BLANK in written.query
+        or BLANK in written.headers.values(),
         saved=here.store.raw_deliveries.saved(webhook.name),
         samples=list(samples(webhook.platform)),
         **values | more,

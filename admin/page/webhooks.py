@@ -38,7 +38,8 @@ _READ_WITHIN = 5.0
 
 
 def check_may_write() -> None:
-    """Raises NotAllowed, naming the setting, if definitions may not be written, and workflows not run."""
+    """Raises NotAllowed, naming the setting, if definitions may not be written, and workflows not
+    run."""
     check_admin("change something")
     if not source().settings.bridge_admin_writes:
         raise NotAllowed(
@@ -48,22 +49,30 @@ def check_may_write() -> None:
 
 
 def folder() -> DefinitionsFolder:
-    """The folder of definitions. Raises NotAllowed, naming the setting, if they may not be written."""
+    """The folder of definitions. Raises NotAllowed, naming the setting, if they may not be
+    written."""
     check_may_write()
     return DefinitionsFolder(source().settings.bridge_webhooks)
 
 
 def is_in_force(written: Written) -> bool:
-    """Whether what the file says is in force. If it has errors, a secret may stand anywhere in it, so none of it may be
-    shown; one that this process can't look up does no harm."""
+    """Whether what the file says is in force. If it has errors, a secret may stand anywhere in it,
+    so none of it may be shown; one that this process can't look up does no harm."""
     definitions = bridge().definitions
     if definitions.sources.get(written.file) != stamp_of(written.file):
         return False
-    places = (problem.where.partition(": ")[2] for problem in definitions.errors if problem.file == str(written.file))
-    return all(may_hold_reference(tuple(filter(None, re.split(r"\.|\[\d+\]", place)))) for place in places)
+    places = (
+        problem.where.partition(": ")[2]
+        for problem in definitions.errors
+        if problem.file == str(written.file)
+    )
+    return all(
+        may_hold_reference(tuple(filter(None, re.split(r"\.|\[\d+\]", place)))) for place in places
+    )
 
 
-# --- one webhook --------------------------------------------------------------------------------------------
+# --- one webhook
+#   --------------------------------------------------------------------------------------------
 
 
 @blueprint.get("/webhooks/<name>")
@@ -87,7 +96,9 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         webhook=definition,
         guide=guide,
         setup=setup_steps(definition, guide),
-        prompts=list(prompts(definition, guide, url_of(definition, here.settings), more.get("secret"))),
+        prompts=list(
+            prompts(definition, guide, url_of(definition, here.settings), more.get("secret"))
+        ),
         url=url_of(definition, here.settings),
         has_public_url=bool(definition.public_url or here.settings.bridge_public_url),
         verified_at=here.verified_at().get(name),
@@ -115,7 +126,9 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
 def test(name: str) -> Response:
     definition = bridge().webhook(name)
     found = samples(definition.platform)
-    sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
+    sample = (
+        found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
+    )
     try:
         answer = deliver(definition, of_sample(definition, sample))
     except CannotSign as error:
@@ -127,9 +140,11 @@ def test(name: str) -> Response:
 
 
 def deliver(webhook: Webhook, delivery: RawDelivery) -> Answer:
-    """Posts the delivery to the relay, signed as the platform would. Raises CannotSign and NotReachable.
+    """Posts the delivery to the relay, signed as the platform would. Raises CannotSign and
+    NotReachable.
 
-    Once more, if the relay may not have read the definition: then it doesn't know the webhook, or not its new secret.
+    Once more, if the relay may not have read the definition: then it doesn't know the webhook, or
+    not its new secret.
     """
     sent = for_relay(webhook, source().settings, delivery)
     answer = post(*sent)
@@ -140,7 +155,8 @@ def deliver(webhook: Webhook, delivery: RawDelivery) -> Answer:
 
 
 def _until_read() -> float:
-    """Seconds until the relay has surely read the newest file of definitions; not positive if it has."""
+    """Seconds until the relay has surely read the newest file of definitions; not positive if it
+    has."""
     path = source().settings.bridge_webhooks
     try:
         newest = max((file.stat().st_mtime for file in files_in(path)), default=0.0)
@@ -175,7 +191,8 @@ class Runnable(NamedTuple):
 
 
 def runnable(webhook: Webhook) -> list[Runnable]:
-    """The workflows that the webhook resumes, starts or gives messages, each in the versions that it names."""
+    """The workflows that the webhook resumes, starts or gives messages, each in the versions that
+    it names."""
     received = (
         Runnable(workflow, version)
         for workflow, versions in webhook.receivers.items()
@@ -191,7 +208,9 @@ def run(name: str) -> Response:
     """Starts the workflow, and says which it is."""
     check_may_write()
     webhook = bridge().webhook(name)
-    chosen = next((one for one in runnable(webhook) if one.label == request.form.get("workflow")), None)
+    chosen = next(
+        (one for one in runnable(webhook) if one.label == request.form.get("workflow")), None
+    )
     if chosen is None:
         abort(409, "the webhook no longer has this workflow: open its page again")
     text = request.form.get("input", "")
@@ -199,7 +218,9 @@ def run(name: str) -> Response:
     try:
         if not isinstance(read_json(text.strip() or "{}"), dict):
             raise MalformedBody("the input is not a JSON object, such as {}")
-        workflow_id = source().conductor.start(chosen.workflow, chosen.version, text.strip() or "{}", correlation_id)
+        workflow_id = source().conductor.start(
+            chosen.workflow, chosen.version, text.strip() or "{}", correlation_id
+        )
     except MalformedBody as error:
         problem = str(error).replace("the body", "the input")
     except OutcomeUnknown as error:

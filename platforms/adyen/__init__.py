@@ -40,7 +40,8 @@ def _text(item: Any, path: tuple[str, ...]) -> str:
 
 
 def _message(item: dict[str, Any]) -> bytes:
-    """What is signed. Raises Refused if it has several readings: only the merchant's reference may have a colon."""
+    """What is signed. Raises Refused if it has several readings: only the merchant's reference may
+    have a colon."""
     texts = [_text(item, path) for path in _SIGNED]
     if any(":" in text for path, text in zip(_SIGNED, texts, strict=True) if path != _REFERENCE):
         raise Refused("a signed field contains a colon")
@@ -50,14 +51,21 @@ def _message(item: dict[str, Any]) -> bytes:
 def _with_signature(item: dict[str, Any], signature: str | None) -> dict[str, Any]:
     """The item with this signature, or without one."""
     data = item.get("additionalData")
-    others = {name: one for name, one in (data.items() if isinstance(data, dict) else ()) if name != "hmacSignature"}
-    return item | {"additionalData": others if signature is None else others | {"hmacSignature": signature}}
+    others = {
+        name: one
+        for name, one in (data.items() if isinstance(data, dict) else ())
+        if name != "hmacSignature"
+    }
+    return item | {
+        "additionalData": others if signature is None else others | {"hmacSignature": signature}
+    }
 
 
 # https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures
 @dataclass(frozen=True)
 class ItemSignatures:
-    """HMAC-SHA256 over eight fields, in base64, inside of each item; the secret is the key in hexadecimal digits."""
+    """HMAC-SHA256 over eight fields, in base64, inside of each item; the secret is the key in
+    hexadecimal digits."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"fields"})
 
@@ -67,14 +75,19 @@ class ItemSignatures:
         def check(request: Request) -> Proof:
             items = _items(peek_json(request.body))
             if len(items) != 1:
-                # Adyen sends one in JSON. Several that came one by one could be put together, in ever new ways.
+                # Adyen sends one in JSON. Several that came one by one could be put together, in
+                # ever new ways.
                 raise Refused("not one notification of Adyen")
             data, message = items[0].get("additionalData"), _message(items[0])
             given = data.get("hmacSignature") if isinstance(data, dict) else None
             if not isinstance(given, str):
                 raise Refused("additionalData.hmacSignature is missing")
-            if not any_equal(given, [encoded_hmac(key, message, "sha256", "base64") for key in keys]):
-                raise Refused("the signature does not match" if keys else "the webhook's secret is not a key")
+            if not any_equal(
+                given, [encoded_hmac(key, message, "sha256", "base64") for key in keys]
+            ):
+                raise Refused(
+                    "the signature does not match" if keys else "the webhook's secret is not a key"
+                )
             return Proof(message, body=False)
 
         return check
@@ -84,7 +97,9 @@ class ItemSignatures:
         try:
             value = read_json(draft.body.decode())
             items = _items(value)
-            signatures = [encoded_hmac(keys[0], _message(item), "sha256", "base64").decode() for item in items]
+            signatures = [
+                encoded_hmac(keys[0], _message(item), "sha256", "base64").decode() for item in items
+            ]
         except (ValueError, IndexError, Refused):
             signatures = []
         if not signatures:
@@ -123,7 +138,9 @@ class Adyen(Platform):
         if not any("additionalData" in item for item in items):
             return value
         return value | {
-            "notificationItems": [{"NotificationRequestItem": _with_signature(item, None)} for item in items]
+            "notificationItems": [
+                {"NotificationRequestItem": _with_signature(item, None)} for item in items
+            ]
         }
 
 

@@ -29,7 +29,8 @@ class Asana(Platform):
 
     # https://developers.asana.com/docs/webhooks-guide#the-webhook-handshake
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """The handshake tells the secret, which is only returned, never kept: a stranger could tell any."""
+        """The handshake tells the secret, which is only returned, never kept: a stranger could tell
+        any."""
         secret = request.headers.get("x-hook-secret")
         if not secret or "x-hook-signature" in request.headers:
             return None

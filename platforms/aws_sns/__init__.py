@@ -30,22 +30,32 @@ _SIGNED = {
 _ALGORITHM: dict[str, Literal["sha1", "sha256"]] = {"1": "sha1", "2": "sha256"}
 # Names of the certificates, by region: as in Amazon's own library,
 # https://github.com/aws/aws-sdk-java-v2 (services-custom/sns-message-manager, SnsHostProvider)
-_ISSUED_TO = re.compile(r"sns(?:-signing\.|-|\.)?(?:[a-z0-9-]{3,30}\.)?amazonaws\.com(?:\.cn)?", re.ASCII)
+_ISSUED_TO = re.compile(
+    r"sns(?:-signing\.|-|\.)?(?:[a-z0-9-]{3,30}\.)?amazonaws\.com(?:\.cn)?", re.ASCII
+)
 
 
 def is_topic(arn: str, pattern: str) -> bool:
     """Whether the ARN matches the pattern, in which `*` means any region or name."""
-    return all(wanted in ("*", part) for part, wanted in zip_longest(arn.split(":"), pattern.split(":")))
+    return all(
+        wanted in ("*", part) for part, wanted in zip_longest(arn.split(":"), pattern.split(":"))
+    )
 
 
 # https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 def check_certificate(certificate: Certificate, url: str, now: float) -> None:
-    """Raises Refused unless the certificate is valid now, issued to Amazon SNS and, outside of China, by Amazon.
+    """Raises Refused unless the certificate is valid now, issued to Amazon SNS and, outside of
+    China, by Amazon.
 
-    The chain isn't verified: Amazon publishes only the certificate, and its own library doesn't verify the chain
-    either. That the certificate is Amazon's follows from the connection to a host and path of Amazon SNS.
+    The chain isn't verified: Amazon publishes only the certificate, and its own library doesn't
+    verify the chain either. That the certificate is Amazon's follows from the connection to a host
+    and path of Amazon SNS.
     """
-    if not certificate.not_valid_before_utc.timestamp() <= now <= certificate.not_valid_after_utc.timestamp():
+    if (
+        not certificate.not_valid_before_utc.timestamp()
+        <= now
+        <= certificate.not_valid_after_utc.timestamp()
+    ):
         raise Refused("the certificate is not valid now")
     names = _texts(certificate.subject, NameOID.COMMON_NAME)
     if not any(_ISSUED_TO.fullmatch(name) for name in names):
@@ -62,7 +72,8 @@ def _texts(name: Name, kind: ObjectIdentifier) -> list[str]:
 # https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
 @dataclass(frozen=True)
 class CertifiedMessage:
-    """An RSA signature over some fields of the body, one per line, with a certificate that the body names."""
+    """An RSA signature over some fields of the body, one per line, with a certificate that the body
+    names."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"fields", "time", "id"})
 
@@ -74,7 +85,12 @@ class CertifiedMessage:
             names = _SIGNED.get(str(message.get("Type")))
             algorithm = _ALGORITHM.get(str(message.get("SignatureVersion")))
             url, signature = message.get("SigningCertURL"), message.get("Signature")
-            if names is None or algorithm is None or not isinstance(url, str) or not isinstance(signature, str):
+            if (
+                names is None
+                or algorithm is None
+                or not isinstance(url, str)
+                or not isinstance(signature, str)
+            ):
                 raise Refused("not a signed message of Amazon SNS")
             if not _CERTIFICATE.fullmatch(url):
                 raise Refused("the certificate is not at Amazon SNS")
@@ -90,15 +106,24 @@ class CertifiedMessage:
                     raise Refused("a signed field is missing")
             signed = "".join(lines).encode("utf-8", "surrogatepass")
             decoded = decode_base64(signature.encode("utf-8", "replace"))
-            arn, timestamp, message_id = message["TopicArn"], message["Timestamp"], message["MessageId"]
-            # Before the certificate is fetched, so that senders that don't know the topic cause no fetch.
-            if credentials.topics and not any(is_topic(arn, pattern) for pattern in credentials.topics):
+            arn, timestamp, message_id = (
+                message["TopicArn"],
+                message["Timestamp"],
+                message["MessageId"],
+            )
+            # Before the certificate is fetched, so that senders that don't know the topic cause no
+            # fetch.
+            if credentials.topics and not any(
+                is_topic(arn, pattern) for pattern in credentials.topics
+            ):
                 raise Refused("the message belongs to another topic")
-            # The header isn't signed; compared with the body, it lets `headers:` pin a webhook to its topic.
+            # The header isn't signed; compared with the body, it lets `headers:` pin a webhook to
+            # its topic.
             topic = request.headers.get("x-amz-sns-topic-arn")
             if topic is not None and topic != arn:
                 raise Refused("the header x-amz-sns-topic-arn is not the signed topic")
-            # A fetch may take seconds, and a stranger's message may be many times as large once parsed.
+            # A fetch may take seconds, and a stranger's message may be many times as large once
+            # parsed.
             del message
             try:
                 pem = credentials.fetch(url, remote=request.remote, read=load_pem_x509_certificate)
@@ -117,7 +142,9 @@ class CertifiedMessage:
         return check
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        raise CannotSign("only Amazon SNS can sign for itself; publish a message to the topic instead")
+        raise CannotSign(
+            "only Amazon SNS can sign for itself; publish a message to the topic instead"
+        )
 
 
 class AmazonSns(Platform):

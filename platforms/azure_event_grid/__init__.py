@@ -37,7 +37,9 @@ class AzureEventGrid(Platform):
         except BadBody:
             return None
         event = value[0] if isinstance(value, list) and len(value) == 1 else None
-        code = at(event, "data", "validationCode") if at(event, "eventType") == _VALIDATION else None
+        code = (
+            at(event, "data", "validationCode") if at(event, "eventType") == _VALIDATION else None
+        )
         return json_response({"validationResponse": code}) if code is not None else None
 
 

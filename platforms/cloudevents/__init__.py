@@ -1,7 +1,8 @@
-"""CloudEvents over HTTP: structured, binary and batched, with the webhook handshake (as in Azure Event Grid).
+"""CloudEvents over HTTP: structured, binary and batched, with the webhook handshake (as in Azure
+Event Grid).
 
-Whatever an event's mode, its payload is the event as an object: `$.type`, `$.source`, `$.data…`. The secret is the
-token of the Authorization header.
+Whatever an event's mode, its payload is the event as an object: `$.type`, `$.source`, `$.data…`.
+The secret is the token of the Authorization header.
 """
 
 import base64
@@ -43,7 +44,8 @@ def _decoded(value: str) -> str:
 
 
 def _data(body: bytes, content_type: str) -> dict[str, Any]:
-    """The event's data as JSON or text or, if it is neither, in base64, as in the JSON event format."""
+    """The event's data as JSON or text or, if it is neither, in base64, as in the JSON event
+    format."""
     if not body:
         return {}
     try:
@@ -64,7 +66,9 @@ def _data(body: bytes, content_type: str) -> dict[str, Any]:
 class CloudEvents(Platform):
     name = "cloudevents"
     title = "CloudEvents"
-    purpose = "anything that sends CloudEvents: Azure Event Grid, Knative, Eventarc, Argo and others"
+    purpose = (
+        "anything that sends CloudEvents: Azure Event Grid, Knative, Eventarc, Argo and others"
+    )
     types = ("$.type",)
     summary = ("$.subject", Value("$.source", before="from "))
     made_by = "us"
@@ -83,14 +87,19 @@ class CloudEvents(Platform):
             return None
         if not origin or not origin.isascii() or not origin.isprintable():
             raise Refused("no WebHook-Request-Origin in the OPTIONS request")
-        allowed = (("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"), ("Allow", "OPTIONS, POST"))
+        allowed = (
+            ("WebHook-Allowed-Origin", origin),
+            ("WebHook-Allowed-Rate", "*"),
+            ("Allow", "OPTIONS, POST"),
+        )
         return Response(200, b"", None, allowed)
 
     # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3-http-message-mapping
     def read(self, request: Request, signed: bool) -> Body:
         """The event as an object, or a batch as a list of events.
 
-        With a `signature:` over the body, a binary event is refused: its attributes are in unsigned headers.
+        With a `signature:` over the body, a binary event is refused: its attributes are in unsigned
+        headers.
         """
         content_type = request.headers.get("content-type", "")
         media_type = content_type.partition(";")[0].strip().lower()
@@ -113,7 +122,9 @@ class CloudEvents(Platform):
                 "not a CloudEvent: neither ce-… headers nor the content type application/cloudevents+json"
             )
         if signed:
-            raise MalformedBody("the event's attributes are in headers, which are not signed; send structured events")
+            raise MalformedBody(
+                "the event's attributes are in headers, which are not signed; send structured events"
+            )
         refuse_unstorable(attributes)
         if content_type:
             attributes["datacontenttype"] = content_type

@@ -24,8 +24,8 @@ _RESERVED = ";,/?:@&=+$#"
 
 
 def _path(url: str) -> bytes:
-    """Path and query as Contentful signs them: encoded once more, the query twice. Raises Refused for a query that has
-    a question mark, behind which it signs nothing."""
+    """Path and query as Contentful signs them: encoded once more, the query twice. Raises Refused
+    for a query that has a question mark, behind which it signs nothing."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -45,7 +45,8 @@ def _message(method: str, url: str, headers: list[tuple[str, str]], body: bytes)
 # https://github.com/contentful/node-apps-toolkit/blob/main/src/requests/sign-request.ts
 @dataclass(frozen=True)
 class CanonicalRequest:
-    """HMAC-SHA256, in hexadecimal digits, over method, path, the headers that a header names, and the body."""
+    """HMAC-SHA256, in hexadecimal digits, over method, path, the headers that a header names, and
+    the body."""
 
     header: str = "X-Contentful-Signature"
     covers: ClassVar[frozenset[Part]] = frozenset({"time", "method", "url", "body"})
@@ -58,7 +59,9 @@ class CanonicalRequest:
             headers = [(signed, required_header(request, signed).strip()) for signed in names]
             message = _message(request.method, request.url, headers, request.body)
             if not any_equal(given, [encoded_hmac(key, message, "sha256", "hex") for key in keys]):
-                raise Refused("the signature does not match (is the public URL the one that Contentful calls?)")
+                raise Refused(
+                    "the signature does not match (is the public URL the one that Contentful calls?)"
+                )
             _TIME.check(_TIME.text(request), request.now, credentials.tolerance)
             # Each attempt may be signed with its own time; the topic isn't in the body.
             topic = dict(headers).get(_TOPIC, "")
@@ -67,7 +70,8 @@ class CanonicalRequest:
         return check
 
     def _names(self, request: Request) -> list[str]:
-        """The names of the signed headers, in order. Raises Refused unless what is signed has one reading."""
+        """The names of the signed headers, in order. Raises Refused unless what is signed has one
+        reading."""
         names = required_header(request, _NAMES.lower()).split(",", _MOST_HEADERS)
         is_list = len(names) <= _MOST_HEADERS and all(map(_NAME.fullmatch, names))
         if not is_list or names != sorted(set(names)) or not _ALWAYS.issubset(names):
@@ -90,7 +94,11 @@ class Contentful(Platform):
     title = "Contentful"
     purpose = "entries and assets published, changed or deleted"
     types = ("$.sys.type",)
-    summary = (Value("$.sys.contentType.sys.id"), Value("$.sys.id"), Value("$.sys.environment.sys.id", before="in "))
+    summary = (
+        Value("$.sys.contentType.sys.id"),
+        Value("$.sys.id"),
+        Value("$.sys.environment.sys.id", before="in "),
+    )
     secret_label = "Signing secret"
     verifier = CanonicalRequest()
     tolerance = 300

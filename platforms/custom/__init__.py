@@ -22,9 +22,13 @@ class Custom(Platform):
     bodies = "declared"
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """Answers the query parameter or JSON field of the definition's `challenge` with its value, or a HEAD or GET
-        that only asks if the URL exists."""
-        asks = Response(200) if credentials.answers_head and request.method in ("HEAD", "GET") else None
+        """Answers the query parameter or JSON field of the definition's `challenge` with its value,
+        or a HEAD or GET that only asks if the URL exists."""
+        asks = (
+            Response(200)
+            if credentials.answers_head and request.method in ("HEAD", "GET")
+            else None
+        )
         if request.method == "HEAD" or credentials.challenge is None:
             return asks
         value: Any = read_query(request.query).get(credentials.challenge)

@@ -17,7 +17,8 @@ _DEFERRED: dict[int, dict[str, Any]] = {
     4: {"type": 8, "data": {"choices": []}},
     5: {"type": 5},
 }
-"""Type of an interaction → the answer that leaves the reply to the workflow, which has 15 minutes for it."""
+"""Type of an interaction → the answer that leaves the reply to the workflow, which has 15 minutes
+for it."""
 
 
 def _is_webhook_event(value: Any) -> bool:
@@ -39,7 +40,9 @@ class Discord(Platform):
     secret_label = "Public key"
     # https://docs.discord.com/developers/interactions/receiving-and-responding
     answer_within = 3
-    verifier = Ed25519(header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp"), encoding="hex")
+    verifier = Ed25519(
+        header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp"), encoding="hex"
+    )
     tolerance = 300
 
     def find_secret_problem(self, secret: str) -> str | None:
@@ -56,14 +59,15 @@ class Discord(Platform):
         return _NO_CONTENT if value.get("type") == 0 and "event" not in value else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Webhook events have no id but the event's time; each attempt is signed with its own time."""
+        """Webhook events have no id but the event's time; each attempt is signed with its own
+        time."""
         if _is_webhook_event(value):
             return body_with_time(request, value, "event", "timestamp")
         return at(value, "id")
 
     def respond(self, accepted: Accepted) -> Response:
-        """Discord accepts only 204 for a webhook event, and expects an interaction response to the others within 3
-        s."""
+        """Discord accepts only 204 for a webhook event, and expects an interaction response to the
+        others within 3 s."""
         if _is_webhook_event(accepted.value):
             return _NO_CONTENT
         kind = accepted.value.get("type") if isinstance(accepted.value, dict) else None

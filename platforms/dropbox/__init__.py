@@ -27,7 +27,8 @@ class Dropbox(Platform):
         return text_response(challenge) if isinstance(challenge, str) else None
 
     def may_come_again(self, value: Any) -> bool:
-        """A delivery says that something has changed, always in the same words, but not what or when."""
+        """A delivery says that something has changed, always in the same words, but not what or
+        when."""
         return True
 
 

@@ -13,7 +13,9 @@ from platforms.verifiers.compare import equal
 def message_id(event: Any) -> str | None:
     """A message's id; its deletion and echo are separate events with the same id."""
     identifier = at(event, "message", "mid")
-    kinds = [kind for kind in ("is_deleted", "is_echo") if identifier and event["message"].get(kind)]
+    kinds = [
+        kind for kind in ("is_deleted", "is_echo") if identifier and event["message"].get(kind)
+    ]
     return " ".join([identifier, *kinds]) if identifier else None
 
 
@@ -53,21 +55,30 @@ class Facebook(Platform):
             return None
         query = read_query(request.query)
         token, challenge = query.get("hub.verify_token"), query.get("hub.challenge")
-        if query.get("hub.mode") != "subscribe" or not isinstance(token, str) or not isinstance(challenge, str):
+        if (
+            query.get("hub.mode") != "subscribe"
+            or not isinstance(token, str)
+            or not isinstance(challenge, str)
+        ):
             raise Refused("not a verification request of Meta", 403)
         if credentials.verify_token is None or not equal(token, credentials.verify_token):
             raise Refused("hub.verify_token has another value", 403)
         return text_response(challenge)
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Messages have ids. Other entries have only a time in seconds, and are told apart by their content."""
+        """Messages have ids. Other entries have only a time in seconds, and are told apart by their
+        content."""
         found = value.get("entry") if isinstance(value, dict) else None
         if not isinstance(found, list) or not found:
             return None
         messages: list[str | None] = []
         for entry in found:
             messaging = entry.get("messaging") if isinstance(entry, dict) else None
-            messages += [message_id(message) for message in messaging] if isinstance(messaging, list) else [None]
+            messages += (
+                [message_id(message) for message in messaging]
+                if isinstance(messaging, list)
+                else [None]
+            )
         return together(messages) or digest(
             *(f"{at(entry, 'id')} {at(entry, 'time')}" for entry in found), request.body
         )

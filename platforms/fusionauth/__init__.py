@@ -8,11 +8,26 @@ from typing import ClassVar
 from platforms.base import Platform
 from platforms.http import Request
 from platforms.summary import Value
-from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused, proof_of
+from platforms.verifiers import (
+    CannotSign,
+    Check,
+    Credentials,
+    Draft,
+    Part,
+    Proof,
+    Refused,
+    proof_of,
+)
 from platforms.verifiers.asymmetric import pem_or_secret
 from platforms.verifiers.compare import equal, required_header
 from platforms.verifiers.public_keys import usable
-from platforms.verifiers.tokens import BY_ISSUERS, BY_SECRET, check_signature, read_token, write_shared_token
+from platforms.verifiers.tokens import (
+    BY_ISSUERS,
+    BY_SECRET,
+    check_signature,
+    read_token,
+    write_shared_token,
+)
 
 _CLAIM = "request_body_sha256"
 
@@ -46,8 +61,12 @@ class BodyToken:
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         key = pem_or_secret(credentials.first_secret)
         if not isinstance(key, bytes):
-            raise CannotSign("the webhook has FusionAuth's public key only; its private key never leaves FusionAuth")
-        return draft.with_header(self.header, write_shared_token({_CLAIM: _sha256(draft.body)}, key))
+            raise CannotSign(
+                "the webhook has FusionAuth's public key only; its private key never leaves FusionAuth"
+            )
+        return draft.with_header(
+            self.header, write_shared_token({_CLAIM: _sha256(draft.body)}, key)
+        )
 
 
 PLATFORM = Platform(

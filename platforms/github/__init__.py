@@ -10,8 +10,8 @@ _TIMELESS = frozenset({
     "blocked_user", "client_payload", "inputs", "member", "membership", "new_property_values", "ref_type",
     "repositories_added", "requested_action", "team", "thread", "zen",
 })  # fmt: skip
-"""Keys of events without their own time or id: dispatches, buttons, memberships, settings, branches created and
-deleted."""
+"""Keys of events without their own time or id: dispatches, buttons, memberships, settings, branches
+created and deleted."""
 _TIMED = frozenset({"discussion", "issue", "pull_request"})
 _CONTEXT = frozenset({"action", "enterprise", "organization", "sender"})
 
@@ -92,7 +92,8 @@ class GitHub(Platform):
     id_headers = ("x-github-delivery",)
 
     def may_come_again(self, value: Any) -> bool:
-        """An event without a time may. All others have a time or an id in the body, so a digest is enough."""
+        """An event without a time may. All others have a time or an id in the body, so a digest is
+        enough."""
         if not isinstance(value, dict):
             return False
         if _CONTEXT.issuperset(value) or not _TIMELESS.isdisjoint(value):

@@ -6,7 +6,16 @@ from typing import ClassVar
 from platforms.base import MB, Platform
 from platforms.http import Request
 from platforms.summary import Value
-from platforms.verifiers import Check, Credentials, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks
+from platforms.verifiers import (
+    Check,
+    Credentials,
+    Draft,
+    HeaderEquals,
+    Part,
+    Proof,
+    Refused,
+    StandardWebhooks,
+)
 from platforms.verifiers.standard_webhooks import SECRET_KEY
 
 _TOKEN = HeaderEquals("X-Gitlab-Token")

@@ -46,19 +46,26 @@ class GoogleChat(Platform):
         """Each attempt may have a token of its own, in the body too."""
         kept = self.conceal(value)
         if kept is not value:
-            return digest(json.dumps(kept, sort_keys=True)) if at(value, "chat", "eventTime") is not None else None
+            return (
+                digest(json.dumps(kept, sort_keys=True))
+                if at(value, "chat", "eventTime") is not None
+                else None
+            )
         return body_with_time(request, value, "eventTime")
 
     # https://developers.google.com/workspace/chat/api/reference/rest/v1/Event
     # https://developers.google.com/workspace/add-ons/concepts/event-objects#authorization-event-object
     def conceal(self, value: Any) -> Any:
-        """The token that proves the request is in the body again, beside tokens that act for the user."""
+        """The token that proves the request is in the body again, beside tokens that act for the
+        user."""
         if not isinstance(value, dict):
             return value
         granted = value.get("authorizationEventObject")
         shown = {name: item for name, item in value.items() if name != "token"}
         if isinstance(granted, dict):
-            shown["authorizationEventObject"] = {name: item for name, item in granted.items() if name not in _TOKENS}
+            shown["authorizationEventObject"] = {
+                name: item for name, item in granted.items() if name not in _TOKENS
+            }
         return value if shown == value else shown
 
 

@@ -1,4 +1,5 @@
-"""HTTP Message Signatures, with the body's digest. The secret is the sender's public key in PEM, or an HMAC's."""
+"""HTTP Message Signatures, with the body's digest. The secret is the sender's public key in PEM, or
+an HMAC's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,7 +76,9 @@ def _find_uncovered(covered: frozenset[str], query: str) -> str | None:
     path = {"@path", "@query"} if query else {"@path"}
     if "@method" not in covered:
         return "@method"
-    if "@target-uri" in covered or ("@authority" in covered and ("@request-target" in covered or path <= covered)):
+    if "@target-uri" in covered or (
+        "@authority" in covered and ("@request-target" in covered or path <= covered)
+    ):
         return None
     return "@target-uri"
 
@@ -106,7 +109,11 @@ class MessageSignature:
 
         def check(request: Request) -> Proof:
             result = verify(request)
-            parts = {name: value for name, value in result.covered_components.items() if name != '"@signature-params"'}
+            parts = {
+                name: value
+                for name, value in result.covered_components.items()
+                if name != '"@signature-params"'
+            }
             names = frozenset(name.strip('"') for name in parts)
             if uncovered := _find_uncovered(names, request.query):
                 raise Refused(f"the signature does not cover {uncovered}")
@@ -116,7 +123,9 @@ class MessageSignature:
             check_age(created, request.now, credentials.tolerance)
             if isinstance(expires, int) and expires < request.now:
                 raise Refused("the signature has expired")
-            signed = "\n".join(f"{name}: {value}" for name, value in result.covered_components.items())
+            signed = "\n".join(
+                f"{name}: {value}" for name, value in result.covered_components.items()
+            )
             fields = frozenset(name for name in names if not name.startswith("@"))
             return Proof(signed.encode("utf-8", "replace"), url=True, headers=fields)
 
@@ -125,11 +134,21 @@ class MessageSignature:
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         key = pem_or_secret(credentials.first_secret)
         if not isinstance(key, bytes):
-            raise CannotSign("the webhook has the sender's public key only; its private key never leaves the sender")
+            raise CannotSign(
+                "the webhook has the sender's public key only; its private key never leaves the sender"
+            )
         message = Message(draft.method, draft.url, dict(draft.headers))
-        signer = HTTPMessageSigner(signature_algorithm=algorithms.HMAC_SHA256, key_resolver=_Key(key))
+        signer = HTTPMessageSigner(
+            signature_algorithm=algorithms.HMAC_SHA256, key_resolver=_Key(key)
+        )
         created = datetime.fromtimestamp(int(draft.now), timezone.utc)
-        signer.sign(message, key_id="bridge", created=created, covered_component_ids=_SIGNED, body=draft.body)
+        signer.sign(
+            message,
+            key_id="bridge",
+            created=created,
+            covered_component_ids=_SIGNED,
+            body=draft.body,
+        )
         for name in ("Content-Digest", "Signature-Input", "Signature"):
             draft = draft.with_header(name, message.headers[name])
         return draft

@@ -11,7 +11,11 @@ from platforms.summary import Value
 from platforms.verifiers import Hmac, Timestamp
 
 _DECODED = dict(
-    zip(("3A", "2F", "3F", "40", "21", "24", "27", "28", "29", "2A", "2C", "3B"), ":/?@!$'()*,;", strict=True)
+    zip(
+        ("3A", "2F", "3F", "40", "21", "24", "27", "28", "29", "2A", "2C", "3B"),
+        ":/?@!$'()*,;",
+        strict=True,
+    )
 )
 _ENCODED = re.compile("%(" + "|".join(_DECODED) + ")", re.IGNORECASE)
 
@@ -43,7 +47,9 @@ class HubSpot(Platform):
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         return (
-            together([self.element_id(event) for event in value]) if isinstance(value, list) else self.element_id(value)
+            together([self.element_id(event) for event in value])
+            if isinstance(value, list)
+            else self.element_id(value)
         )
 
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide#webhook-payloads

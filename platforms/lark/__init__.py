@@ -31,7 +31,8 @@ def _cipher(key: str, vector: bytes) -> Cipher[CBC]:
 
 
 def _decrypt(body: bytes, key: str) -> bytes:
-    """The content of a body that is ``{"encrypt": …}``; other bodies as they are. Raises Refused or BadBody."""
+    """The content of a body that is ``{"encrypt": …}``; other bodies as they are. Raises Refused or
+    BadBody."""
     encrypted = at(read_json(body.decode("utf-8", "replace")), "encrypt")
     if encrypted is None:
         return body
@@ -47,14 +48,18 @@ def _decrypt(body: bytes, key: str) -> bytes:
 # https://open.feishu.cn/document/ukTMukTMukTM/uYDNxYjL2QTM24iN0EjN/event-subscription-configure-/encrypt-key-encryption-configuration-case
 @dataclass(frozen=True)
 class KeyedDigest:
-    """SHA-256, in hexadecimal digits, over time, nonce, key and body, which is encrypted with the same key."""
+    """SHA-256, in hexadecimal digits, over time, nonce, key and body, which is encrypted with the
+    same key."""
 
     header: str = "X-Lark-Signature"
     covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
 
     def check(self, credentials: Credentials) -> Check:
         def check(request: Request) -> Proof:
-            given, time = header_bytes(required_header(request, self.header.lower())), _TIME.text(request)
+            given, time = (
+                header_bytes(required_header(request, self.header.lower())),
+                _TIME.text(request),
+            )
             before = header_bytes(time + required_header(request, _NONCE.lower()))
             for key in credentials.secrets:
                 if any_equal(given, [_signature(before, key, request.body)]):
@@ -65,13 +70,21 @@ class KeyedDigest:
         return check
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        key, vector, padder = credentials.first_secret, secrets.token_bytes(_BLOCK), PKCS7(8 * _BLOCK).padder()
+        key, vector, padder = (
+            credentials.first_secret,
+            secrets.token_bytes(_BLOCK),
+            PKCS7(8 * _BLOCK).padder(),
+        )
         encryptor = _cipher(key, vector).encryptor()
-        encrypted = encryptor.update(padder.update(draft.body) + padder.finalize()) + encryptor.finalize()
+        encrypted = (
+            encryptor.update(padder.update(draft.body) + padder.finalize()) + encryptor.finalize()
+        )
         body = json.dumps({"encrypt": base64.b64encode(vector + encrypted).decode()}).encode()
         time, nonce = str(int(draft.now)), secrets.token_hex(8)
         signature = _signature((time + nonce).encode(), key, body).decode()
-        signed = replace(draft, body=body).with_header(_TIME.header, time).with_header(_NONCE, nonce)
+        signed = (
+            replace(draft, body=body).with_header(_TIME.header, time).with_header(_NONCE, nonce)
+        )
         return signed.with_header(self.header, signature)
 
 
@@ -114,8 +127,14 @@ class Lark(Platform):
         """Without the Verification Token, by which others may know Lark."""
         header = member(value, "header")
         if isinstance(header, dict) and "token" in header:
-            return value | {"header": {name: item for name, item in header.items() if name != "token"}}
-        return {name: item for name, item in value.items() if name != "token"} if at(value, "token") else value
+            return value | {
+                "header": {name: item for name, item in header.items() if name != "token"}
+            }
+        return (
+            {name: item for name, item in value.items() if name != "token"}
+            if at(value, "token")
+            else value
+        )
 
 
 PLATFORM = Lark()

@@ -1,4 +1,5 @@
-"""Mailgun: time, token and signature are in the body, and the signature doesn't cover the rest of it."""
+"""Mailgun: time, token and signature are in the body, and the signature doesn't cover the rest of
+it."""
 
 import json
 import secrets
@@ -37,11 +38,17 @@ class BodySignature:
 
         def check(request: Request) -> Proof:
             is_json = request.body.lstrip()[:1] == b"{"
-            fields = _signature(peek_json(request.body)) if is_json else peek_fields(request.body, _FIELDS)
+            fields = (
+                _signature(peek_json(request.body))
+                if is_json
+                else peek_fields(request.body, _FIELDS)
+            )
             timestamp, token, given = (fields.get(name) for name in _FIELDS)
             if isinstance(timestamp, int) and not isinstance(timestamp, bool):
                 timestamp = str(timestamp)
-            if not (isinstance(timestamp, str) and isinstance(token, str) and isinstance(given, str)):
+            if not (
+                isinstance(timestamp, str) and isinstance(token, str) and isinstance(given, str)
+            ):
                 raise Refused("timestamp, token or signature is missing in the body")
             at = read_time(timestamp, "s")
             message = (timestamp + token).encode("utf-8", "surrogatepass")

@@ -23,8 +23,9 @@ def _events(body: bytes) -> str | None:
     name, _, value = body.partition(b"=")
     if name != _FIELD.encode() or value.translate(None, _IN_A_VALUE):
         return None
-    # Nothing is proven yet, and `parse_qsl` would take eighty times the body's memory. Quoted-printable, which differs
-    # only in the escape, is decoded in C, in the memory of the text.
+    # Nothing is proven yet, and `parse_qsl` would take eighty times the body's memory.
+    # Quoted-printable, which differs only in the escape, is decoded in C, in the memory of the
+    # text.
     quoted = value.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"=")
     try:
         return binascii.a2b_qp(quoted).decode()
@@ -53,7 +54,9 @@ class UrlAndEvents:
                 raise Refused(f"the body is not a form with the one field {_FIELD}")
             message = _message(request.url, events)
             if not any_equal(given, [encoded_hmac(key, message, "sha1", "base64") for key in keys]):
-                raise Refused("the signature does not match (is the public URL the one that Mandrill calls?)")
+                raise Refused(
+                    "the signature does not match (is the public URL the one that Mandrill calls?)"
+                )
             return Proof(message, url=True)
 
         return check
@@ -64,7 +67,9 @@ class UrlAndEvents:
             events = draft.body.decode("utf-8", "replace")
             draft = replace(draft, body=urlencode({_FIELD: events}).encode())
         draft = draft.with_header("Content-Type", "application/x-www-form-urlencoded")
-        signature = encoded_hmac(credentials.first_secret.encode(), _message(draft.url, events), "sha1", "base64")
+        signature = encoded_hmac(
+            credentials.first_secret.encode(), _message(draft.url, events), "sha1", "base64"
+        )
         return draft.with_header(self.header, signature.decode())
 
 
@@ -77,7 +82,8 @@ class Mandrill(Platform):
     secret_label = "Webhook key"
     verifier = UrlAndEvents()
     challenge_methods = frozenset({"HEAD"})
-    # Up to a thousand events, or messages received, as a form: https://mandrill.zendesk.com/hc/en-us/articles/360038740594
+    # Up to a thousand events, or messages received, as a form:
+    # https://mandrill.zendesk.com/hc/en-us/articles/360038740594
     max_body = 10 * MB
 
     # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/#set-up-a-webhook-endpoint

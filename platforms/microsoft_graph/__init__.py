@@ -7,7 +7,16 @@ from typing import Any, ClassVar
 from platforms.base import Platform, at, together
 from platforms.bodies import peek_json, read_json, read_query
 from platforms.http import Request, Response, text_response
-from platforms.verifiers import OF_SENDER, CannotSign, Check, Credentials, Draft, Part, Proof, Refused
+from platforms.verifiers import (
+    OF_SENDER,
+    CannotSign,
+    Check,
+    Credentials,
+    Draft,
+    Part,
+    Proof,
+    Refused,
+)
 from platforms.verifiers.compare import any_equal
 
 
@@ -56,7 +65,8 @@ class MicrosoftGraph(Platform):
     summary = ("$.value[0].resource",)
     made_by = "us"
     secret_label = "clientState"
-    # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks: later answers make it drop some.
+    # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks: later answers
+    # make it drop some.
     answer_within = 10
     verifier = ClientState()
     challenge_only = True
@@ -65,7 +75,11 @@ class MicrosoftGraph(Platform):
     # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """A POST with a token in the query, which must be returned decoded, as plain text."""
-        token = read_query(request.query).get("validationToken") if "validationToken" in request.query else None
+        token = (
+            read_query(request.query).get("validationToken")
+            if "validationToken" in request.query
+            else None
+        )
         return text_response(token) if isinstance(token, str) else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
@@ -76,7 +90,9 @@ class MicrosoftGraph(Platform):
         if not any(isinstance(one, dict) and "clientState" in one for one in notifications):
             return value
         kept = [
-            {name: item for name, item in one.items() if name != "clientState"} if isinstance(one, dict) else one
+            {name: item for name, item in one.items() if name != "clientState"}
+            if isinstance(one, dict)
+            else one
             for one in notifications
         ]
         return value | {"value": kept}

@@ -13,9 +13,15 @@ class MicrosoftTeams(Platform):
     title = "Microsoft Teams"
     purpose = "messages that mention an outgoing webhook"
     types = ("$.type",)
-    summary = (Value("$.conversation.name", before="in "), Value("$.from.name", before="by "), "$.text")
+    summary = (
+        Value("$.conversation.name", before="in "),
+        Value("$.from.name", before="by "),
+        "$.text",
+    )
     secret_label = "Security token"
-    verifier = Hmac(header="Authorization", encoding="base64", prefix="HMAC ", key_encoding="base64")
+    verifier = Hmac(
+        header="Authorization", encoding="base64", prefix="HMAC ", key_encoding="base64"
+    )
     # Ids of messages are times in milliseconds, unique in their conversation.
     id_at = ("id",)
     scope_at = ("conversation", "id")

@@ -8,7 +8,13 @@ from platforms.bodies import BadBody, read_body
 from platforms.http import Request, Response, json_response
 from platforms.verifiers import OF_SENDER, Check, Credentials, Draft, Part, Proof
 from platforms.verifiers.compare import required_header
-from platforms.verifiers.tokens import SHARED, check_claims, check_signature, read_token, write_shared_token
+from platforms.verifiers.tokens import (
+    SHARED,
+    check_claims,
+    check_signature,
+    read_token,
+    write_shared_token,
+)
 
 _LARGEST_CHALLENGE = 4096
 """Bytes of a body that is read before anything is proven."""
@@ -26,7 +32,9 @@ class AppToken:
         keys = [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
-            token = read_token(required_header(request, "authorization").removeprefix("Bearer ").strip(), [SHARED])
+            token = read_token(
+                required_header(request, "authorization").removeprefix("Bearer ").strip(), [SHARED]
+            )
             check_signature(token, keys)
             check_claims(token, audiences=[request.url], now=request.now)
             return OF_SENDER
@@ -35,7 +43,9 @@ class AppToken:
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         claims = {"aud": draft.url, "iat": int(draft.now), "exp": int(draft.now) + _VALID_FOR}
-        return draft.with_header("Authorization", write_shared_token(claims, credentials.first_secret.encode()))
+        return draft.with_header(
+            "Authorization", write_shared_token(claims, credentials.first_secret.encode())
+        )
 
 
 class Monday(Platform):
@@ -53,15 +63,24 @@ class Monday(Platform):
 
     # https://developer.monday.com/api-reference/reference/webhooks#url-verification
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """monday.com sends it when a webhook is created. Boards' own webhooks carry no token, so it is not proven."""
-        if request.method != "POST" or len(request.body) > _LARGEST_CHALLENGE or b'"challenge"' not in request.body:
+        """monday.com sends it when a webhook is created. Boards' own webhooks carry no token, so it
+        is not proven."""
+        if (
+            request.method != "POST"
+            or len(request.body) > _LARGEST_CHALLENGE
+            or b'"challenge"' not in request.body
+        ):
             return None
         try:
             value = read_body(request.body, None, always_json=True).value
         except BadBody:
             return None
         challenge = at(value, "challenge")
-        return json_response({"challenge": challenge}) if challenge is not None and len(value) == 1 else None
+        return (
+            json_response({"challenge": challenge})
+            if challenge is not None and len(value) == 1
+            else None
+        )
 
 
 PLATFORM = Monday()

@@ -22,8 +22,8 @@ class Notion(Platform):
 
     # https://developers.notion.com/reference/webhooks#step-2-verifying-the-subscription
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """The handshake tells the token. It is never kept, not even as a refused delivery; only where nothing is
-        verified it is an event, in which it can be read."""
+        """The handshake tells the token. It is never kept, not even as a refused delivery; only
+        where nothing is verified it is an event, in which it can be read."""
         is_possible = credentials.secrets and "x-notion-signature" not in request.headers
         if not is_possible or request.method != "POST" or len(request.body) > _LARGEST_HANDSHAKE:
             return None

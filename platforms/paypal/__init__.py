@@ -1,4 +1,5 @@
-"""PayPal. The secret is the webhook's id, which PayPal signs; PayPal's key is in a certificate that it publishes."""
+"""PayPal. The secret is the webhook's id, which PayPal signs; PayPal's key is in a certificate that
+it publishes."""
 
 import re
 import zlib
@@ -17,7 +18,8 @@ from platforms.verifiers.public_keys import decode_base64
 from platforms.verifiers.timestamps import check_age, read_time
 
 _CERTIFICATE = re.compile(
-    r"https://api(?:-m)?(?:\.sandbox)?\.paypal\.com/v1/notifications/certs/CERT-[A-Za-z0-9-]{1,64}", re.ASCII
+    r"https://api(?:-m)?(?:\.sandbox)?\.paypal\.com/v1/notifications/certs/CERT-[A-Za-z0-9-]{1,64}",
+    re.ASCII,
 )
 _TRANSMISSION = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 _ISSUED_TO = re.compile(r"(?:[a-z0-9-]{1,63}\.){1,4}paypal\.com", re.ASCII | re.IGNORECASE)
@@ -28,7 +30,11 @@ def check_certificate(certificate: Certificate, now: float) -> None:
 
     As with Amazon SNS, that it is PayPal's follows from the connection to PayPal's host.
     """
-    if not certificate.not_valid_before_utc.timestamp() <= now <= certificate.not_valid_after_utc.timestamp():
+    if (
+        not certificate.not_valid_before_utc.timestamp()
+        <= now
+        <= certificate.not_valid_after_utc.timestamp()
+    ):
         raise Refused("the certificate is not valid now")
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if not any(_ISSUED_TO.fullmatch(str(name.value)) for name in names):
@@ -38,7 +44,8 @@ def check_certificate(certificate: Certificate, now: float) -> None:
 # https://developer.paypal.com/api/rest/webhooks/rest/#link-messagesignature
 @dataclass(frozen=True)
 class CertifiedTransmission:
-    """An RSA signature over the transmission's id and time, the webhook's id and the CRC-32 of the body.
+    """An RSA signature over the transmission's id and time, the webhook's id and the CRC-32 of the
+    body.
 
     Anyone can make another body with the same CRC-32, so the body doesn't count as covered.
     """
@@ -50,7 +57,13 @@ class CertifiedTransmission:
         def check(request: Request) -> Proof:
             identifier, timestamp, signature, url, algorithm = (
                 required_header(request, f"paypal-{name}")
-                for name in ("transmission-id", "transmission-time", "transmission-sig", "cert-url", "auth-algo")
+                for name in (
+                    "transmission-id",
+                    "transmission-time",
+                    "transmission-sig",
+                    "cert-url",
+                    "auth-algo",
+                )
             )
             if not _CERTIFICATE.fullmatch(url):
                 raise Refused("the certificate is not at PayPal")

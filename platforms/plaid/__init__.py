@@ -1,5 +1,5 @@
-"""Plaid. The secret is ``CLIENT_ID:SECRET``, by which Plaid's API tells its public keys; ``sandbox:`` before it for the
-Sandbox."""
+"""Plaid. The secret is ``CLIENT_ID:SECRET``, by which Plaid's API tells its public keys;
+``sandbox:`` before it for the Sandbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from platforms.verifiers.tokens import check_signature, read_token, time_in
 
 _ALGORITHM = "ES256"
 _KEY_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
-_CREDENTIALS = re.compile(r"(?:(sandbox|production):)?([A-Za-z0-9-]{8,64}):([A-Za-z0-9-]{8,128})", re.ASCII)
+_CREDENTIALS = re.compile(
+    r"(?:(sandbox|production):)?([A-Za-z0-9-]{8,64}):([A-Za-z0-9-]{8,128})", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class _Account:
 
     def asking(self, key_id: str) -> bytes:
         """What is sent there."""
-        return json.dumps({"client_id": self.client_id, "secret": self.secret, "key_id": key_id}).encode()
+        return json.dumps(
+            {"client_id": self.client_id, "secret": self.secret, "key_id": key_id}
+        ).encode()
 
 
 def _account(secret: str) -> _Account:
@@ -70,7 +74,8 @@ def _reader(key_id: str) -> Callable[[bytes], tuple[Any, Any]]:
 # https://plaid.com/docs/api/webhooks/webhook-verification/
 @dataclass(frozen=True)
 class BodyToken:
-    """A token with the body's SHA-256 and the time, in a header; its key is fetched from Plaid by its id."""
+    """A token with the body's SHA-256 and the time, in a header; its key is fetched from Plaid by
+    its id."""
 
     header: str = "Plaid-Verification"
     covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
@@ -84,7 +89,9 @@ class BodyToken:
                 # The fragment, which is never sent, is the key's name in the cache.
                 name, asked = f"{account.url}#{key_id}.{number}", account.asking(key_id)
                 try:
-                    key, expired_at = read(credentials.fetch(name, remote=request.remote, read=read, send=asked))
+                    key, expired_at = read(
+                        credentials.fetch(name, remote=request.remote, read=read, send=asked)
+                    )
                 except KeysUnavailable as error:  # such as a secret that is being rotated
                     unavailable = error
                     continue
@@ -98,7 +105,9 @@ class BodyToken:
             token = read_token(required_header(request, name), [_ALGORITHM])
             # Whatever needs no key comes first.
             given = token.claims.get("request_body_sha256")
-            if not isinstance(given, str) or not equal(given, hashlib.sha256(request.body).hexdigest()):
+            if not isinstance(given, str) or not equal(
+                given, hashlib.sha256(request.body).hexdigest()
+            ):
                 raise Refused("the token is for another body")
             check_age(time_in(token.claims, "iat"), request.now, credentials.tolerance)
             if token.key_id is None or not _KEY_ID.fullmatch(token.key_id):
@@ -109,7 +118,9 @@ class BodyToken:
         return check
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        raise CannotSign("only Plaid can sign for itself; call /sandbox/item/fire_webhook of its Sandbox instead")
+        raise CannotSign(
+            "only Plaid can sign for itself; call /sandbox/item/fire_webhook of its Sandbox instead"
+        )
 
 
 class Plaid(Platform):

@@ -1,4 +1,5 @@
-"""Salesforce: outbound messages, in SOAP. Nothing is signed: Salesforce proves itself by a client certificate."""
+"""Salesforce: outbound messages, in SOAP. Nothing is signed: Salesforce proves itself by a client
+certificate."""
 
 from __future__ import annotations
 
@@ -88,7 +89,8 @@ class _Reader:
             raise MalformedBody("the body is in another charset than UTF-8")
 
     def refuse(self, *_: object) -> None:
-        """No document type, so no entities: SOAP forbids them, and they could grow or fetch anything."""
+        """No document type, so no entities: SOAP forbids them, and they could grow or fetch
+        anything."""
         raise MalformedBody("the body has a document type")
 
 
@@ -130,10 +132,15 @@ class Salesforce(Platform):
         if not isinstance(message, dict):
             raise MalformedBody("an outbound message without notifications")
         found = message.get("Notification")
-        notifications = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
+        notifications = [
+            one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)
+        ]
         if not notifications or (isinstance(found, list) and len(notifications) < len(found)):
             raise MalformedBody("an outbound message without notifications")
-        value = [{name: message[name] for name in _OF_ALL if name in message} | one for one in notifications]
+        value = [
+            {name: message[name] for name in _OF_ALL if name in message} | one
+            for one in notifications
+        ]
         refuse_unstorable(value)
         return Body(value, batch=True)
 

@@ -47,13 +47,15 @@ class Shopify(Platform):
     # https://shopify.dev/docs/apps/build/webhooks/subscribe/https
     answer_within = 5
     # https://github.com/Shopify/shopify-app-js: each header may come without X-.
-    verifier = Hmac(header="X-Shopify-Hmac-Sha256", further=("Shopify-Hmac-Sha256",), encoding="base64")
+    verifier = Hmac(
+        header="X-Shopify-Hmac-Sha256", further=("Shopify-Hmac-Sha256",), encoding="base64"
+    )
     secret_headers = frozenset({"shopify-hmac-sha256"})
     mistaken_key = (r"shp(?:at|ca|pa)_", "an access token, not the app's secret")
     bodies = "declared"  # JSON, or XML
     id_headers = ("x-shopify-event-id", "shopify-event-id")
-    # An order that is created and paid at once is sent under two topics. A webhook that names one in `headers:` accepts
-    # only that one.
+    # An order that is created and paid at once is sent under two topics. A webhook that names one
+    # in `headers:` accepts only that one.
     topic_headers = ("x-shopify-topic", "shopify-topic")
 
     def may_come_again(self, value: Any) -> bool:

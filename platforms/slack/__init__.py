@@ -44,9 +44,14 @@ class Slack(Platform):
     # https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
     # https://docs.slack.dev/interactivity/implementing-slash-commands#responding_basic_receipt
     def respond(self, accepted: Accepted) -> Response | None:
-        """Slack shows its user any answer to a command, and an error if a dialog is answered with anything at all."""
+        """Slack shows its user any answer to a command, and an error if a dialog is answered with
+        anything at all."""
         is_command = at(accepted.value, "command") is not None
-        return EMPTY if is_command or at(accepted.value, "type") not in (None, "event_callback") else None
+        return (
+            EMPTY
+            if is_command or at(accepted.value, "type") not in (None, "event_callback")
+            else None
+        )
 
 
 PLATFORM = Slack()

@@ -52,7 +52,9 @@ ROWS: tuple[Platform, ...] = (
         types=(Value("$.base", word="base changed"),),
         summary=("$.base.id",),
         secret_label="MAC secret",
-        verifier=Hmac(header="X-Airtable-Content-MAC", prefix="hmac-sha256=", key_encoding="base64"),
+        verifier=Hmac(
+            header="X-Airtable-Content-MAC", prefix="hmac-sha256=", key_encoding="base64"
+        ),
         read_key=base64_key,
         # Anything else than an empty answer is a failure to it.
         answer=EMPTY,
@@ -155,7 +157,9 @@ ROWS: tuple[Platform, ...] = (
         ),
         verifier=Hmac(header="X-Signature"),
         # What has no history says only what has changed, such as a goal, and not when.
-        comes_again=lambda value: at(value, "event") is not None and not member(value, "history_items"),
+        comes_again=lambda value: (
+            at(value, "event") is not None and not member(value, "history_items")
+        ),
     ),
     # https://cursor.com/docs/cloud-agent/api/webhooks
     Platform(
@@ -180,7 +184,8 @@ ROWS: tuple[Platform, ...] = (
             encoding="base64",
             further=tuple(f"X-DocuSign-Signature-{number}" for number in range(2, 101)),
         ),
-        # Documents of 25 MB, in Base64: https://developers.docusign.com/docs/esign-soap-api/esign101/api-info/file-limitations
+        # Documents of 25 MB, in Base64:
+        # https://developers.docusign.com/docs/esign-soap-api/esign101/api-info/file-limitations
         max_body=35 * MB,
         time_at=("generatedDateTime",),
         varying=frozenset({"retryCount"}),
@@ -298,7 +303,11 @@ ROWS: tuple[Platform, ...] = (
         title="Razorpay",
         purpose="payments, refunds and subscriptions",
         types=("$.event",),
-        summary=("$.payload.payment.entity.id", "$.payload.payment.entity.status", "$.payload.subscription.entity.id"),
+        summary=(
+            "$.payload.payment.entity.id",
+            "$.payload.payment.entity.status",
+            "$.payload.subscription.entity.id",
+        ),
         made_by="us",
         verifier=Hmac(header="X-Razorpay-Signature"),
         id_headers=("x-razorpay-event-id",),
@@ -309,15 +318,23 @@ ROWS: tuple[Platform, ...] = (
         title="Sentry",
         purpose="issues, errors and alerts",
         types=("$.action",),
-        summary=("$.data.issue.shortId", "$.data.issue.title", "$.data.event.title", "$.data.error.title"),
+        summary=(
+            "$.data.issue.shortId",
+            "$.data.issue.title",
+            "$.data.event.title",
+            "$.data.error.title",
+        ),
         secret_label="Client secret",
         answer_within=1,
-        # https://github.com/getsentry/integration-platform-example: what comes of UI components has the other header.
+        # https://github.com/getsentry/integration-platform-example: what comes of UI components has
+        # the other header.
         verifier=Hmac(header="Sentry-Hook-Signature", further=("Sentry-App-Signature",)),
         id_headers=("request-id",),
         # https://docs.sentry.io/organization/integrations/integration-platform/webhooks/issues/
         # An issue may be assigned or resolved again.
-        comes_again=lambda value: at(value, "data", "issue", "id") is not None and at(value, "action") != "created",
+        comes_again=lambda value: (
+            at(value, "data", "issue", "id") is not None and at(value, "action") != "created"
+        ),
     ),
     # https://developer.squareup.com/docs/webhooks/step3validate
     Platform(
@@ -327,7 +344,9 @@ ROWS: tuple[Platform, ...] = (
         types=("$.type",),
         summary=("$.data.id", "$.data.object.payment.status", "$.data.object.refund.status"),
         secret_label="Signature key",
-        verifier=Hmac(header="x-square-hmacsha256-signature", encoding="base64", signed="{url}{body}"),
+        verifier=Hmac(
+            header="x-square-hmacsha256-signature", encoding="base64", signed="{url}{body}"
+        ),
         id_at=("event_id",),
     ),
     # https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/#webhook-signatures
@@ -342,7 +361,9 @@ ROWS: tuple[Platform, ...] = (
             Value("$.action.data.board.name", before="on "),
         ),
         secret_label="OAuth 1.0 secret",
-        verifier=Hmac(header="X-Trello-Webhook", algorithm="sha1", encoding="base64", signed="{body}{url}"),
+        verifier=Hmac(
+            header="X-Trello-Webhook", algorithm="sha1", encoding="base64", signed="{body}{url}"
+        ),
         # https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/#creating-a-webhook
         challenge_methods=frozenset({"HEAD"}),
         id_at=("action", "id"),
@@ -353,7 +374,11 @@ ROWS: tuple[Platform, ...] = (
         title="Typeform",
         purpose="answers to a form",
         types=("$.event_type",),
-        summary=(Value("$.form_response.form_id", before="of "), "$.form_response.definition.title", "$.event_id"),
+        summary=(
+            Value("$.form_response.form_id", before="of "),
+            "$.form_response.definition.title",
+            "$.event_id",
+        ),
         made_by="us",
         verifier=Hmac(header="Typeform-Signature", encoding="base64", prefix="sha256="),
         id_at=("event_id",),
@@ -364,7 +389,11 @@ ROWS: tuple[Platform, ...] = (
         title="Vapi",
         purpose="calls of voice agents, their transcripts and tools",
         types=("$.message.type",),
-        summary=("$.message.status", "$.message.endedReason", Value("$.message.call.id", before="of ")),
+        summary=(
+            "$.message.status",
+            "$.message.endedReason",
+            Value("$.message.call.id", before="of "),
+        ),
         made_by="us",
         secret_label="Secret Key",
         # The header's name is the customer's choice: this is the one that its page here says.

@@ -79,7 +79,11 @@ ROWS: tuple[Platform, ...] = (
         name="supabase",
         title="Supabase",
         purpose="users and mail, by auth hook",
-        types=("$.email_data.email_action_type", Value("$.sms", word="text message"), Value("$.user", word="user")),
+        types=(
+            "$.email_data.email_action_type",
+            Value("$.sms", word="text message"),
+            Value("$.user", word="user"),
+        ),
         summary=("$.user.id",),
         secret_label="Secret",
     ),

@@ -13,7 +13,11 @@ ROWS: tuple[Platform, ...] = (
         purpose="payments, transfers, refunds and disputes",
         types=("$.name",),
         summary=("$.data.object.id", "$.data.object.status", Value("$.account_id", before="of ")),
-        verifier=Hmac(header="x-signature", signed="{timestamp}{body}", timestamp=Timestamp("x-timestamp", "ms")),
+        verifier=Hmac(
+            header="x-signature",
+            signed="{timestamp}{body}",
+            timestamp=Timestamp("x-timestamp", "ms"),
+        ),
         # https://www.airwallex.com/docs/developer-tools/webhooks/webhooks-overview
         # It retries for about three days, maybe with the first time.
         tolerance=4 * 86400,
@@ -61,7 +65,10 @@ ROWS: tuple[Platform, ...] = (
         title="Calendly",
         purpose="appointments booked or cancelled",
         types=("$.event",),
-        summary=("$.payload.scheduled_event.name", Value("$.payload.scheduled_event.start_time", before="at ")),
+        summary=(
+            "$.payload.scheduled_event.name",
+            Value("$.payload.scheduled_event.start_time", before="at "),
+        ),
         made_by="us",
         secret_label="Signing key",
         # https://developer.calendly.com/api-docs/overview/webhooks/webhook-timeouts
@@ -151,11 +158,19 @@ ROWS: tuple[Platform, ...] = (
         title="Linear",
         purpose="issues, comments and projects",
         types=("$.type",),
-        summary=("$.action", "$.data.identifier", "$.data.title", "$.data.name", "$.data.issue.identifier"),
+        summary=(
+            "$.action",
+            "$.data.identifier",
+            "$.data.title",
+            "$.data.name",
+            "$.data.issue.identifier",
+        ),
         secret_label="Signing secret",
         # https://linear.app/developers/webhooks
         answer_within=5,
-        verifier=Hmac(header="Linear-Signature", time_in_body=TimeInBody(("webhookTimestamp",), "ms")),
+        verifier=Hmac(
+            header="Linear-Signature", time_in_body=TimeInBody(("webhookTimestamp",), "ms")
+        ),
         # The last retry comes seven hours after the first attempt, maybe with its time.
         tolerance=8 * 3600,
         id_headers=("linear-delivery",),
@@ -172,9 +187,12 @@ ROWS: tuple[Platform, ...] = (
         secret_label="Secret key",
         # https://developer.paddle.com/webhooks/respond-to-webhooks
         answer_within=5,
-        verifier=TimedHmac(header="Paddle-Signature", scheme="h1", time="ts", separator=";", joint=":"),
+        verifier=TimedHmac(
+            header="Paddle-Signature", scheme="h1", time="ts", separator=";", joint=":"
+        ),
         mistaken_key=(r"pdl_(?!ntfset_)", "an API key, not the destination's secret key"),
-        # Paddle's libraries allow five seconds, which is less than clocks differ and deliveries wait.
+        # Paddle's libraries allow five seconds, which is less than clocks differ and deliveries
+        # wait.
         tolerance=60,
         id_at=("event_id",),
     ),
@@ -208,7 +226,10 @@ ROWS: tuple[Platform, ...] = (
         secret_label="Signing secret",
         verifier=TimedHmac(header="Stripe-Signature"),
         tolerance=300,
-        mistaken_key=(r"(?:sk|pk|rk)_(?:test|live)_", "an API key, not the endpoint's signing secret (whsec_…)"),
+        mistaken_key=(
+            r"(?:sk|pk|rk)_(?:test|live)_",
+            "an API key, not the endpoint's signing secret (whsec_…)",
+        ),
         id_at=("id",),
     ),
     # https://developers.telnyx.com/development/api-fundamentals/webhooks/receiving-webhooks
@@ -248,7 +269,9 @@ ROWS: tuple[Platform, ...] = (
         tolerance=600,
         id_headers=("twitch-eventsub-message-id",),
         # https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request
-        handshake=Handshake(("subscription", "status"), "webhook_callback_verification_pending", as_text=True),
+        handshake=Handshake(
+            ("subscription", "status"), "webhook_callback_verification_pending", as_text=True
+        ),
     ),
     # https://workos.com/docs/events/data-syncing/webhooks
     Platform(

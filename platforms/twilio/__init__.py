@@ -16,7 +16,8 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def _urls(url: str) -> tuple[str, ...]:
-    """The URL as called, without its port, and with the default port: Twilio may sign any of these."""
+    """The URL as called, without its port, and with the default port: Twilio may sign any of
+    these."""
     try:
         parts = urlsplit(url)
         host, port = parts.netloc, parts.port
@@ -48,10 +49,12 @@ def _is_form(content_type: str | None) -> bool:
 # https://www.twilio.com/docs/usage/security#validating-requests
 @dataclass(frozen=True)
 class UrlAndFields:
-    """The signature covers the URL and a form's fields; for any other body, the URL contains its hash.
+    """The signature covers the URL and a form's fields; for any other body, the URL contains its
+    hash.
 
-    A delivery by GET has its fields in the URL, and nothing is appended. The signed URL tells which kind it is. The
-    content type must not: JSON could pass for a form without fields, for which the URL's signature holds too.
+    A delivery by GET has its fields in the URL, and nothing is appended. The signed URL tells which
+    kind it is. The content type must not: JSON could pass for a form without fields, for which the
+    URL's signature holds too.
     """
 
     header: str = "X-Twilio-Signature"
@@ -73,10 +76,15 @@ class UrlAndFields:
             settings = request.headers.get("x-twilio-webhooks-signature-settings", "")
             algorithm: Algorithm = "sha256" if "HMAC_SHA256" in settings else "sha1"
             for message in (_message(url, fields) for url in _urls(request.url)):
-                if any_equal(given, [encoded_hmac(key, message, algorithm, "base64") for key in keys]):
-                    # What is signed has several readings, so nothing in one of them tells deliveries apart.
+                if any_equal(
+                    given, [encoded_hmac(key, message, algorithm, "base64") for key in keys]
+                ):
+                    # What is signed has several readings, so nothing in one of them tells
+                    # deliveries apart.
                     return Proof(message, body=False, url=True)
-            raise Refused("the signature does not match (is the public URL the one that Twilio calls?)")
+            raise Refused(
+                "the signature does not match (is the public URL the one that Twilio calls?)"
+            )
 
         return check
 
@@ -87,7 +95,9 @@ class UrlAndFields:
         elif draft.body:
             separator = "&" if urlsplit(draft.url).query else "?"
             draft = replace(draft, url=f"{draft.url}{separator}bodySHA256={sha256_hex(draft.body)}")
-        signature = encoded_hmac(credentials.first_secret.encode(), _message(draft.url, fields), "sha1", "base64")
+        signature = encoded_hmac(
+            credentials.first_secret.encode(), _message(draft.url, fields), "sha1", "base64"
+        )
         return draft.with_header(self.header, signature.decode())
 
 
@@ -112,10 +122,14 @@ class Twilio(Platform):
     # Twilio warns about anything that isn't TwiML.
     answer = Response(200, b"<Response/>", "text/xml; charset=utf-8")
 
-    # Names and values are concatenated in what is signed, so different fields may have the same signature. They count
-    # as the same delivery: without a `delivery_id`, what is signed tells deliveries apart.
+    # Names and values are concatenated in what is signed, so different fields may have the same
+    # signature. They count as the same delivery: without a `delivery_id`, what is signed tells
+    # deliveries apart.
     def header_id(self, request: Request, value: Any) -> str | None:
-        message, status = at(value, "MessageSid"), at(value, "MessageStatus") or at(value, "SmsStatus") or ""
+        message, status = (
+            at(value, "MessageSid"),
+            at(value, "MessageStatus") or at(value, "SmsStatus") or "",
+        )
         return super().header_id(request, value) or (message and f"{message} {status}".rstrip())
 
 

@@ -59,15 +59,18 @@ class X(Platform):
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """X repeats it about hourly; it is not signed.
 
-        The answer is a signature like a delivery's, over text that anyone may choose. So text that could be a delivery
-        gets none: X's tokens contain no brace, and all of its deliveries begin with one.
+        The answer is a signature like a delivery's, over text that anyone may choose. So text that
+        could be a delivery gets none: X's tokens contain no brace, and all of its deliveries begin
+        with one.
         """
         token = read_query(request.query).get("crc_token") if request.method == "GET" else None
         if not isinstance(token, str) or not credentials.secrets:
             return None
         if "{" in token:
             raise Refused("crc_token could be a delivery")
-        signature = encoded_hmac(credentials.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
+        signature = encoded_hmac(
+            credentials.secrets[0].encode(), token.encode(), "sha256", "base64"
+        ).decode()
         return json_response({"response_token": f"sha256={signature}"})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

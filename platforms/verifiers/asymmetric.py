@@ -33,7 +33,8 @@ _PEM_FRAME = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
 
 
 def p256_key(secret: str) -> EllipticCurvePublicKey:
-    """The public key from base64 DER, with or without PEM armour. Raises ValueError for anything else."""
+    """The public key from base64 DER, with or without PEM armour. Raises ValueError for anything
+    else."""
     text = secret.strip()
     for line in _PEM_FRAME:
         text = text.replace(line, "")
@@ -47,7 +48,8 @@ def p256_key(secret: str) -> EllipticCurvePublicKey:
 
 
 def pem_or_secret(secret: str) -> PublicKeyTypes | bytes:
-    """The public key from PEM, or the bytes of a shared secret. Raises ValueError for what only looks like PEM."""
+    """The public key from PEM, or the bytes of a shared secret. Raises ValueError for what only
+    looks like PEM."""
     if "-----BEGIN" not in secret:
         return secret.encode()
     try:
@@ -84,22 +86,32 @@ def ed25519_holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bo
 
 
 def rsa_holds(
-    certificate: bytes | Certificate, signature: bytes, message: bytes, algorithm: Literal["sha1", "sha256"]
+    certificate: bytes | Certificate,
+    signature: bytes,
+    message: bytes,
+    algorithm: Literal["sha1", "sha256"],
 ) -> bool:
     """Whether the owner of the PEM certificate signed the message (PKCS#1 v1.5).
 
     Raises ValueError if that isn't a certificate of an RSA key.
     """
     try:
-        read = load_pem_x509_certificate(certificate) if isinstance(certificate, bytes) else certificate
+        read = (
+            load_pem_x509_certificate(certificate)
+            if isinstance(certificate, bytes)
+            else certificate
+        )
         key = read.public_key()
     except (ValueError, UnsupportedAlgorithm, TypeError):
         raise ValueError("not a certificate") from None
     if not isinstance(key, RSAPublicKey):
         raise ValueError("not a certificate of an RSA key")
-    try:
+    digest: hashes.HashAlgorithm = hashes.SHA256()
+    if algorithm == "sha1":
         # The vendor's choice, not ours: version 1 of Amazon SNS's signatures uses SHA-1.
-        key.verify(signature, message, PKCS1v15(), hashes.SHA1() if algorithm == "sha1" else hashes.SHA256())  # noqa: S303
+        digest = hashes.SHA1()  # noqa: S303
+    try:
+        key.verify(signature, message, PKCS1v15(), digest)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         return False
     return True
@@ -139,18 +151,23 @@ class _InHeader(Generic[Key]):
             time_text = timestamp.text(request)
             message = render({"body": request.body, "timestamp": header_bytes(time_text)})
             if not any(self.holds(key, signature, message) for key in keys):
-                raise Refused("the signature does not match" if keys else "the webhook's secret is not a key")
+                raise Refused(
+                    "the signature does not match" if keys else "the webhook's secret is not a key"
+                )
             timestamp.check(time_text, request.now, credentials.tolerance)
             return proof_of(request, message)
 
         return check
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
+        raise CannotSign(
+            "the webhook has the platform's public key only; its private key never leaves the platform"
+        )
 
 
 class EcdsaP256(_InHeader[EllipticCurvePublicKey]):
-    """ECDSA on P-256 with SHA-256; the signature is base64 DER in a header. The secret is the public key."""
+    """ECDSA on P-256 with SHA-256; the signature is base64 DER in a header. The secret is the
+    public key."""
 
     def key(self, secret: str) -> EllipticCurvePublicKey:
         return p256_key(secret)
@@ -164,7 +181,8 @@ class EcdsaP256(_InHeader[EllipticCurvePublicKey]):
 
 
 class Ed25519(_InHeader[Ed25519PublicKey]):
-    """Ed25519; the signature is in a header. The secret is the public key, written like the signature."""
+    """Ed25519; the signature is in a header. The secret is the public key, written like the
+    signature."""
 
     def key(self, secret: str) -> Ed25519PublicKey:
         return ed25519_base64_key(secret) if self.encoding == "base64" else ed25519_hex_key(secret)

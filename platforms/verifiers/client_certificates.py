@@ -33,8 +33,8 @@ from platforms.verifiers.protocol import OF_SENDER, Check, Credentials, Draft, P
 from platforms.verifiers.refused import CannotSign, Refused
 
 Form = Literal["name", "certificate", "envoy"]
-"""What the header carries. `name`: the subject or the alternative name itself. `certificate`: the certificate, in PEM
-or base64. `envoy`: the elements of X-Forwarded-Client-Cert."""
+"""What the header carries. `name`: the subject or the alternative name itself. `certificate`: the
+certificate, in PEM or base64. `envoy`: the elements of X-Forwarded-Client-Cert."""
 
 _FORMS: dict[str, Form] = {
     "client-cert": "certificate",  # RFC 9440
@@ -46,17 +46,22 @@ _FORMS: dict[str, Form] = {
 }
 """What well-known headers carry, by their lower-case names."""
 _LONGEST = 32 * 1024
-_PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII)
+_PEM = re.compile(
+    r"\s*-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII
+)
 _PAIR = re.compile(r'([A-Za-z]{1,20})=("(?:[^"\\]|\\.)*"|[^;,"]*)(;|$)', re.ASCII)
 _SPACE = re.compile(r"(?<!\\),[ ]+(?=[A-Za-z0-9.]+=)")
 """Between two parts of a distinguished name, where some write it."""
-_FORMS_OF_NAMES: dict[type[DNSName] | type[UniformResourceIdentifier] | type[RFC822Name], re.Pattern[str]] = {
+_FORMS_OF_NAMES: dict[
+    type[DNSName] | type[UniformResourceIdentifier] | type[RFC822Name], re.Pattern[str]
+] = {
     DNSName: re.compile(r"(?![0-9.]*\Z)[^:/@]+"),
     UniformResourceIdentifier: re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.*", re.DOTALL),
     RFC822Name: re.compile(r"[^:/@]+@[^:/@]+"),
 }
-"""The form of each kind of alternative name. Definitions don't say the kind, so a name in another kind's form, such as
-an address as a DNS name, doesn't count: an authority may be trusted to check one kind and not the other."""
+"""The form of each kind of alternative name. Definitions don't say the kind, so a name in another
+kind's form, such as an address as a DNS name, doesn't count: an authority may be trusted to check
+one kind and not the other."""
 _UNREADABLE = (
     ValueError, TypeError, UnsupportedAlgorithm, DuplicateExtension, UnsupportedGeneralNameType, binascii.Error
 )  # fmt: skip
@@ -109,14 +114,18 @@ class ClientCertificate:
                 raise Refused(f"the header {name} holds no certificate that can be read") from None
             if subjects and not any(_is_subject(given, subjects) for given in names.subjects):
                 raise Refused("the client's certificate has another subject")
-            if alternatives and not any(_normal(given) in alternatives for given in names.alternatives):
+            if alternatives and not any(
+                _normal(given) in alternatives for given in names.alternatives
+            ):
                 raise Refused("the client's certificate has another alternative name")
             return OF_SENDER
 
         return check
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        raise CannotSign("its sender proves itself by a client certificate: use one, as in curl --cert, at the proxy")
+        raise CannotSign(
+            "its sender proves itself by a client certificate: use one, as in curl --cert, at the proxy"
+        )
 
 
 def _is_subject(given: str | Name, expected: Sequence[tuple[str, Name | None]]) -> bool:
@@ -129,14 +138,19 @@ def _distinguished(text: str) -> Name | None:
     try:
         return Name.from_rfc4514_string(
             _SPACE.sub(",", text),
-            {"emailAddress": NameOID.EMAIL_ADDRESS, "E": NameOID.EMAIL_ADDRESS, "serialNumber": NameOID.SERIAL_NUMBER},
+            {
+                "emailAddress": NameOID.EMAIL_ADDRESS,
+                "E": NameOID.EMAIL_ADDRESS,
+                "serialNumber": NameOID.SERIAL_NUMBER,
+            },
         )
     except ValueError:
         return None
 
 
 def _normal(name: str) -> str:
-    """An alternative name in one form: case matters neither in DNS names nor in the domains of addresses."""
+    """An alternative name in one form: case matters neither in DNS names nor in the domains of
+    addresses."""
     if "://" in name:
         return name
     local, at, domain = name.rpartition("@")
@@ -175,10 +189,12 @@ def _names_in(certificate: Certificate) -> ClientNames:
 
 
 def _by_envoy(text: str) -> ClientNames:
-    """From the pairs of the one element. With several it would be unclear whose client the certificate is.
+    """From the pairs of the one element. With several it would be unclear whose client the
+    certificate is.
 
-    Envoy writes the subject as RFC 4514 does, escapes and all, and adds none of its own. It puts URI and DNS names as
-    they are in the certificate, so what follows the first of them may be the client's words.
+    Envoy writes the subject as RFC 4514 does, escapes and all, and adds none of its own. It puts
+    URI and DNS names as they are in the certificate, so what follows the first of them may be the
+    client's words.
     """
     pairs: list[tuple[str, str]] = []
     position = 0
@@ -190,7 +206,9 @@ def _by_envoy(text: str) -> ClientNames:
         pairs.append((pair[1].lower(), value))
         position = pair.end()
     keys = [key for key, _ in pairs]
-    by_envoy = keys[: next((place for place, key in enumerate(keys) if key in ("uri", "dns")), len(keys))]
+    by_envoy = keys[
+        : next((place for place, key in enumerate(keys) if key in ("uri", "dns")), len(keys))
+    ]
     for key in ("cert", "subject"):
         if keys.count(key) > 1 or (key in keys and key not in by_envoy):
             raise ValueError(f"another {key} than Envoy's")

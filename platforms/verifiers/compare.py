@@ -99,7 +99,8 @@ def bearer_token(request: Request) -> str:
 # https://datatracker.ietf.org/doc/html/rfc7617
 @dataclass(frozen=True)
 class Basic:
-    """A user name and a password; the secret is ``user:password``, or the password alone, with whatever name."""
+    """A user name and a password; the secret is ``user:password``, or the password alone, with
+    whatever name."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 

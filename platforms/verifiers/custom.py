@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from platforms.http import Request
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
-from platforms.verifiers.hmacs import MAX_SIGNATURES, READ_KEY, Algorithm, Encoding, KeyEncoding, encoded_hmac
+from platforms.verifiers.hmacs import (
+    MAX_SIGNATURES,
+    READ_KEY,
+    Algorithm,
+    Encoding,
+    KeyEncoding,
+    encoded_hmac,
+)
 from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof, proof_of
 from platforms.verifiers.public_keys import usable
 from platforms.verifiers.refused import CannotSign, Refused
@@ -32,20 +39,32 @@ class CustomHmac:
     key_encoding: KeyEncoding = "text"
     prefix: str = ""
     format: str | None = None
-    """The form of the header's value, with ``{signature}`` and maybe ``{timestamp}``; None for the prefix alone."""
+    """The form of the header's value, with ``{signature}`` and maybe ``{timestamp}``; None for the
+    prefix alone."""
     signed: str = "{body}"
     timestamp_header: str | None = None
 
     @property
     def covers(self) -> frozenset[Part]:
-        return frozenset(_COVERED[name] for name in SignedParts(self.signed).names if name in _COVERED)
+        return frozenset(
+            _COVERED[name] for name in SignedParts(self.signed).names if name in _COVERED
+        )
 
     def check(self, credentials: Credentials) -> Check:
-        name, algorithm, encoding, lower = self.header.lower(), self.algorithm, self.encoding, self.encoding == "hex"
+        name, algorithm, encoding, lower = (
+            self.header.lower(),
+            self.algorithm,
+            self.encoding,
+            self.encoding == "hex",
+        )
         keys = usable(credentials.secrets, READ_KEY[self.key_encoding])
         signed, read_header = SignedParts(self.signed), self._reader()
         timestamp = Timestamp(self.timestamp_header, "any") if self.timestamp_header else None
-        with_time, with_query, headers = timestamp is not None or self._has_time, signed.with_query, signed.headers
+        with_time, with_query, headers = (
+            timestamp is not None or self._has_time,
+            signed.with_query,
+            signed.headers,
+        )
 
         def check(request: Request) -> Proof:
             given, time = read_header(required_header(request, name))
@@ -57,7 +76,9 @@ class CustomHmac:
                 given = [signature.lower() for signature in given]
             expected = [encoded_hmac(key, message, algorithm, encoding) for key in keys]
             if not any(any_equal(signature, expected) for signature in given):
-                raise Refused("the signature does not match" if keys else "the webhook's secret is not a key")
+                raise Refused(
+                    "the signature does not match" if keys else "the webhook's secret is not a key"
+                )
             if with_time:
                 check_age(at, request.now, credentials.tolerance)
             return proof_of(request, message, url=with_query, headers=headers)
@@ -84,7 +105,9 @@ class CustomHmac:
             raise CannotSign(refused.reason) from None
         signature = encoded_hmac(keys[0], message, self.algorithm, self.encoding).decode()
         form = self.prefix + "{signature}" if self.format is None else self.format
-        return draft.with_header(self.header, form.replace("{timestamp}", time).replace("{signature}", signature))
+        return draft.with_header(
+            self.header, form.replace("{timestamp}", time).replace("{signature}", signature)
+        )
 
 
 def _request_of(draft: Draft) -> Request:
@@ -94,23 +117,31 @@ def _request_of(draft: Draft) -> Request:
 
 
 def _after_prefix(prefix: str) -> ReadHeader:
-    # Looks at one character before the prefix only: a header of separators would be searched again from each of them.
+    # Looks at one character before the prefix only: a header of separators would be searched again
+    # from each of them.
     begin = re.compile(rf"(?:^|(?<=[,\s])){re.escape(prefix)}") if prefix else _SEPARATORS
 
     def read(value: str) -> tuple[list[bytes], str]:
-        if value.startswith(prefix) and not _SEPARATORS.search(value, len(prefix)):  # nearly always there is one
+        if value.startswith(prefix) and not _SEPARATORS.search(
+            value, len(prefix)
+        ):  # nearly always there is one
             return [header_bytes(value[len(prefix) :])], ""
-        # No digit of a signature can be taken for what separates signatures; a prefix may contain a space.
+        # No digit of a signature can be taken for what separates signatures; a prefix may contain a
+        # space.
         parts = begin.split(value, maxsplit=MAX_SIGNATURES)
-        found = [part for text in parts[bool(prefix) :] if (part := _SEPARATORS.split(text.strip(), maxsplit=1)[0])]
+        found = [
+            part
+            for text in parts[bool(prefix) :]
+            if (part := _SEPARATORS.split(text.strip(), maxsplit=1)[0])
+        ]
         return _some(found), ""
 
     return read
 
 
 def _in_format(form: str) -> ReadHeader:
-    """Elements in any order, where the format has a comma, semicolon or space between them, so that several signatures
-    can be told apart; else exactly the format."""
+    """Elements in any order, where the format has a comma, semicolon or space between them, so that
+    several signatures can be told apart; else exactly the format."""
     pieces = re.split(r"\{(signature|timestamp)\}", form)
     between = re.fullmatch(r"([^,;\s]*)([,;\s]+)(.*)", pieces[2]) if len(pieces) > 3 else None
     scheme, start = re.fullmatch(r"((?:.*[,;\s])?)(.*)", pieces[0], re.DOTALL).groups()  # type: ignore[union-attr]
@@ -119,7 +150,10 @@ def _in_format(form: str) -> ReadHeader:
         return _exactly(form)
     starts, ends = {pieces[1]: start}, {pieces[1]: pieces[2]}
     if between is not None:
-        starts, ends = starts | {pieces[3]: between[3]}, {pieces[1]: between[1], pieces[3]: pieces[4]}
+        starts, ends = (
+            starts | {pieces[3]: between[3]},
+            {pieces[1]: between[1], pieces[3]: pieces[4]},
+        )
 
     def read(value: str) -> tuple[list[bytes], str]:
         value = value.strip()
@@ -130,7 +164,11 @@ def _in_format(form: str) -> ReadHeader:
         for element in elements:
             for name, start in starts.items():
                 end = ends[name]
-                if element.startswith(start) and element.endswith(end) and len(element) > len(start) + len(end):
+                if (
+                    element.startswith(start)
+                    and element.endswith(end)
+                    and len(element) > len(start) + len(end)
+                ):
                     found[name].append(element[len(start) : len(element) - len(end)])
                     break
         times = found["timestamp"]

@@ -23,10 +23,14 @@ _CHAT = "chat@system.gserviceaccount.com"
 _OF_CHAT = f"https://www.googleapis.com/service_accounts/v1/metadata/x509/{_CHAT}"
 
 
-def _keys(fetch: Fetch, url: str, key_id: str | None, remote: str | None) -> Iterator[CertificatePublicKeyTypes]:
+def _keys(
+    fetch: Fetch, url: str, key_id: str | None, remote: str | None
+) -> Iterator[CertificatePublicKeyTypes]:
     """The key of Google's certificate with that id; Google rotates them. Raises KeysUnavailable."""
     for fresh in (False, True):
-        certificates = _certificates_in(fetch(url, fresh=fresh, remote=remote, read=_certificates_in))
+        certificates = _certificates_in(
+            fetch(url, fresh=fresh, remote=remote, read=_certificates_in)
+        )
         pem = certificates.get(key_id or "")
         if isinstance(pem, str):
             with suppress(ValueError, UnsupportedAlgorithm):
@@ -39,8 +43,11 @@ def _certificates_in(content: bytes) -> dict[str, Any]:
     return read_object(content, "these are not Google's certificates")
 
 
-def _check(request: Request, credentials: Credentials, url: str, issuers: frozenset[str], email: str | None) -> None:
-    """Raises Refused unless the token is for our audience and, with an e-mail, of that service account."""
+def _check(
+    request: Request, credentials: Credentials, url: str, issuers: frozenset[str], email: str | None
+) -> None:
+    """Raises Refused unless the token is for our audience and, with an e-mail, of that service
+    account."""
     token = read_token(bearer_token(request), ["RS256"])
     check_claims(token, issuers=issuers, audiences=[credentials.audience or ""], now=request.now)
     check_signature(token, _keys(credentials.fetch, url, token.key_id, request.remote))
@@ -76,8 +83,9 @@ class ServiceAccountToken:
 # https://developers.google.com/workspace/chat/verify-requests-from-chat
 @dataclass(frozen=True)
 class ChatToken:
-    """A token of Google Chat. If the audience is a project's number, Chat signs it itself; if it is a URL, Google signs
-    for the app's service account or, where the definition names none, for the one that Chat has for older apps."""
+    """A token of Google Chat. If the audience is a project's number, Chat signs it itself; if it is
+    a URL, Google signs for the app's service account or, where the definition names none, for the
+    one that Chat has for older apps."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
@@ -88,7 +96,13 @@ class ChatToken:
             if by_chat:
                 _check(request, credentials, _OF_CHAT, frozenset({_CHAT}), None)
             else:
-                _check(request, credentials, _OF_ACCOUNTS, _ISSUERS, credentials.service_account or _CHAT)
+                _check(
+                    request,
+                    credentials,
+                    _OF_ACCOUNTS,
+                    _ISSUERS,
+                    credentials.service_account or _CHAT,
+                )
             return OF_SENDER
 
         return check

@@ -17,13 +17,24 @@ from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof,
 from platforms.verifiers.public_keys import base64_key, hex_key, usable
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.templates import Parts, compile_template, names_in, parts_of
-from platforms.verifiers.timestamps import TimeInBody, Timestamp, Unit, check_age, read_time, write_time
+from platforms.verifiers.timestamps import (
+    TimeInBody,
+    Timestamp,
+    Unit,
+    check_age,
+    read_time,
+    write_time,
+)
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 Encoding = Literal["hex", "base64"]
 KeyEncoding = Literal["text", "hex", "base64"]
 
-READ_KEY: Mapping[KeyEncoding, Callable[[str], bytes]] = {"text": str.encode, "hex": hex_key, "base64": base64_key}
+READ_KEY: Mapping[KeyEncoding, Callable[[str], bytes]] = {
+    "text": str.encode,
+    "hex": hex_key,
+    "base64": base64_key,
+}
 
 MAX_SIGNATURES = 50
 """Signatures in one header that are checked: rotating secrets causes two or three."""
@@ -47,13 +58,15 @@ class Hmac:
     """What is signed (`platforms.verifiers.templates`)."""
     timestamp: Timestamp | None = None
     time_in_body: TimeInBody | None = None
-    """The time whose age is checked, if it is in the body; then that of a header only has to have the right form."""
+    """The time whose age is checked, if it is in the body; then that of a header only has to have
+    the right form."""
     identifier: str | None = None
     """The header of a signed id, ``{id}`` in what is signed."""
     separator: str | None = None
     """The separator between several signatures in the header, any of which may match."""
     further: tuple[str, ...] = ()
-    """Further headers that may carry a signature, one for each of the platform's keys; any may match."""
+    """Further headers that may carry a signature, one for each of the platform's keys; any may
+    match."""
     key_encoding: KeyEncoding = "text"
     """How the secret encodes the key. `text`: its characters are the key."""
     any_case: bool = False
@@ -63,7 +76,9 @@ class Hmac:
         needed, given = names_in(self.signed), {"timestamp": self.timestamp, "id": self.identifier}
         for name, header in given.items():
             if name in needed and header is None:
-                raise ValueError(f"{self.header}: no header is declared that has the {{{name}}} of what is signed")
+                raise ValueError(
+                    f"{self.header}: no header is declared that has the {{{name}}} of what is signed"
+                )
 
     @property
     def covers(self) -> frozenset[Part]:
@@ -77,7 +92,11 @@ class Hmac:
         return usable(credentials.secrets, READ_KEY[self.key_encoding])
 
     def check(self, credentials: Credentials) -> Check:
-        names, prefix, timestamp = _lower(self.header, *self.further), self.prefix.encode(), self.timestamp
+        names, prefix, timestamp = (
+            _lower(self.header, *self.further),
+            self.prefix.encode(),
+            self.timestamp,
+        )
         algorithm, encoding, separator = self.algorithm, self.encoding, self.separator
         keys, in_body = self._keys(credentials), self.time_in_body
         render, needed = compile_template(self.signed), names_in(self.signed)
@@ -95,17 +114,24 @@ class Hmac:
             identifier = _identifier(request, self.identifier) if self.identifier else None
             if needed == {"body"}:
                 if not request.body:
-                    # The signature would be the same for ever. Sentry sends it with each request for options.
+                    # The signature would be the same for ever. Sentry sends it with each request
+                    # for options.
                     raise Refused("there is no body that could be signed")
                 messages = [render({"body": request.body})]
             else:
-                parts = {"body": request.body, "method": request.method.encode(), "timestamp": header_bytes(time_text)}
+                parts = {
+                    "body": request.body,
+                    "method": request.method.encode(),
+                    "timestamp": header_bytes(time_text),
+                }
                 parts["id"] = header_bytes(identifier or "")
                 called = self.urls(request.url) if with_url else ("",)
                 messages = [render(parts | {"url": header_bytes(url)}) for url in called]
             message = next((message for message in messages if matches(message, given)), None)
             if message is None:
-                raise Refused("the signature does not match" if keys else "the webhook's secret is not a key")
+                raise Refused(
+                    "the signature does not match" if keys else "the webhook's secret is not a key"
+                )
             if timestamp:
                 timestamp.check(time_text, request.now, None if in_body else credentials.tolerance)
             if in_body:
@@ -120,7 +146,11 @@ class Hmac:
             raise CannotSign("the webhook has no secret to sign with")
         if self.time_in_body:
             draft = replace(draft, body=self.time_in_body.write(draft.body, draft.now))
-        parts: Parts = {"body": draft.body, "method": draft.method.encode(), "url": draft.url.encode()}
+        parts: Parts = {
+            "body": draft.body,
+            "method": draft.method.encode(),
+            "url": draft.url.encode(),
+        }
         if self.timestamp:
             unit = "s" if self.timestamp.unit == "any" else self.timestamp.unit
             time_text = write_time(draft.now, unit)
@@ -135,7 +165,8 @@ class Hmac:
 
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9+/=_-]{1,128}", re.ASCII)
-"""Nothing in an id can be taken for the separator, time or JSON that follows it in what is signed."""
+"""Nothing in an id can be taken for the separator, time or JSON that follows it in what is signed.
+"""
 
 
 def _lower(*names: str) -> tuple[str, ...]:
@@ -144,7 +175,9 @@ def _lower(*names: str) -> tuple[str, ...]:
 
 def _sent(request: Request, names: Sequence[str]) -> list[bytes]:
     """The values of those headers that are there. Raises Refused if none is."""
-    found = [header_bytes(value) for name in names if (value := request.headers.get(name)) is not None]
+    found = [
+        header_bytes(value) for name in names if (value := request.headers.get(name)) is not None
+    ]
     if not found:
         required_header(request, names[0])
     return found
@@ -159,10 +192,13 @@ def _identifier(request: Request, header: str) -> str:
 
 
 def _signatures(values: Sequence[bytes], prefix: bytes, separator: str | None) -> list[bytes]:
-    """The signatures in the headers' values that have the prefix, without it. Raises Refused if there are none."""
+    """The signatures in the headers' values that have the prefix, without it. Raises Refused if
+    there are none."""
     candidates = list(values)
     if separator:
-        candidates = [one for value in values for one in value.split(separator.encode(), MAX_SIGNATURES)]
+        candidates = [
+            one for value in values for one in value.split(separator.encode(), MAX_SIGNATURES)
+        ]
         if len(candidates) > MAX_SIGNATURES:
             raise Refused("too many signatures")
     stripped = [candidate.strip() for candidate in candidates] if separator else candidates
@@ -174,7 +210,8 @@ def _signatures(values: Sequence[bytes], prefix: bytes, separator: str | None) -
 
 @dataclass(frozen=True)
 class TimedHmac:
-    """A header that contains the time and one or more signatures, as in ``t=1760000000,v1=…,v1=…``."""
+    """A header that contains the time and one or more signatures, as in
+    ``t=1760000000,v1=…,v1=…``."""
 
     header: str
     scheme: str = "v1"
@@ -210,8 +247,12 @@ class TimedHmac:
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         time_text = write_time(draft.now, self.unit)
         message = (time_text + self.joint).encode() + draft.body
-        signature = encoded_hmac(credentials.first_secret.encode(), message, "sha256", "hex").decode()
-        return draft.with_header(self.header, f"{self.time}={time_text}{self.separator}{self.scheme}={signature}")
+        signature = encoded_hmac(
+            credentials.first_secret.encode(), message, "sha256", "hex"
+        ).decode()
+        return draft.with_header(
+            self.header, f"{self.time}={time_text}{self.separator}{self.scheme}={signature}"
+        )
 
 
 def sha256_hex(body: bytes) -> str:

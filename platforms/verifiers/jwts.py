@@ -1,6 +1,8 @@
-"""Bearer tokens of any issuer, whose keys are found by OpenID discovery or at a URL of the definition."""
+"""Bearer tokens of any issuer, whose keys are found by OpenID discovery or at a URL of the
+definition."""
 
-# https://datatracker.ietf.org/doc/html/rfc7519, https://openid.net/specs/openid-connect-discovery-1_0.html
+# https://datatracker.ietf.org/doc/html/rfc7519,
+# https://openid.net/specs/openid-connect-discovery-1_0.html
 
 from __future__ import annotations
 
@@ -24,7 +26,14 @@ from platforms.verifiers.protocol import (
     Proof,
 )
 from platforms.verifiers.refused import CannotSign, Refused
-from platforms.verifiers.tokens import BY_ISSUERS, Token, check_claims, check_signature, read_object, read_token
+from platforms.verifiers.tokens import (
+    BY_ISSUERS,
+    Token,
+    check_claims,
+    check_signature,
+    read_object,
+    read_token,
+)
 
 _DISCOVERY = "/.well-known/openid-configuration"
 _MOST_KEYS = 100
@@ -58,7 +67,11 @@ class Jwt:
         tolerance = credentials.tolerance or 0.0
 
         def check(request: Request) -> Proof:
-            text = bearer_token(request) if name == "authorization" else _bare(required_header(request, name))
+            text = (
+                bearer_token(request)
+                if name == "authorization"
+                else _bare(required_header(request, name))
+            )
             token = read_token(text, BY_ISSUERS)
             # Whatever needs no key comes first, so that a stranger who guesses causes no fetch.
             check_claims(
@@ -79,7 +92,9 @@ class Jwt:
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         if any(name.lower() == self.header.lower() for name in draft.headers):
             return draft
-        raise CannotSign(f"only {self.issuer} can make its tokens: give one in the header {self.header}")
+        raise CannotSign(
+            f"only {self.issuer} can make its tokens: give one in the header {self.header}"
+        )
 
 
 def _bare(value: str) -> str:
@@ -87,7 +102,8 @@ def _bare(value: str) -> str:
 
 
 class IssuerKeys:
-    """The keys of an issuer, by way of a cache that refreshes them, and keeps nothing that can't be read as keys."""
+    """The keys of an issuer, by way of a cache that refreshes them, and keeps nothing that can't be
+    read as keys."""
 
     def __init__(self, issuer: str, jwks: str | None, fetch: Fetch):
         self._issuer = issuer
@@ -98,8 +114,8 @@ class IssuerKeys:
         self._known = _Keys(b"", [])
 
     def of(self, token: Token) -> Iterator[Any]:
-        """The keys that may have signed the token. If there seem to be none, they are fetched again, which is done
-        seldom enough whatever tokens name. Raises KeysUnavailable."""
+        """The keys that may have signed the token. If there seem to be none, they are fetched
+        again, which is done seldom enough whatever tokens name. Raises KeysUnavailable."""
         known = self._keys(fresh=False)
         found = list(known.of(token))
         yield from found
@@ -117,7 +133,9 @@ class IssuerKeys:
         return self._known
 
     def _discovered(self) -> str:
-        content = self._fetch(self._issuer.rstrip("/") + _DISCOVERY, remote=OF_DEFINITION, read=self._url_in)
+        content = self._fetch(
+            self._issuer.rstrip("/") + _DISCOVERY, remote=OF_DEFINITION, read=self._url_in
+        )
         if content != self._found[0]:
             self._found = content, self._url_in(content)
         return self._found[1]
@@ -163,10 +181,18 @@ class _Keys:
 def _public_key(written: dict[str, Any], algorithm: str) -> Any:
     """The key; None if it isn't for signatures by this algorithm."""
     operations = written.get("key_ops", ["verify"])
-    if written.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
+    if (
+        written.get("use", "sig") != "sig"
+        or not isinstance(operations, list)
+        or "verify" not in operations
+    ):
         return None
     kinds = {"R": "RSA", "P": "RSA", "E": "EC"} | ({"E": "OKP"} if algorithm == "EdDSA" else {})
-    if written.get("alg", algorithm) != algorithm or written.get("kty") != kinds[algorithm[0]] or "d" in written:
+    if (
+        written.get("alg", algorithm) != algorithm
+        or written.get("kty") != kinds[algorithm[0]]
+        or "d" in written
+    ):
         return None
     try:
         return PyJWK(written, algorithm).key

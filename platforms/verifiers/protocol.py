@@ -10,8 +10,8 @@ from platforms.http import Request
 from platforms.verifiers.refused import CannotSign
 
 Part = Literal["sender", "body", "fields", "time", "id", "url", "method"]
-"""What a proof can cover. `sender`: only who sent the request, so everything in it is the sender's word. `fields`: some
-fields of the body."""
+"""What a proof can cover. `sender`: only who sent the request, so everything in it is the sender's
+word. `fields`: some fields of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Proof:
     """What a check has proven about a request. Nothing else may decide what its event is."""
 
     signed: bytes | None
-    """The bytes that the signature covers. None if the proof is of the sender, who may send anything."""
+    """The bytes that the signature covers. None if the proof is of the sender, who may send
+    anything."""
     body: bool = True
     """Whether everything that becomes the payload is covered."""
     url: bool = False
@@ -63,29 +64,37 @@ def proof_of(
     identifier: str | None = None,
     headers: frozenset[str] = frozenset(),
 ) -> Proof:
-    """What a signature of the message proves; the message contains the body, maybe with the URL or an id.
+    """What a signature of the message proves; the message contains the body, maybe with the URL or
+    an id.
 
     A signature over an empty body, with or without a time, proves no more than a token.
     """
-    return Proof(message, url=url, id=identifier, headers=headers) if request.body or url else OF_SENDER
+    return (
+        Proof(message, url=url, id=identifier, headers=headers)
+        if request.body or url
+        else OF_SENDER
+    )
 
 
 Check = Callable[[Request], Proof]
-"""Returns what is proven about the request; raises Refused if nothing is. If the proof is in the body or needs a
-vendor's key, it may also raise `platforms.bodies.BadBody` (the body can't be read) and KeysUnavailable. It never raises
-anything else."""
+"""Returns what is proven about the request; raises Refused if nothing is. If the proof is in the
+body or needs a vendor's key, it may also raise `platforms.bodies.BadBody` (the body can't be read)
+and KeysUnavailable. It never raises anything else."""
 
 
 OF_DEFINITION = "the definition"
-"""Stands for the address that named a URL, if the definition names it: no stranger can choose what is fetched."""
+"""Stands for the address that named a URL, if the definition names it: no stranger can choose what
+is fetched."""
 
 
 class KeysUnavailable(Exception):
-    """A vendor's public key can't be fetched right now, so the delivery can be neither accepted nor refused."""
+    """A vendor's public key can't be fetched right now, so the delivery can be neither accepted nor
+    refused."""
 
 
 class Fetch(Protocol):
-    """Fetches vendors' public keys. If the attribute `is_mirror` is true, the mirror's operator vouches for them."""
+    """Fetches vendors' public keys. If the attribute `is_mirror` is true, the mirror's operator
+    vouches for them."""
 
     def __call__(
         self,
@@ -95,10 +104,11 @@ class Fetch(Protocol):
         read: Callable[[bytes], object] = len,
         send: bytes | None = None,
     ) -> bytes:
-        """The content at the URL, from a cache unless it must be fresh. `remote` is the address that named the URL,
-        None if that is proven, `OF_DEFINITION` if the definition names it. `read` raises ValueError for content that
-        can't be what is at the URL, such as a page that says that the vendor is closed: it replaces nothing. `send` is
-        JSON to be posted, with credentials, so not through a mirror. Raises KeysUnavailable."""
+        """The content at the URL, from a cache unless it must be fresh. `remote` is the address
+        that named the URL, None if that is proven, `OF_DEFINITION` if the definition names it.
+        `read` raises ValueError for content that can't be what is at the URL, such as a page that
+        says that the vendor is closed: it replaces nothing. `send` is JSON to be posted, with
+        credentials, so not through a mirror. Raises KeysUnavailable."""
 
 
 def no_fetch(
@@ -161,7 +171,8 @@ class Verifier(Protocol):
 
     @property
     def covers(self) -> frozenset[Part]:
-        """What its proof covers, as listed in docs/security-model.md; a test keeps the two in step."""
+        """What its proof covers, as listed in docs/security-model.md; a test keeps the two in
+        step."""
 
     def check(self, credentials: Credentials) -> Check:
         """The check for a webhook with these credentials; computes as much as possible in advance."""

@@ -11,7 +11,8 @@ Key = TypeVar("Key")
 
 
 def base64_key(secret: str) -> bytes:
-    """The secret is the key in base64. Raises ValueError for anything else; the text says what it should be."""
+    """The secret is the key in base64. Raises ValueError for anything else; the text says what it
+    should be."""
     try:
         key = base64.b64decode(secret.strip(), validate=True)
     except (binascii.Error, ValueError):

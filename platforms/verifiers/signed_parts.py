@@ -1,8 +1,9 @@
 """A text that is signed, with placeholders for parts of the request, which has only one reading.
 
-Whoever has seen a delivery could move bytes from one part to the next where nothing keeps them apart: what is signed
-would be the same, and the delivery another. So a part before the body may not contain the text that follows it, and one
-after the body not the text before it. A time is the longest that can be read at its place.
+Whoever has seen a delivery could move bytes from one part to the next where nothing keeps them
+apart: what is signed would be the same, and the delivery another. So a part before the body may not
+contain the text that follows it, and one after the body not the text before it. A time is the
+longest that can be read at its place.
 """
 
 from __future__ import annotations
@@ -31,16 +32,21 @@ class SignedParts:
         pieces = _NAME.split(template)  # literal, name, literal, name, …
         self._literals = [piece.encode() for piece in pieces[::2]]
         self.names = tuple(pieces[1::2])
-        self.headers = frozenset(name[7:].lower() for name in self.names if name.startswith("header:"))
+        self.headers = frozenset(
+            name[7:].lower() for name in self.names if name.startswith("header:")
+        )
         """Lower-case names of the headers that are signed."""
         self.with_query = "url" in self.names or "query" in self.names
         self._values = [_value_of(name) for name in self.names]
         self._body = self.names.index("body")
-        self._bounds = [bound for place in range(len(self.names)) if (bound := self._bound(place)) is not None]
+        self._bounds = [
+            bound for place in range(len(self.names)) if (bound := self._bound(place)) is not None
+        ]
         self._is_plain = template == "{body}"
 
     def message(self, request: Request, time: bytes) -> bytes:
-        """The bytes that are signed. Raises Refused for a request with another reading, or without one of the parts."""
+        """The bytes that are signed. Raises Refused for a request with another reading, or without
+        one of the parts."""
         if self._is_plain:
             return request.body
         parts = [time if value is None else value(request) for value in self._values]
@@ -63,16 +69,22 @@ class SignedParts:
 
         def keeps_apart(request: Request, parts: list[bytes]) -> None:
             fixed, part = _choice(parts[place]) if name == "url" else (b"", parts[place])
-            if not part or not (bound or request.query):  # without a query the URL is the webhook's own
+            if not part or not (
+                bound or request.query
+            ):  # without a query the URL is the webhook's own
                 return
             if not bound:
-                raise Refused("the query is directly beside the body in what is signed, so there may be none")
+                raise Refused(
+                    "the query is directly beside the body in what is signed, so there may be none"
+                )
             if (
                 (part + bound).find(bound) != len(part)
                 if is_first
                 else (bound + fixed + part).rfind(bound) > len(fixed)
             ):
-                raise Refused(f"{{{name}}} contains what separates it from its neighbor in what is signed")
+                raise Refused(
+                    f"{{{name}}} contains what separates it from its neighbor in what is signed"
+                )
 
         return keeps_apart
 
@@ -94,7 +106,8 @@ class SignedParts:
         return is_longest
 
     def _following(self, parts: list[bytes], place: int) -> bytes:
-        """The first bytes of what is signed behind the literal that follows the part; others may be empty."""
+        """The first bytes of what is signed behind the literal that follows the part; others may be
+        empty."""
         found = b""
         for part, literal in zip(parts[place + 1 :], self._literals[place + 2 :], strict=True):
             if len(found) >= _LONGEST_TIME:
@@ -105,7 +118,9 @@ class SignedParts:
     def _preceding(self, parts: list[bytes], place: int) -> bytes:
         """The last bytes of what is signed before the literal in front of the part."""
         found = b""
-        for part, literal in zip(reversed(parts[:place]), reversed(self._literals[:place]), strict=True):
+        for part, literal in zip(
+            reversed(parts[:place]), reversed(self._literals[:place]), strict=True
+        ):
             if len(found) >= _LONGEST_TIME:
                 break
             found = literal + part[-_LONGEST_TIME:] + found
@@ -113,7 +128,8 @@ class SignedParts:
 
 
 def _choice(url: bytes) -> tuple[bytes, bytes]:
-    """What is the same in all URLs of the webhook, and what the sender chooses: the query, with its question mark."""
+    """What is the same in all URLs of the webhook, and what the sender chooses: the query, with its
+    question mark."""
     fixed, mark, query = url.partition(b"?")
     return fixed, mark + query
 

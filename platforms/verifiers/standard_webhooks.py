@@ -26,15 +26,17 @@ SECRET_KEY = "whsec_"
 
 
 def secret_key(secret: str) -> bytes:
-    """The key of ``whsec_…`` (``v1,whsec_…`` at Supabase), or of base64 alone, with or without its padding. Raises
-    ValueError for anything else."""
+    """The key of ``whsec_…`` (``v1,whsec_…`` at Supabase), or of base64 alone, with or without its
+    padding. Raises ValueError for anything else."""
     text = secret.removeprefix("v1,").removeprefix(SECRET_KEY).rstrip("=")
     return base64_key(text + "=" * (-len(text) % 4))
 
 
 def public_key(secret: str) -> Ed25519PublicKey:
     """The key of ``whpk_…``. Raises ValueError for anything else."""
-    return ed25519_key(decode_base64(secret.removeprefix(PUBLIC_KEY)), "32 bytes in base64 after whpk_")
+    return ed25519_key(
+        decode_base64(secret.removeprefix(PUBLIC_KEY)), "32 bytes in base64 after whpk_"
+    )
 
 
 def signing_key(secret: str) -> bytes | Ed25519PublicKey:
@@ -44,7 +46,8 @@ def signing_key(secret: str) -> bytes | Ed25519PublicKey:
 
 @dataclass(frozen=True)
 class StandardWebhooks:
-    """``v1`` is an HMAC over id, time and body, ``v1a`` is Ed25519 over the same; the header lists several."""
+    """``v1`` is an HMAC over id, time and body, ``v1a`` is Ed25519 over the same; the header lists
+    several."""
 
     prefixes: tuple[str, ...] = ("webhook", "svix")
     """The prefixes of the three headers' names."""
@@ -52,17 +55,25 @@ class StandardWebhooks:
 
     def check(self, credentials: Credentials) -> Check:
         public = [secret for secret in credentials.secrets if secret.startswith(PUBLIC_KEY)]
-        secret_keys = usable([secret for secret in credentials.secrets if secret not in public], secret_key)
+        secret_keys = usable(
+            [secret for secret in credentials.secrets if secret not in public], secret_key
+        )
         public_keys = usable(public, public_key)
 
         def proven(message: bytes, signature: str) -> bool:
             version, _, encoded = signature.partition(",")
-            given = decode_base64(header_bytes(encoded.rstrip(",")))  # some write a comma between signatures
+            given = decode_base64(
+                header_bytes(encoded.rstrip(","))
+            )  # some write a comma between signatures
             if given is None:
                 return False
             if version == "v1":
-                return any_equal(given, [hmac.digest(key, message, "sha256") for key in secret_keys])
-            return version == "v1a" and any(ed25519_holds(key, given, message) for key in public_keys)
+                return any_equal(
+                    given, [hmac.digest(key, message, "sha256") for key in secret_keys]
+                )
+            return version == "v1a" and any(
+                ed25519_holds(key, given, message) for key in public_keys
+            )
 
         def check(request: Request) -> Proof:
             identifier, time_text, signatures = self._headers(request)
@@ -87,10 +98,15 @@ class StandardWebhooks:
             identifier, time_text, signatures = map(request.headers.get, names)
             if identifier and time_text and signatures:
                 return identifier, time_text, signatures
-        raise Refused(f"one of the headers {self.prefixes[0]}-id, -timestamp and -signature is missing")
+        raise Refused(
+            f"one of the headers {self.prefixes[0]}-id, -timestamp and -signature is missing"
+        )
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        keys = usable([secret for secret in credentials.secrets if not secret.startswith(PUBLIC_KEY)], secret_key)
+        keys = usable(
+            [secret for secret in credentials.secrets if not secret.startswith(PUBLIC_KEY)],
+            secret_key,
+        )
         if not keys:
             raise CannotSign("the webhook has no secret key (whsec_…) to sign with")
         prefix = self.prefixes[0]

@@ -1,4 +1,5 @@
-"""What is signed, as text that contains ``{body}``, ``{timestamp}``, ``{url}``, ``{method}`` or ``{id}``."""
+"""What is signed, as text that contains ``{body}``, ``{timestamp}``, ``{url}``, ``{method}`` or
+``{id}``."""
 
 from __future__ import annotations
 
@@ -11,7 +12,13 @@ Parts = dict[str, bytes]
 Render = Callable[[Parts], bytes]
 
 _NAME = re.compile(r"\{(\w+)\}")
-_PARTS: dict[str, Part] = {"body": "body", "timestamp": "time", "url": "url", "method": "method", "id": "id"}
+_PARTS: dict[str, Part] = {
+    "body": "body",
+    "timestamp": "time",
+    "url": "url",
+    "method": "method",
+    "id": "id",
+}
 
 
 def names_in(template: str) -> frozenset[str]:

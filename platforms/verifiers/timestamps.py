@@ -16,18 +16,23 @@ from platforms.verifiers.refused import Refused
 
 Unit = Literal["s", "ms", "rfc3339", "http", "any"]
 
-# Of fixed length: if time and body are adjacent in what is signed, none of the body's digits can be taken for the
-# time's, or vice versa. Ten digits are the seconds from 2001 to 2286.
+# Of fixed length: if time and body are adjacent in what is signed, none of the body's digits can be
+# taken for the time's, or vice versa. Ten digits are the seconds from 2001 to 2286.
 _SECONDS = re.compile(r"[0-9]{10}", re.ASCII)
 _MILLISECONDS = re.compile(r"[0-9]{13}", re.ASCII)
 _ANY = re.compile(r"[0-9]{10}(?:[0-9]{3}|\.[0-9]{1,9})?", re.ASCII)
 _RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))",
+    re.ASCII,
 )
 
 
 _HTTP = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
-_FORMS = {"s": "ten digits of Unix seconds", "ms": "thirteen digits of Unix milliseconds", "any": "a Unix time"}
+_FORMS = {
+    "s": "ten digits of Unix seconds",
+    "ms": "thirteen digits of Unix milliseconds",
+    "any": "a Unix time",
+}
 _MS_DIGITS = 13
 
 
@@ -71,7 +76,8 @@ def _http(text: str) -> float:
 def check_age(at: float, now: float, tolerance: float | None) -> None:
     """Raises Refused if the time is more than the tolerance (seconds) before or after now.
 
-    Compares whole seconds: most platforms don't sign fractions, so a delivery is 300 s old until it is 301 s old.
+    Compares whole seconds: most platforms don't sign fractions, so a delivery is 300 s old until it
+    is 301 s old.
     """
     if tolerance is None:
         return
@@ -115,7 +121,8 @@ class TimeInBody:
     unit: Unit
 
     def check(self, body: bytes, now: float, tolerance: float | None) -> None:
-        """Raises Refused if it is missing, malformed or too far from now, and BadBody if the body can't be read."""
+        """Raises Refused if it is missing, malformed or too far from now, and BadBody if the body
+        can't be read."""
         value = read_body(body, None, always_json=True).value
         for key in self.path:
             value = value.get(key) if isinstance(value, dict) else None

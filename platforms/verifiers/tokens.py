@@ -17,7 +17,18 @@ from jwt.exceptions import PyJWTError
 from platforms.bodies import BadBody, read_json, refuse_unstorable
 from platforms.verifiers.refused import Refused
 
-BY_ISSUERS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+BY_ISSUERS = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+)
 """Algorithms with a private key, which only the issuer has."""
 BY_SECRET = ("HS256", "HS384", "HS512")
 """Algorithms with a shared secret."""
@@ -66,14 +77,17 @@ def _names_of(algorithms: Collection[str]) -> str:
 
 
 def check_signature(token: Token, keys: Iterable[Any]) -> None:
-    """Raises Refused unless the token is signed with one of these keys: public keys, or the bytes of a shared one."""
+    """Raises Refused unless the token is signed with one of these keys: public keys, or the bytes
+    of a shared one."""
     there_are_keys = False
     for key in keys:
         there_are_keys = True
         if _is_signed_with(key, token):
             return
     raise Refused(
-        "the token's signature does not match" if there_are_keys else "the token's key is not one of the issuer's"
+        "the token's signature does not match"
+        if there_are_keys
+        else "the token's key is not one of the issuer's"
     )
 
 
@@ -96,8 +110,9 @@ def check_claims(
     tolerance: float = CLOCK_SKEW,
     needed: Collection[str] = ("exp", "iat"),
 ) -> None:
-    """Raises Refused unless the token is of one of these issuers, meant for one of these audiences (None: any), and
-    valid now. `tolerance`: seconds that clocks may differ. `needed`: times that it must have."""
+    """Raises Refused unless the token is of one of these issuers, meant for one of these audiences
+    (None: any), and valid now. `tolerance`: seconds that clocks may differ. `needed`: times that it
+    must have."""
     claims = token.claims
     if issuers is not None and not _is_among(claims.get("iss"), issuers):
         raise Refused("the token has another issuer")
@@ -106,7 +121,11 @@ def check_claims(
         _is_among(one, audiences) for one in (given if isinstance(given, list) else [given])
     ):
         raise Refused("the token has another audience")
-    times = {name: time_in(claims, name) for name in ("exp", "nbf", "iat") if name in claims or name in needed}
+    times = {
+        name: time_in(claims, name)
+        for name in ("exp", "nbf", "iat")
+        if name in claims or name in needed
+    }
     if times.get("exp", math.inf) < now - tolerance:
         raise Refused("the token has expired")
     if max(times.get("iat", -math.inf), times.get("nbf", -math.inf)) > now + tolerance:
@@ -119,7 +138,10 @@ def _is_among(value: Any, expected: Collection[str]) -> bool:
 
 def write_shared_token(claims: dict[str, Any], key: bytes) -> str:
     """The HS256 token with these claims."""
-    parts = [json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": SHARED, "typ": "JWT"}, claims)]
+    parts = [
+        json.dumps(part, separators=(",", ":")).encode()
+        for part in ({"alg": SHARED, "typ": "JWT"}, claims)
+    ]
     text = b".".join(map(_encoded, parts))
     # Not by PyJWT's `encode`, which warns of keys that are as short as the platform makes them.
     return b".".join((text, _encoded(_JWS.get_algorithm_by_name(SHARED).sign(text, key)))).decode()
@@ -140,8 +162,8 @@ def time_in(claims: Mapping[str, Any], name: str) -> float:
 
 
 def read_object(content: bytes, otherwise: str) -> dict[str, Any]:
-    """The JSON object that an issuer publishes. Raises ValueError for anything else: with the text `otherwise`, unless
-    it isn't JSON at all."""
+    """The JSON object that an issuer publishes. Raises ValueError for anything else: with the text
+    `otherwise`, unless it isn't JSON at all."""
     try:
         value = json.loads(content)
     except RecursionError:

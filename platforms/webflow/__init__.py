@@ -15,10 +15,17 @@ class Webflow(Platform):
     title = "Webflow"
     purpose = "forms submitted, sites published, items changed"
     types = ("$.triggerType",)
-    summary = ("$.payload.name", "$.payload.fieldData.name", "$.payload.pageTitle", "$.payload.orderId")
+    summary = (
+        "$.payload.name",
+        "$.payload.fieldData.name",
+        "$.payload.pageTitle",
+        "$.payload.orderId",
+    )
     secret_label = "Secret key"
     verifier = Hmac(
-        header="x-webflow-signature", signed="{timestamp}:{body}", timestamp=Timestamp("x-webflow-timestamp", "ms")
+        header="x-webflow-signature",
+        signed="{timestamp}:{body}",
+        timestamp=Timestamp("x-webflow-timestamp", "ms"),
     )
     # Three retries, ten minutes apart, maybe with the first time.
     tolerance = 3600

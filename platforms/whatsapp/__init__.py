@@ -18,16 +18,22 @@ def _changes(value: Any) -> list[Any]:
 
 
 def _identifiers(change: Any) -> list[str | None]:
-    """Messages have ids; a status has that of its message, and in a group one for each recipient. Other changes have
-    none."""
+    """Messages have ids; a status has that of its message, and in a group one for each recipient.
+    Other changes have none."""
     content = change.get("value") if isinstance(change, dict) else None
     if not isinstance(content, dict):
         return [None]
     messages, statuses = content.get("messages"), content.get("statuses")
     found = [at(message, "id") for message in (messages if isinstance(messages, list) else [])]
     for status in statuses if isinstance(statuses, list) else []:
-        identifier, kind, reader = at(status, "id"), at(status, "status"), at(status, "recipient_participant_id")
-        found.append(" ".join(filter(None, (identifier, kind, reader))) if identifier and kind else None)
+        identifier, kind, reader = (
+            at(status, "id"),
+            at(status, "status"),
+            at(status, "recipient_participant_id"),
+        )
+        found.append(
+            " ".join(filter(None, (identifier, kind, reader))) if identifier and kind else None
+        )
     return found or [None]
 
 

@@ -14,7 +14,12 @@ class Zendesk(Platform):
     title = "Zendesk"
     purpose = "tickets, users and organisations"
     types = (Value("$.type", without="zen:event-type:"),)
-    summary = (Value("$.subject", without="zen:"), "$.detail.subject", "$.detail.status", "$.detail.priority")
+    summary = (
+        Value("$.subject", without="zen:"),
+        "$.detail.subject",
+        "$.detail.status",
+        "$.detail.priority",
+    )
     secret_label = "Signing secret"
     verifier = Hmac(
         header="X-Zendesk-Webhook-Signature",

@@ -31,12 +31,18 @@ class Zoom(Platform):
     # https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """Zoom repeats it every 72 hours; it is signed like any event."""
-        if not isinstance(value, dict) or value.get("event") != "endpoint.url_validation" or not credentials.secrets:
+        if (
+            not isinstance(value, dict)
+            or value.get("event") != "endpoint.url_validation"
+            or not credentials.secrets
+        ):
             return None
         token = at(value, "payload", "plainToken")
         if token is None:
             return None
-        signature = encoded_hmac(credentials.secrets[0].encode(), token.encode("utf-8", "replace"), "sha256", "hex")
+        signature = encoded_hmac(
+            credentials.secrets[0].encode(), token.encode("utf-8", "replace"), "sha256", "hex"
+        )
         return json_response({"plainToken": token, "encryptedToken": signature.decode()})
 
 

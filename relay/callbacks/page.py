@@ -1,7 +1,7 @@
 """What people see when they follow a callback's link: a page with a button, and then the result.
 
-Opening the link does nothing: mail scanners and previews open it too. The page needs no script, and its address doesn't
-leak: no referrer, no cache, no frame.
+Opening the link does nothing: mail scanners and previews open it too. The page needs no script, and
+its address doesn't leak: no referrer, no cache, no frame.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ _STYLE = (
     "@media(prefers-color-scheme:dark){body{background:#1c1c1c;color:#eee}}"
 )
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
+_POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 PRIVATE = (
     ("Cache-Control", "no-store"),
     ("Referrer-Policy", "no-referrer"),
@@ -36,7 +34,9 @@ PRIVATE = (
 _OF_PAGES = (*PRIVATE, ("Content-Security-Policy", _POLICY), ("X-Frame-Options", "DENY"))
 EXPIRED = error_response(410, "expired", "this URL has expired")
 USED = error_response(410, "used", "this URL has been used; it works only once")
-LEFT_OUT = error_response(200, "filtered", "what was confirmed isn't what this link is for, so nothing was done")
+LEFT_OUT = error_response(
+    200, "filtered", "what was confirmed isn't what this link is for, so nothing was done"
+)
 """For people: `only` or `schema` has left out what they sent."""
 _TITLES = {"used": "This link has been used", "expired": "This link has expired"}
 _MOST_FIELDS = 10
@@ -44,7 +44,8 @@ _LONGEST_FIELD = 200
 
 
 def used(at: int | None) -> Response:
-    """The answer at a URL that was used at that time (Unix milliseconds; None if the time isn't known)."""
+    """The answer at a URL that was used at that time (Unix milliseconds; None if the time isn't
+    known)."""
     if at is None:
         return USED
     when = datetime.fromtimestamp(at / 1000, timezone.utc).strftime("%Y-%m-%d at %H:%M UTC")
@@ -52,18 +53,23 @@ def used(at: int | None) -> Response:
 
 
 def ask(query: str) -> Response:
-    """The page with the button. It shows `query`: what counts of the link's query (raw, as in the URL)."""
+    """The page with the button. It shows `query`: what counts of the link's query (raw, as in the
+    URL)."""
     try:
         fields = read_query(query)
     except BadBody as error:  # pressing the button would get the same answer
         return presented(error_response(400, "malformed_body", str(error)))
     listed = "".join(
-        f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in list(fields.items())[:_MOST_FIELDS]
+        f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>"
+        for name, value in list(fields.items())[:_MOST_FIELDS]
     )
     if len(fields) > _MOST_FIELDS:  # they are confirmed, too
         listed += f"<dt>…</dt><dd>and {len(fields) - _MOST_FIELDS} more</dd>"
-    # Without an action the form is posted to the page's own address, whatever a proxy has made of it.
-    content = f"{f'<dl>{listed}</dl>' if listed else ''}<form method=post><button>Confirm</button></form>"
+    # Without an action the form is posted to the page's own address, whatever a proxy has made of
+    # it.
+    content = (
+        f"{f'<dl>{listed}</dl>' if listed else ''}<form method=post><button>Confirm</button></form>"
+    )
     return _page(200, "Please confirm", content)
 
 
@@ -75,7 +81,9 @@ def shown(response: Response, wants_page: bool) -> Response:
 def presented(response: Response) -> Response:
     """The answer as a page for people."""
     if response.status < 400 and response is not LEFT_OUT:
-        return _page(200, "Received", "<p>Your confirmation has been received. You can close this page.</p>")
+        return _page(
+            200, "Received", "<p>Your confirmation has been received. You can close this page.</p>"
+        )
     try:
         answer = json.loads(response.body)
         message, code = str(answer["message"]), answer["error"]
@@ -92,7 +100,9 @@ def private(response: Response) -> Response:
     """The answer for a program, with the headers that keep its URL from spreading."""
     names = {name.lower() for name, _ in response.headers}
     added = tuple(header for header in PRIVATE if header[0].lower() not in names)
-    return Response(response.status, response.body, response.content_type, (*response.headers, *added))
+    return Response(
+        response.status, response.body, response.content_type, (*response.headers, *added)
+    )
 
 
 def _page(status: int, title: str, content: str) -> Response:
@@ -107,6 +117,9 @@ def _page(status: int, title: str, content: str) -> Response:
 
 def _escaped(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    # Invisible characters, and those that reverse the direction of text, must not make it read as something else.
-    shown = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:_LONGEST_FIELD])
+    # Invisible characters, and those that reverse the direction of text, must not make it read as
+    # something else.
+    shown = "".join(
+        one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:_LONGEST_FIELD]
+    )
     return html.escape(shown + ("…" if len(text) > _LONGEST_FIELD else ""))

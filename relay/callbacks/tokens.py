@@ -1,10 +1,10 @@
 """The tokens in the URLs of a webhook with `callback`: which task a URL completes, and until when.
 
-    token   = base64url, without padding, of: claims + HMAC-SHA256(secret, context + claims)
-    claims  = 0x02, when it expires (Unix seconds, 5 bytes), the URL's id, workflow id, reference name (UTF-8)
-    URL's id    = the 16 bytes of a UUIDv7, which begins with the time when the URL was made (Unix milliseconds)
-    workflow id = 0x00 and the 16 bytes of a UUID, or its length (1 byte) and the id itself
-    context = "webhook-bridge callback" 0x00, the webhook's name, 0x00
+    token   = base64url, without padding, of: claims + HMAC-SHA256(secret, context + claims) claims
+    = 0x02, when it expires (Unix seconds, 5 bytes), the URL's id, workflow id, reference name
+    (UTF-8) URL's id    = the 16 bytes of a UUIDv7, which begins with the time when the URL was made
+    (Unix milliseconds) workflow id = 0x00 and the 16 bytes of a UUID, or its length (1 byte) and
+    the id itself context = "webhook-bridge callback" 0x00, the webhook's name, 0x00
 
 So a token is good for one webhook only, and says nothing that its holder couldn't ask for.
 """
@@ -54,7 +54,8 @@ class Address:
 
     workflow_id: str
     reference_name: str
-    """In a loop with the number of the iteration, as Conductor writes it: ``approve__2``. Without it, any will do."""
+    """In a loop with the number of the iteration, as Conductor writes it: ``approve__2``. Without
+    it, any will do."""
 
     @classmethod
     def of(cls, workflow_id: str, reference_name: str, iteration: int | None = None) -> Address:
@@ -63,14 +64,20 @@ class Address:
         if not _WORKFLOW_ID.fullmatch(workflow_id):
             raise NoSuchTask(f"{workflow_id[:200]!r} is not the id of a workflow")
         if not _is_name(name):
-            raise NoSuchTask(f"{name[:200]!r} is not the reference name of a task, of at most {LONGEST_NAME} bytes")
+            raise NoSuchTask(
+                f"{name[:200]!r} is not the reference name of a task, of at most {LONGEST_NAME} bytes"
+            )
         return cls(workflow_id, name)
 
 
 def _is_name(name: str) -> bool:
     try:
         # Conductor's URLs have no place for the names of folders.
-        return 0 < len(name.encode()) <= LONGEST_NAME and name.isprintable() and name not in (".", "..")
+        return (
+            0 < len(name.encode()) <= LONGEST_NAME
+            and name.isprintable()
+            and name not in (".", "..")
+        )
     except UnicodeEncodeError:  # a lone surrogate
         return False
 
@@ -87,19 +94,32 @@ class Claims:
 
 
 def make_token(webhook: str, secret: str, address: Address, expires_at: int, made_at: int) -> str:
-    """A token for this address, made at that time (Unix milliseconds), until that one (Unix seconds)."""
+    """A token for this address, made at that time (Unix milliseconds), until that one (Unix
+    seconds)."""
     workflow_id = address.workflow_id.encode()
     if _UUID.fullmatch(address.workflow_id):
         id_ = bytes([_IS_UUID]) + uuid.UUID(address.workflow_id).bytes
     else:
         id_ = bytes([len(workflow_id)]) + workflow_id
     url_id = made_at.to_bytes(_MADE_AT, "big") + uuid_utils.uuid7().bytes[_MADE_AT:]
-    claims = bytes([_VERSION]) + expires_at.to_bytes(_TIME, "big") + url_id + id_ + address.reference_name.encode()
-    return base64.urlsafe_b64encode(claims + _mac(webhook, secret.encode(), claims)).rstrip(b"=").decode()
+    claims = (
+        bytes([_VERSION])
+        + expires_at.to_bytes(_TIME, "big")
+        + url_id
+        + id_
+        + address.reference_name.encode()
+    )
+    return (
+        base64.urlsafe_b64encode(claims + _mac(webhook, secret.encode(), claims))
+        .rstrip(b"=")
+        .decode()
+    )
 
 
 def _mac(webhook: str, secret: bytes, claims: bytes) -> bytes:
-    return hmac.digest(secret, b"webhook-bridge callback\0" + webhook.encode() + b"\0" + claims, "sha256")
+    return hmac.digest(
+        secret, b"webhook-bridge callback\0" + webhook.encode() + b"\0" + claims, "sha256"
+    )
 
 
 class Tokens:
@@ -113,13 +133,16 @@ class Tokens:
     def read(self, token: str, now: int) -> Claims:
         """What the token says; `now` is Unix seconds.
 
-        Raises Forged, and Expired only for a token that isn't. However a token is wrong, all of it is checked, so the
-        time that it takes tells nothing.
+        Raises Forged, and Expired only for a token that isn't. However a token is wrong, all of it
+        is checked, so the time that it takes tells nothing.
         """
         decoded = _decoded(token)
         claims, mac = decoded[:-_MAC], decoded[-_MAC:]
         # Every secret, whatever the outcome of the first.
-        proven = sum(hmac.compare_digest(_mac(self._webhook, secret, claims), mac) for secret in self._secrets)
+        proven = sum(
+            hmac.compare_digest(_mac(self._webhook, secret, claims), mac)
+            for secret in self._secrets
+        )
         if not proven:
             raise Forged
         found = _read_claims(claims)
@@ -163,7 +186,8 @@ def _read_claims(claims: bytes) -> Claims:
 def read_ids(path: str) -> Address:
     """The address in a URL that nothing signs: the workflow's id, a slash, the reference name.
 
-    Raises Forged unless the id looks like one that Conductor makes: other texts aren't even looked up.
+    Raises Forged unless the id looks like one that Conductor makes: other texts aren't even looked
+    up.
     """
     workflow_id, _, name = path.partition("/")
     workflow_id = workflow_id.lower()

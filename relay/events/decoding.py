@@ -34,7 +34,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"
 _PIECE = 16 * 1024
-"""Bytes that are decompressed at once, and what a text counts for that turns out to be broken within them."""
+"""Bytes that are decompressed at once, and what a text counts for that turns out to be broken
+within them."""
 
 
 class _Stays(ValueError):
@@ -42,7 +43,8 @@ class _Stays(ValueError):
 
 
 def decoding_of(webhook: Webhook, platform: Platform) -> Mapping[str, Encoding]:
-    """JSONPath → how what it selects is written: the platform's own, and the webhook's, which go before them."""
+    """JSONPath → how what it selects is written: the platform's own, and the webhook's, which go
+    before them."""
     if webhook.decode is False:
         return {}
     return {**platform.decode, **(webhook.decode or {})}
@@ -56,7 +58,8 @@ class _Budget:
     values: int
 
     def take(self, size: int, values: int = 0) -> None:
-        """Raises _Stays if there is less: then nothing more is decoded, or each text would be tried in vain."""
+        """Raises _Stays if there is less: then nothing more is decoded, or each text would be tried
+        in vain."""
         if size > self.left or values > self.values:
             self.left = self.values = 0
             raise _Stays
@@ -83,10 +86,14 @@ class Decoder:
         if payload is before:
             return body
         # A body that is a single text stays at `request`, whatever the text becomes.
-        return Body(payload["request"] if isinstance(body.value, list) else payload, batch=body.batch)
+        return Body(
+            payload["request"] if isinstance(body.value, list) else payload, batch=body.batch
+        )
 
 
-def _changes(payload: Any, path: str, encoding: Encoding, budget: _Budget) -> Iterable[tuple[Place, Any]]:
+def _changes(
+    payload: Any, path: str, encoding: Encoding, budget: _Budget
+) -> Iterable[tuple[Place, Any]]:
     try:
         found = places(payload, path)
     except TooCostly:

@@ -1,8 +1,9 @@
 """The delivery id: what tells a repeated delivery from a new one.
 
-It decides whether an event is created, so it is derived only from what the proof covers: an id in the signed part, or a
-digest of all of it. An unsigned header counts only if the proof is of the sender, so that everything is the sender's
-word, or if the definition asks for it (`dedup: {header: …}`), and then never alone.
+It decides whether an event is created, so it is derived only from what the proof covers: an id in
+the signed part, or a digest of all of it. An unsigned header counts only if the proof is of the
+sender, so that everything is the sender's word, or if the definition asks for it (`dedup: {header:
+…}`), and then never alone.
 """
 
 from __future__ import annotations
@@ -26,19 +27,23 @@ class DeliveryIds:
         dedup = webhook.dedup
         self._platform = platform
         self._asked = dedup is not None
-        self._header = dedup.header.lower() if dedup is not None and dedup.header is not None else None
-        self._path = compile_path(dedup.path) if dedup is not None and dedup.path is not None else None
+        self._header = (
+            dedup.header.lower() if dedup is not None and dedup.header is not None else None
+        )
+        self._path = (
+            compile_path(dedup.path) if dedup is not None and dedup.path is not None else None
+        )
 
     def of_delivery(self, delivery: VerifiedDelivery, value: Any, decoded: Any) -> str | None:
-        """The id of a delivery with this body; None if nothing identifies a repetition. `decoded`: the same, with what
-        `decode` made of it, which the path of `dedup` leads into."""
+        """The id of a delivery with this body; None if nothing identifies a repetition. `decoded`:
+        the same, with what `decode` made of it, which the path of `dedup` leads into."""
         return _storable(self._find(delivery, value, decoded))
 
     def of_element(
         self, delivery: VerifiedDelivery, whole: Any, value: Any, number: int, of_top: bool = True
     ) -> str | None:
-        """The id of one element of a split delivery; `whole` is the id of the whole delivery. `of_top`: whether it is
-        an element of the top-level array, whose ids the platform knows."""
+        """The id of one element of a split delivery; `whole` is the id of the whole delivery.
+        `of_top`: whether it is an element of the top-level array, whose ids the platform knows."""
         found = None
         if self._trusts_body(delivery):
             if self._path is not None:
@@ -52,12 +57,16 @@ class DeliveryIds:
         if self._header is not None:
             given = request.headers.get(self._header)
             if given and self._trusts_body(delivery):
-                # If the signature doesn't cover the header, anyone could have set it. Combined with the body it can't
-                # suppress a different delivery.
+                # If the signature doesn't cover the header, anyone could have set it. Combined with
+                # the body it can't suppress a different delivery.
                 is_proven = proof.signed is None or self._header in proof.headers
                 return given if is_proven else digest(given, request.body)
         else:
-            if self._path is None and proof.signed is None and (found := self._platform.header_id(request, value)):
+            if (
+                self._path is None
+                and proof.signed is None
+                and (found := self._platform.header_id(request, value))
+            ):
                 return found
             # The body's id is the event's; the signed one may only be the message's.
             if self._trusts_body(delivery) and (found := self._in_body(request, value, decoded)):
@@ -70,7 +79,11 @@ class DeliveryIds:
         return digest(proof.signed)
 
     def _in_body(self, request: Request, value: Any, decoded: Any) -> str | None:
-        return self._platform.delivery_id(request, value) if self._path is None else _at(self._path, decoded)
+        return (
+            self._platform.delivery_id(request, value)
+            if self._path is None
+            else _at(self._path, decoded)
+        )
 
     def _trusts_body(self, delivery: VerifiedDelivery) -> bool:
         return delivery.proof.signed is None or delivery.proof.body

@@ -11,7 +11,13 @@ from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody, read_query
 from relay.events.decoding import Decoder, decoding_of
 from relay.events.delivery_ids import DeliveryIds
-from relay.events.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, dump, payload_of, size_in_conductor
+from relay.events.payload import (
+    CONDUCTOR_PAYLOAD,
+    PayloadTooLarge,
+    dump,
+    payload_of,
+    size_in_conductor,
+)
 from relay.events.splitting import Part, parts_of
 from relay.verify.secrets import NEVER_KEPT, as_it_came, tokens_of
 from relay.verify.verification import VerifiedDelivery
@@ -29,8 +35,8 @@ _MOST_REPEATED = 32 * 1024 * 1024
 _LONGEST_IN_UTF8 = 4
 """Bytes that Conductor makes of one character of JSON text, at most."""
 _OTHER_METADATA = 512 * 1024
-"""Bytes: more than the rest of `_webhook` (header names and the query) can take, as the server refuses such
-requests."""
+"""Bytes: more than the rest of `_webhook` (header names and the query) can take, as the server
+refuses such requests."""
 
 
 class Parser:
@@ -80,10 +86,12 @@ class Parser:
         traceparent: str | None = None,
         remote: str | None = None,
     ) -> list[NewEvent]:
-        """One event, or with `split` one for each element of an array. `received_at` is the store's time;
-        `traceparent` the parent span of the worker's spans for these events; `remote` the address that sent them.
+        """One event, or with `split` one for each element of an array. `received_at` is the store's
+        time; `traceparent` the parent span of the worker's spans for these events; `remote` the
+        address that sent them.
 
-        Raises MalformedBody for too many elements, and PayloadTooLarge if an event is larger than Conductor accepts.
+        Raises MalformedBody for too many elements, and PayloadTooLarge if an event is larger than
+        Conductor accepts.
         """
         decoded = body if self._decoder is None else self._decoder.decode(body)
         if decoded is not body:
@@ -114,11 +122,17 @@ class Parser:
         if len(parts) > 1:
             self._refuse_repetition(parts, headers, query, delivery.proof.claims)
         whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
-        raw = None if self._tokens is None else as_it_came(request, self._webhook, received_at, self._tokens)
+        raw = (
+            None
+            if self._tokens is None
+            else as_it_came(request, self._webhook, received_at, self._tokens)
+        )
         events = []
         for number, part in enumerate(parts):
             if part.is_element:
-                delivery_id = self._ids.of_element(delivery, whole_id, part.body.value, number, part.of_top)
+                delivery_id = self._ids.of_element(
+                    delivery, whole_id, part.body.value, number, part.of_top
+                )
             shown = self._concealed(part.body)
             kind, summary = self._summarizer.summarize(shown.value)
             event = NewEvent(
@@ -139,13 +153,15 @@ class Parser:
                 claims=delivery.proof.claims,
             )
             if self._is_too_large(event):
-                raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")
+                raise PayloadTooLarge(
+                    f"the payload is larger than the {self._conductor_payload} bytes of Conductor"
+                )
             events.append(event)
         return events
 
     def _refuse_repetition(self, parts: Sequence[Part], *shared: Mapping[str, Any] | None) -> None:
-        """Each event has what all share: from a few bytes for each element, a long head makes hundreds of megabytes.
-        Raises PayloadTooLarge."""
+        """Each event has what all share: from a few bytes for each element, a long head makes
+        hundreds of megabytes. Raises PayloadTooLarge."""
         around = {id(part.enclosing): part.enclosing for part in parts}
         sizes = {key: len(dump(enclosing)) for key, enclosing in around.items()}
         size = len(dump(shared)) * len(parts) + sum(sizes[id(part.enclosing)] for part in parts)
@@ -156,8 +172,12 @@ class Parser:
             )
 
     def _is_too_large(self, event: NewEvent) -> bool:
-        characters = len(event.payload) + (sum(map(len, event.headers.values())) if self._metadata else 0)
-        if characters * _LONGEST_IN_UTF8 + _OTHER_METADATA < self._conductor_payload:  # the hot path
+        characters = len(event.payload) + (
+            sum(map(len, event.headers.values())) if self._metadata else 0
+        )
+        if (
+            characters * _LONGEST_IN_UTF8 + _OTHER_METADATA < self._conductor_payload
+        ):  # the hot path
             return False
         document = document_of(event, self._metadata)
         return size_in_conductor(document) > self._conductor_payload

@@ -1,7 +1,7 @@
 """Payloads: what an event's workflows get.
 
-A payload is the text of a JSON object. A body that already is a JSON object is its own payload, byte for byte, so that
-no number is rewritten on the way.
+A payload is the text of a JSON object. A body that already is a JSON object is its own payload,
+byte for byte, so that no number is rewritten on the way.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from platforms.bodies import BadBody, Body
 
 CONDUCTOR_PAYLOAD = 10 * 1024 * 1024
-"""Bytes: the largest output or input that Conductor accepts by default. A larger output fails the user's workflow, and
-a larger input is always refused."""
+"""Bytes: the largest output or input that Conductor accepts by default. A larger output fails the
+user's workflow, and a larger input is always refused."""
 
 
 class PayloadTooLarge(BadBody):
@@ -22,7 +22,8 @@ class PayloadTooLarge(BadBody):
 
 
 def payload_of(body: Body, query: Mapping[str, Any]) -> str:
-    """The payload: the body's object (or ``{"request": value}``), and the query parameters that it has no key for."""
+    """The payload: the body's object (or ``{"request": value}``), and the query parameters that it
+    has no key for."""
     value, text = body.value, body.text
     if not isinstance(value, dict):
         value, text = {"request": value}, '{"request":' + (text or dump(value)) + "}"

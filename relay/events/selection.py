@@ -25,7 +25,8 @@ _LONGEST_REASON = 300
 
 
 class Misfit(Exception):
-    """A payload doesn't fit the schema; the text, for its sender, names the place and the rule, but no value."""
+    """A payload doesn't fit the schema; the text, for its sender, names the place and the rule, but
+    no value."""
 
     def __init__(self, text: str, reason: str):
         """`reason`: the same for people, who don't see what is hidden."""
@@ -53,7 +54,8 @@ class Selected(NamedTuple):
 
     events: list[NewEvent]
     filtered: LeftOut
-    """For each event for which `only` doesn't hold, the reason is its first condition that doesn't."""
+    """For each event for which `only` doesn't hold, the reason is its first condition that
+    doesn't."""
     misfits: LeftOut
     """For each that doesn't fit the `schema`, the place and the rule."""
 
@@ -69,19 +71,23 @@ class Selection:
     def takes_long(self, events: Sequence[NewEvent]) -> bool:
         """Whether to evaluate these may keep others waiting."""
         is_needed = self._only is not None or self._schema is not None
-        return is_needed and (len(events) > FEW or sum(len(event.payload) for event in events) > SMALL)
+        return is_needed and (
+            len(events) > FEW or sum(len(event.payload) for event in events) > SMALL
+        )
 
     def of(self, events: Sequence[NewEvent], known: Collection[str | None] = ()) -> Selected:
         """`known`: delivery ids of events that are stored already. They aren't evaluated again.
 
-        Raises Misfit for the first event that doesn't fit the schema, unless the definition says `else: keep`, and
-        PayloadTooLarge if it takes too long.
+        Raises Misfit for the first event that doesn't fit the schema, unless the definition says
+        `else: keep`, and PayloadTooLarge if it takes too long.
         """
         selected = Selected([], LeftOut(), LeftOut())
         until = time.thread_time() + LONGEST
         for number, event in enumerate(events, 1):
             if time.thread_time() > until:
-                raise PayloadTooLarge(f"{len(events)} events take too long to evaluate: send fewer at a time")
+                raise PayloadTooLarge(
+                    f"{len(events)} events take too long to evaluate: send fewer at a time"
+                )
             which = f" of event {number}" if len(events) > 1 else ""
             if event.delivery_id in known or self._is_wanted(event, which, selected):
                 selected.events.append(event)
@@ -101,7 +107,9 @@ class Selection:
 
     def _why_not(self, only: Conditions, document: Mapping[str, Any]) -> str:
         explained = hidden(only.explain(document), document, self._hide)
-        reason = next(describe_criterion(criterion) for criterion in explained if not criterion.holds)
+        reason = next(
+            describe_criterion(criterion) for criterion in explained if not criterion.holds
+        )
         return reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…"
 
     def _fits(self, event: NewEvent, which: str, misfits: LeftOut) -> bool:
@@ -114,7 +122,11 @@ class Selection:
         elif (misfit := schema.compiled.misfit(json.loads(event.payload))) is None:
             return True
         place = shown_steps(self._hide, misfit.place)
-        shown = misfit if place is None else json_schemas.Misfit(tuple(place), "a rule about what is hidden")
+        shown = (
+            misfit
+            if place is None
+            else json_schemas.Misfit(tuple(place), "a rule about what is hidden")
+        )
         begin = f"the payload{which} doesn't fit the schema: "
         if schema.else_ != "keep":
             raise Misfit(f"{begin}{misfit}", f"{begin}{shown}")

@@ -17,7 +17,8 @@ from relay.events.payload import dump
 _LARGEST = 10_000
 """Characters of what is around an array, as JSON: every one of its elements gets it."""
 _MOST_READ = 4_000_000
-"""Characters that are read of what is around arrays and is left out: it may be as much for each of very many."""
+"""Characters that are read of what is around arrays and is left out: it may be as much for each of
+very many."""
 _MOST_OF_SAMPLE = 100
 
 
@@ -30,16 +31,18 @@ class Part(NamedTuple):
     of_top: bool = False
     """Whether it is an element of the top-level array."""
     enclosing: Mapping[str, Any] | None = None
-    """What is around the array that it is in, without the array; None if that is large, or too much that is large was
-    read before."""
+    """What is around the array that it is in, without the array; None if that is large, or too much
+    that is large was read before."""
 
 
 def parts_of(body: Body, split: bool | str, most: int) -> Sequence[Part]:
-    """The first `most` elements of the array that `split` leads to, in order; the whole body if there is no array.
+    """The first `most` elements of the array that `split` leads to, in order; the whole body if
+    there is no array.
 
     Raises MalformedBody if it takes too long to find that out.
 
-    `split` is true for the top-level array, which also a platform's own batch is, or a JSONPath into the payload.
+    `split` is true for the top-level array, which also a platform's own batch is, or a JSONPath
+    into the payload.
     """
     if not split and not body.batch:  # the hot path
         return (Part(body),)
@@ -48,7 +51,9 @@ def parts_of(body: Body, split: bool | str, most: int) -> Sequence[Part]:
 
 def _parts(body: Body, split: bool | str) -> Iterator[Part]:
     is_split = isinstance(body.value, list) and (split is True or body.batch)
-    for part in (Part(Body(element), True, True) for element in body.value) if is_split else (Part(body),):
+    for part in (
+        (Part(Body(element), True, True) for element in body.value) if is_split else (Part(body),)
+    ):
         if isinstance(split, str):
             yield from _below(part, split)
         else:
@@ -89,5 +94,9 @@ def _without(value: Any, place: Place) -> Any:
 
 
 def shaped(webhook: Webhook, platform: Platform, body: Body) -> Sequence[Body]:
-    """What the webhook's `decode` and `split` make of the body: one for each event, of which there may be few."""
-    return [part.body for part in parts_of(decoded(webhook, platform, body), webhook.split, _MOST_OF_SAMPLE)]
+    """What the webhook's `decode` and `split` make of the body: one for each event, of which there
+    may be few."""
+    return [
+        part.body
+        for part in parts_of(decoded(webhook, platform, body), webhook.split, _MOST_OF_SAMPLE)
+    ]

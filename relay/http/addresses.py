@@ -14,8 +14,8 @@ _OWN_PREFIX = 64
 
 
 def read_address(text: str | None) -> Address | None:
-    """Parses an address; None if the text isn't one. Drops a zone, and the port and brackets that some proxies write.
-    An IPv4 address written as IPv6 becomes an IPv4 address."""
+    """Parses an address; None if the text isn't one. Drops a zone, and the port and brackets that
+    some proxies write. An IPv4 address written as IPv6 becomes an IPv4 address."""
     text = (text or "").strip()
     if not text or len(text) > _LONGEST:
         return None
@@ -36,7 +36,8 @@ def is_within(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def subscriber_of(address: Address) -> Address:
-    """One address for everyone who could choose this one: itself for IPv4, the first of its /64 for IPv6."""
+    """One address for everyone who could choose this one: itself for IPv4, the first of its /64 for
+    IPv6."""
     if isinstance(address, IPv4Address):
         return address
     return IPv6Address(int(address) >> (128 - _OWN_PREFIX) << (128 - _OWN_PREFIX))

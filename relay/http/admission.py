@@ -1,8 +1,9 @@
-"""Which deliveries are looked at: as many as a webhook's `accept` allows, and few from an address that proves nothing.
+"""Which deliveries are looked at: as many as a webhook's `accept` allows, and few from an address
+that proves nothing.
 
-Only proven and new deliveries count against `accept`, so strangers can't shut others out. An address that has sent
-one is never refused for other senders' failures: platforms, and everyone behind a shared NAT, use the same addresses
-as strangers.
+Only proven and new deliveries count against `accept`, so strangers can't shut others out. An
+address that has sent one is never refused for other senders' failures: platforms, and everyone
+behind a shared NAT, use the same addresses as strangers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _NEXT_TO_NOTHING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """`rate` a second, and `burst` at once: a token bucket, represented by the time at which it is full again."""
+    """`rate` a second, and `burst` at once: a token bucket, represented by the time at which it is
+    full again."""
 
     rate: float
     burst: int
@@ -39,26 +41,31 @@ class Allowance:
         return seconds if seconds > _NEXT_TO_NOTHING else 0.0
 
     def less(self, full_at: float, now: float, number: int = 1) -> float:
-        """When the bucket is full again after so many more tokens are taken. An empty bucket gets no emptier."""
+        """When the bucket is full again after so many more tokens are taken. An empty bucket gets
+        no emptier."""
         return min(max(full_at, now) + number / self.rate, now + self.burst / self.rate)
 
 
 FAILURES = Allowance(rate=5, burst=100)
-"""Failed proofs that are computed, and recorded in detail, per address and webhook. A large body counts as several."""
+"""Failed proofs that are computed, and recorded in detail, per address and webhook. A large body
+counts as several."""
 _BYTES_A_FAILURE = 32 * 1024
 """Of a body whose proof failed, that count as one more failure."""
 PAGES = Allowance(rate=5, burst=100)
-"""Pages that are shown per address and webhook, at the links of callbacks: for each, the store is read."""
+"""Pages that are shown per address and webhook, at the links of callbacks: for each, the store is
+read."""
 PROVEN_FOR = 24 * 3600.0
 """Seconds after a proven delivery during which `FAILURES` doesn't apply to its address."""
 
 
 class SharedTimes:
-    """One time per key, in memory that a process shares with its forks: each reads what the others wrote.
+    """One time per key, in memory that a process shares with its forks: each reads what the others
+    wrote.
 
     The table has a fixed size, since strangers choose the keys.
 
-    There is no lock: if two processes write the same key at the same moment, one of the two times may be lost.
+    There is no lock: if two processes write the same key at the same moment, one of the two times
+    may be lost.
     """
 
     def __init__(self, places: int = 8192):
@@ -75,7 +82,9 @@ class SharedTimes:
 
     def set(self, key: Hashable, time: float) -> None:
         """Sets the key's time."""
-        hashed = hash(key)  # seeded per program and shared by forks, so nobody can choose keys that collide
+        hashed = hash(
+            key
+        )  # seeded per program and shared by forks, so nobody can choose keys that collide
         place = self._find(hashed)
         if place is None:
             first = hashed % self._sets * _WAYS
@@ -105,28 +114,36 @@ class Admission:
         self._pages = SharedTimes()
 
     def wait(self, webhook: str, sender: str | None) -> int:
-        """Seconds until the sender should try again; 0 if its delivery may be looked at now. `sender` is the address,
-        None if unknown."""
+        """Seconds until the sender should try again; 0 if its delivery may be looked at now.
+        `sender` is the address, None if unknown."""
         now = self._clock.monotonic()
         if (address := _one_sender(sender)) is not None:
             key = webhook, address
-            if (seconds := FAILURES.wait(self._failed.get(key), now)) and self._proven.get(key) < now:
+            if (seconds := FAILURES.wait(self._failed.get(key), now)) and self._proven.get(
+                key
+            ) < now:
                 return math.ceil(seconds)
         return 0
 
     def take(self, webhook: str, accept: Accept) -> int:
-        """Counts a proven delivery. Returns 0, or the seconds until it should be sent again if the webhook has reached
-        its limit."""
-        return take_one(self._accepted, webhook, Allowance(accept.rate, accept.most_at_once), self._clock.monotonic())
+        """Counts a proven delivery. Returns 0, or the seconds until it should be sent again if the
+        webhook has reached its limit."""
+        return take_one(
+            self._accepted,
+            webhook,
+            Allowance(accept.rate, accept.most_at_once),
+            self._clock.monotonic(),
+        )
 
     def proven(self, webhook: str, sender: str | None) -> None:
-        """Records that the sender has proven a delivery that wasn't known: whoever sends again what it has seen doesn't
-        free itself from `FAILURES`."""
+        """Records that the sender has proven a delivery that wasn't known: whoever sends again what
+        it has seen doesn't free itself from `FAILURES`."""
         if (address := _one_sender(sender)) is not None:
             self._proven.set((webhook, address), self._clock.monotonic() + PROVEN_FOR)
 
     def page(self, webhook: str, sender: str | None) -> int:
-        """Records a request for a page. Returns 0, or the seconds until its sender should try again."""
+        """Records a request for a page. Returns 0, or the seconds until its sender should try
+        again."""
         if (address := _one_sender(sender)) is None:
             return 0
         return take_one(self._pages, (webhook, address), PAGES, self._clock.monotonic())
@@ -135,7 +152,9 @@ class Admission:
         """Records a delivery whose proof failed, with a body of this many bytes."""
         if (address := _one_sender(sender)) is not None:
             key, cost = (webhook, address), 1 + size // _BYTES_A_FAILURE
-            self._failed.set(key, FAILURES.less(self._failed.get(key), self._clock.monotonic(), cost))
+            self._failed.set(
+                key, FAILURES.less(self._failed.get(key), self._clock.monotonic(), cost)
+            )
 
 
 def take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float) -> int:
@@ -148,7 +167,8 @@ def take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float
 
 
 def _one_sender(text: str | None) -> bytes | None:
-    """What identifies the sender at an address. None if nothing does: a private address may be a load balancer's."""
+    """What identifies the sender at an address. None if nothing does: a private address may be a
+    load balancer's."""
     return None if text is None or len(text) > _LONGEST_ADDRESS else _public(text)
 
 

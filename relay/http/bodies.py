@@ -1,7 +1,7 @@
 """Reads bodies: small ones into memory, large ones into temporary files, each within a deadline.
 
-Only a complete body can be verified, so strangers may send bodies of any allowed size. A slow one costs a part of the
-disk's share, never memory; a complete large one is loaded when it is its turn.
+Only a complete body can be verified, so strangers may send bodies of any allowed size. A slow one
+costs a part of the disk's share, never memory; a complete large one is loaded when it is its turn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ LONGEST = 20.0
 """Seconds that a body may take to arrive."""
 _PIECE = 16 * 1024
 _PIECE_OF_CHUNKS = 1024
-"""Bytes that are read at a time. In chunks of one byte each, they take two or three milliseconds."""
+"""Bytes that are read at a time. In chunks of one byte each, they take two or three milliseconds.
+"""
 _LONGEST_TURN = 0.001
 """Seconds after which others go first. A busy relay takes many times as long for their turn."""
 _LARGEST_REST = 64 * 1024 * 1024
@@ -70,7 +71,8 @@ class Lock(Protocol):
 
 @contextmanager
 def taking(turn: Lock, until: float) -> Iterator[None]:
-    """Takes a turn until the block ends. Raises Overloaded if it isn't free by then (monotonic clock)."""
+    """Takes a turn until the block ends. Raises Overloaded if it isn't free by then (monotonic
+    clock)."""
     if not turn.acquire(timeout=max(0.0, until - time.monotonic())):
         raise Overloaded("too many large deliveries wait for their turn")
     try:
@@ -87,10 +89,12 @@ class Bodies:
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
     @contextmanager
-    def read(self, stream: Stream, size: int, turn: Lock, is_chunked: bool = False) -> Iterator[tuple[bytes, float]]:
-        """The first `size` bytes, or all if there are fewer, and when the last came (monotonic clock). A large body is
-        in memory only until the block ends, and has its webhook's `turn`: the others wait where they hold up nobody
-        else's.
+    def read(
+        self, stream: Stream, size: int, turn: Lock, is_chunked: bool = False
+    ) -> Iterator[tuple[bytes, float]]:
+        """The first `size` bytes, or all if there are fewer, and when the last came (monotonic
+        clock). A large body is in memory only until the block ends, and has its webhook's `turn`:
+        the others wait where they hold up nobody else's.
 
         Raises BodyUnreadable or Overloaded.
         """
@@ -116,8 +120,8 @@ class Bodies:
 
 
 def discard(stream: Stream, is_chunked: bool) -> None:
-    """Reads what is left of a body, up to a bound: a connection that is closed with unread bytes is reset, and its peer
-    may not see the answer."""
+    """Reads what is left of a body, up to a bound: a connection that is closed with unread bytes is
+    reset, and its peer may not see the answer."""
     with suppress(BodyUnreadable):
         for _ in pieces(stream, _LARGEST_REST, is_chunked):
             pass
@@ -134,7 +138,9 @@ def pieces(stream: Stream, size: int, is_chunked: bool) -> Iterator[bytes]:
                 if time.monotonic() > until:  # what is there already arrives without a wait
                     let_others_run()
                     until = time.monotonic() + _LONGEST_TURN
-            except Exception as error:  # the server's parser and the socket each raise their own exceptions
+            except (
+                Exception
+            ) as error:  # the server's parser and the socket each raise their own exceptions
                 raise BodyUnreadable from error
             if not piece:
                 return

@@ -1,4 +1,5 @@
-"""Where a request that came through proxies comes from: X-Forwarded-*, trusted only from configured proxies."""
+"""Where a request that came through proxies comes from: X-Forwarded-*, trusted only from configured
+proxies."""
 
 from __future__ import annotations
 
@@ -20,13 +21,20 @@ ALL = ("proto", "host", "port", "prefix")
 _MOST_PROXIES = 20
 
 
-def believing(application: WSGIApplication, proxies: Proxies, what: Collection[str] = ALL) -> WSGIApplication:
-    """The application, which sees the address that the proxies report, and those parts of `ALL` that are in `what`."""
+def believing(
+    application: WSGIApplication, proxies: Proxies, what: Collection[str] = ALL
+) -> WSGIApplication:
+    """The application, which sees the address that the proxies report, and those parts of `ALL`
+    that are in `what`."""
     if proxies.networks:
         return FromNetworks(application, proxies, what)
     if not proxies.hops:
         return application
-    fixed = ProxyFix(application, x_for=proxies.hops, **{f"x_{one}": proxies.hops if one in what else 0 for one in ALL})
+    fixed = ProxyFix(
+        application,
+        x_for=proxies.hops,
+        **{f"x_{one}": proxies.hops if one in what else 0 for one in ALL},
+    )
 
     def through_proxy(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         environ[BY_PROXY] = True
@@ -36,11 +44,11 @@ def believing(application: WSGIApplication, proxies: Proxies, what: Collection[s
 
 
 class FromNetworks:
-    """Trusts these headers from addresses in the networks, and from nobody else: not from a client that bypasses the
-    proxies.
+    """Trusts these headers from addresses in the networks, and from nobody else: not from a client
+    that bypasses the proxies.
 
-    In X-Forwarded-For the client is the last address that isn't a proxy's: each proxy appends the peer it saw, and the
-    client may have written anything before that.
+    In X-Forwarded-For the client is the last address that isn't a proxy's: each proxy appends the
+    peer it saw, and the client may have written anything before that.
     """
 
     def __init__(self, application: WSGIApplication, proxies: Proxies, what: Collection[str]):
@@ -61,7 +69,10 @@ class FromNetworks:
             # Some proxies write `unknown`. That is no address, and certainly not the proxy's own.
             environ["REMOTE_ADDR"] = "" if client is None else str(client)
         # Not every proxy appends to the other headers, so their lists may be shorter.
-        said = {f"x_{one}": min(hops, len(_list(environ, one))) if one in self._what else 0 for one in ALL}
+        said = {
+            f"x_{one}": min(hops, len(_list(environ, one))) if one in self._what else 0
+            for one in ALL
+        }
         return ProxyFix(self._application, x_for=0, **said)(environ, start_response)
 
     def _is_proxy(self, text: str) -> bool:

@@ -18,17 +18,19 @@ from relay.route import PATH, Route, with_query
 _HOST = re.compile(r"[A-Za-z0-9._~%:\[\]-]*", re.ASCII)
 _BEFORE_PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 _AFTER_PATH = re.compile(r"[?#].*\Z", re.DOTALL)
-"""What a request may have around the path. It decides nothing about which webhook is called, so a signature that covers
-the URL or path must not take it for a part of them."""
+"""What a request may have around the path. It decides nothing about which webhook is called, so a
+signature that covers the URL or path must not take it for a part of them."""
 _OF_PROXIES = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"})
 
 
 class Incoming:
     """A request whose body has not been read yet."""
 
-    def __init__(self, environ: dict[str, Any], bodies: Bodies, knows_proxies: bool = False, path: str = PATH):
-        """`environ`: WSGI's. `knows_proxies`: only our own proxies' X-Forwarded-For is trusted, so the address is the
-        sender's. `path`: which of the relay's two paths was used."""
+    def __init__(
+        self, environ: dict[str, Any], bodies: Bodies, knows_proxies: bool = False, path: str = PATH
+    ):
+        """`environ`: WSGI's. `knows_proxies`: only our own proxies' X-Forwarded-For is trusted, so
+        the address is the sender's. `path`: which of the relay's two paths was used."""
         self._environ = environ
         self._bodies = bodies
         self.path = path
@@ -47,7 +49,8 @@ class Incoming:
 
     @contextmanager
     def body(self, route: Route) -> Iterator[bytes]:
-        """The body, which is held until the block ends. Raises BodyTooLarge, BodyUnreadable or Overloaded."""
+        """The body, which is held until the block ends. Raises BodyTooLarge, BodyUnreadable or
+        Overloaded."""
         environ, max_body = self._environ, route.max_body
         length = environ.get("CONTENT_LENGTH")
         expected = 0
@@ -59,7 +62,10 @@ class Incoming:
             expected = max_body + 1  # chunked: one byte more tells that it is too large
         if length and expected > max_body:
             raise BodyTooLarge(max_body)
-        with self._bodies.read(environ["wsgi.input"], expected, route.turn, not length) as (body, self.arrived_at):
+        with self._bodies.read(environ["wsgi.input"], expected, route.turn, not length) as (
+            body,
+            self.arrived_at,
+        ):
             if len(body) > max_body:
                 raise BodyTooLarge(max_body)
             if length and len(body) != expected:
@@ -71,7 +77,9 @@ class Incoming:
         url = with_query(route.public_url(self.path) or self.seen_url(), self.query)
         by_proxy = self._environ.get(BY_PROXY, False)
         headers = {name.lower(): value for name, value in EnvironHeaders(self._environ)}
-        return Request(self.method, url, self.query, headers, body, self.remote, time.time(), by_proxy)
+        return Request(
+            self.method, url, self.query, headers, body, self.remote, time.time(), by_proxy
+        )
 
     def seen_url(self) -> str:
         """The URL as it was called, without the query."""
@@ -79,6 +87,8 @@ class Incoming:
         host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
         if not _HOST.fullmatch(host):  # no part of the path, for signatures that cover the URL
             host = "invalid"
-        called = environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
+        called = (
+            environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
+        )
         path = _BEFORE_PATH.sub("", _AFTER_PATH.sub("", called))
         return f"{environ.get('wsgi.url_scheme', 'http')}://{host}{environ.get('SCRIPT_NAME', '')}{path}"

@@ -34,7 +34,8 @@ _LONGEST_ANSWER = 30.0
 
 
 class Readiness:
-    """Whether the store can be written, checked once for all callers at about the same time. Thread-safe."""
+    """Whether the store can be written, checked once for all callers at about the same time.
+    Thread-safe."""
 
     def __init__(self, store: Deliveries, patience: float, clock: MonotonicClock = time):
         """A check takes no more than `patience` seconds."""
@@ -46,7 +47,8 @@ class Readiness:
         self._ready = False
 
     def __call__(self) -> bool:
-        """Whether the store could be written within the last second. Callers during a check wait for its result."""
+        """Whether the store could be written within the last second. Callers during a check wait
+        for its result."""
         with self._lock:
             now = self._clock.monotonic()
             if now - self._checked_at >= FRESH_FOR:
@@ -65,7 +67,8 @@ class _Answer(FlaskResponse):
 
 
 def webhooks(receiver: Receiver, waiting: Waiting, knows_proxies: bool) -> Blueprint:
-    """``/webhook/{id}`` and ``/api/webhook/{id}``. `knows_proxies`: the addresses are the senders' own."""
+    """``/webhook/{id}`` and ``/api/webhook/{id}``. `knows_proxies`: the addresses are the senders'
+    own."""
     blueprint = Blueprint("webhooks", __name__)
     bodies = Bodies()
 
@@ -85,16 +88,30 @@ def webhooks(receiver: Receiver, waiting: Waiting, knows_proxies: bool) -> Bluep
 
     @blueprint.after_app_request
     def bound(response: FlaskResponse) -> FlaskResponse:
-        """Bounds what follows the answer: how long its peer may take to read it, and to send what is left."""
-        response.call_on_close(alarm(_LONGEST_ANSWER, BrokenPipeError(errno.EPIPE, "the peer reads no answer")))
+        """Bounds what follows the answer: how long its peer may take to read it, and to send what
+        is left."""
+        response.call_on_close(
+            alarm(_LONGEST_ANSWER, BrokenPipeError(errno.EPIPE, "the peer reads no answer"))
+        )
         if not _BODY.isdisjoint(request.environ):
-            stream, is_chunked = request.environ["wsgi.input"], "CONTENT_LENGTH" not in request.environ
+            stream, is_chunked = (
+                request.environ["wsgi.input"],
+                "CONTENT_LENGTH" not in request.environ,
+            )
             response.call_on_close(lambda: discard(stream, is_chunked))
         return response
 
     def add_rules(state: BlueprintSetupState) -> None:
-        for path in (PATH, CONDUCTORS_PATH):  # for any method: the webhook's route says which are allowed
-            rule = Rule(f"{path}<path:url_id>", endpoint="webhook", defaults={"path": path}, merge_slashes=False)
+        for path in (
+            PATH,
+            CONDUCTORS_PATH,
+        ):  # for any method: the webhook's route says which are allowed
+            rule = Rule(
+                f"{path}<path:url_id>",
+                endpoint="webhook",
+                defaults={"path": path},
+                merge_slashes=False,
+            )
             state.app.url_map.add(rule)
 
     blueprint.record_once(add_rules)
@@ -118,7 +135,9 @@ def pages(store: Deliveries, with_metrics: bool) -> Blueprint:
 
         @blueprint.get("/metrics", provide_automatic_options=False)
         def metrics_page() -> FlaskResponse:
-            return FlaskResponse(run_in_thread(metrics.exposition), content_type=metrics.CONTENT_TYPE)
+            return FlaskResponse(
+                run_in_thread(metrics.exposition), content_type=metrics.CONTENT_TYPE
+            )
 
     return blueprint
 
@@ -144,4 +163,6 @@ def handle_errors(app: Flask) -> None:
 
 
 def _answer(response: Response) -> FlaskResponse:
-    return _Answer(response.body, response.status, response.headers, content_type=response.content_type)
+    return _Answer(
+        response.body, response.status, response.headers, content_type=response.content_type
+    )

@@ -1,4 +1,5 @@
-"""Log lines that strangers can trigger at will: at most one a second, with the number of lines left out."""
+"""Log lines that strangers can trigger at will: at most one a second, with the number of lines left
+out."""
 
 from __future__ import annotations
 

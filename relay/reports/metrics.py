@@ -1,4 +1,5 @@
-"""The relay's metrics, for Prometheus. Under gunicorn all workers share them (PROMETHEUS_MULTIPROC_DIR)."""
+"""The relay's metrics, for Prometheus. Under gunicorn all workers share them
+(PROMETHEUS_MULTIPROC_DIR)."""
 
 from __future__ import annotations
 
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
 
 # A separate registry, so that tests of several processes can share one interpreter.
 _registry = CollectorRegistry()
-_deliveries = Counter("bridge_deliveries", "Deliveries by outcome", ["webhook", "outcome", "code"], registry=_registry)
-_committed = Counter("bridge_events_committed", "Events committed to the store", ["webhook"], registry=_registry)
+_deliveries = Counter(
+    "bridge_deliveries", "Deliveries by outcome", ["webhook", "outcome", "code"], registry=_registry
+)
+_committed = Counter(
+    "bridge_events_committed", "Events committed to the store", ["webhook"], registry=_registry
+)
 _seconds = Histogram(
     "bridge_relay_request_seconds",
     "Time from a delivery's arrival to its answer",
@@ -59,8 +64,11 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 def count_deliveries(webhook: str, outcome: str, code: int, number: int = 1) -> None:
-    """Counts deliveries. `webhook` must be a name from the definitions, or empty: labels must stay few."""
-    with suppress(OSError):  # a process's first counters create its files; no delivery fails if that fails
+    """Counts deliveries. `webhook` must be a name from the definitions, or empty: labels must stay
+    few."""
+    with suppress(
+        OSError
+    ):  # a process's first counters create its files; no delivery fails if that fails
         _deliveries.labels(webhook, outcome, str(code)).inc(number)
 
 
@@ -115,7 +123,8 @@ def _all_workers() -> CollectorRegistry:
 
 
 def serve(address: str) -> WSGIServer:
-    """Serves the metrics at ``HOST:PORT`` on a separate thread, until the server is shut down and closed.
+    """Serves the metrics at ``HOST:PORT`` on a separate thread, until the server is shut down and
+    closed.
 
     Raises OSError if it can't listen on the address.
     """

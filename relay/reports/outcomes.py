@@ -1,4 +1,5 @@
-"""The outcomes of deliveries: counted here, and written in one go to metrics and store once a second."""
+"""The outcomes of deliveries: counted here, and written in one go to metrics and store once a
+second."""
 
 from __future__ import annotations
 
@@ -15,12 +16,20 @@ from store.errors import StoreUnavailable
 from store.sql.deliveries import WithoutEvents
 
 Outcome = Literal[
-    "accepted", "duplicate", "filtered", "challenge", "page", "rejected", "limited", "store_unavailable", "unknown"
+    "accepted",
+    "duplicate",
+    "filtered",
+    "challenge",
+    "page",
+    "rejected",
+    "limited",
+    "store_unavailable",
+    "unknown",
 ]
 
 KEPT = 50
-"""Deliveries without an event, of one webhook and kind, that wait to be written; in a flood the newest replace the
-oldest."""
+"""Deliveries without an event, of one webhook and kind, that wait to be written; in a flood the
+newest replace the oldest."""
 
 
 class Outcomes:
@@ -41,9 +50,11 @@ class Outcomes:
             self._counts[webhook, outcome, code] += number
 
     def reject(self, rejection: WithoutEvent) -> None:
-        """Counts a rejected or filtered delivery, and keeps it with its reason. Without a webhook it came to a URL that
-        none has."""
-        self.count(rejection.webhook, rejection.kind if rejection.webhook else "unknown", rejection.status)
+        """Counts a rejected or filtered delivery, and keeps it with its reason. Without a webhook
+        it came to a URL that none has."""
+        self.count(
+            rejection.webhook, rejection.kind if rejection.webhook else "unknown", rejection.status
+        )
         self.keep(rejection)
 
     def keep(self, one: WithoutEvent) -> None:
@@ -52,8 +63,8 @@ class Outcomes:
             self._kept.setdefault((one.webhook, one.kind), deque(maxlen=KEPT)).append(one)
 
     def flush(self) -> None:
-        """Writes what has accumulated since the last call; what the store can't take is kept for the next. Not for
-        concurrent calls."""
+        """Writes what has accumulated since the last call; what the store can't take is kept for
+        the next. Not for concurrent calls."""
         self._keeper.flush()
         with self._lock:
             counts, self._counts = self._counts, Counter()
@@ -74,7 +85,9 @@ class Outcomes:
             if kind == "filtered":
                 log.info("deliveries filtered", webhook=webhook, number=number)
             elif kind == "rejected":
-                log.warning("deliveries rejected", webhook=webhook, number=number, last=some[-1].reason)
+                log.warning(
+                    "deliveries rejected", webhook=webhook, number=number, last=some[-1].reason
+                )
         try:
             self._store.record([one for some in kept.values() for one in some], self._unwritten)
             self._unwritten.clear()

@@ -1,7 +1,9 @@
-"""Deliveries that are kept with their bytes: accepted ones of webhooks with `listen`, which their events' transaction
-writes, and rejected ones of webhooks with `keep_rejected`, which are written once a second.
+"""Deliveries that are kept with their bytes: accepted ones of webhooks with `listen`, which their
+events' transaction writes, and rejected ones of webhooks with `keep_rejected`, which are written
+once a second.
 
-A stranger can cause any number of refusals. So little is kept until it is written: the rest of a flood is dropped.
+A stranger can cause any number of refusals. So little is kept until it is written: the rest of a
+flood is dropped.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ _ADDRESS = 100
 
 
 class Keeper:
-    """Collects rejected deliveries, writes them, and deletes what is beyond the bounds. Thread-safe."""
+    """Collects rejected deliveries, writes them, and deletes what is beyond the bounds.
+    Thread-safe."""
 
     def __init__(self, store: RawDeliveries, source: DefinitionsSource, retention: float):
         """`retention`: seconds for which rejected deliveries are kept."""
@@ -60,9 +63,11 @@ class Keeper:
         self._bytes = 0
         self._numbers: Counter[tuple[str, str]] = Counter()
 
-    def keep(self, route: Route, request: Request, path: str, url: str, at: int, refused: Refused) -> str | None:
-        """Keeps the delivery, unless it is too large or too many wait to be written. Returns its id, None if it isn't
-        kept.
+    def keep(
+        self, route: Route, request: Request, path: str, url: str, at: int, refused: Refused
+    ) -> str | None:
+        """Keeps the delivery, unless it is too large or too many wait to be written. Returns its
+        id, None if it isn't kept.
 
         `path` and `url` are as in `RawDelivery`; `at` is the store's time.
         """
@@ -88,7 +93,8 @@ class Keeper:
                 size > LARGEST
                 or self._bytes + size > UNWRITTEN
                 or self._numbers[name, sender] >= A_SENDER
-                or sum(number for (webhook, _), number in self._numbers.items() if webhook == name) >= A_WEBHOOK
+                or sum(number for (webhook, _), number in self._numbers.items() if webhook == name)
+                >= A_WEBHOOK
             ):
                 return None
             self._unwritten.append((route, kept))
@@ -105,7 +111,10 @@ class Keeper:
         with self._lock:
             unwritten = self._unwritten
             self._reset()
-        cleaned = [without_secrets(kept, route.webhook, route.verification.secret_headers) for route, kept in unwritten]
+        cleaned = [
+            without_secrets(kept, route.webhook, route.verification.secret_headers)
+            for route, kept in unwritten
+        ]
         deliveries = [kept for kept in cleaned if kept is not None]
         if not deliveries:
             return
@@ -118,12 +127,14 @@ class Keeper:
             )
 
     def prune(self) -> None:
-        """Deletes what is beyond the bounds: soon after a webhook's deliveries were kept, and now and then of all
-        webhooks. To be called about once a second. Raises StoreUnavailable."""
+        """Deletes what is beyond the bounds: soon after a webhook's deliveries were kept, and now
+        and then of all webhooks. To be called about once a second. Raises StoreUnavailable."""
         self._calls += 1
         webhooks = self._source.current.by_name
         names, self._grown = self._grown, set()
-        if self._calls % _SELDOM == 0:  # what was kept gets too old, also of a webhook that no longer keeps any
+        if (
+            self._calls % _SELDOM == 0
+        ):  # what was kept gets too old, also of a webhook that no longer keeps any
             names = set(self._store.webhooks())
         for name in names:
             most = webhooks[name].keep_rejected if name in webhooks else None

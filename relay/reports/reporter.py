@@ -1,4 +1,5 @@
-"""What people are told of deliveries: counts, the reasons of rejections, kept deliveries, and lines in the log."""
+"""What people are told of deliveries: counts, the reasons of rejections, kept deliveries, and lines
+in the log."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ _LONGEST_URL = 100
 class Reporter:
     """Reports what became of deliveries."""
 
-    def __init__(self, store: Store, outcomes: Outcomes, keeper: Keeper, clock: MonotonicClock = time):
+    def __init__(
+        self, store: Store, outcomes: Outcomes, keeper: Keeper, clock: MonotonicClock = time
+    ):
         self._store = store
         self._outcomes = outcomes
         self._keeper = keeper
@@ -41,35 +44,65 @@ class Reporter:
         self._outcomes.count(webhook, outcome, response.status)
         return response
 
-    def keep(self, route: Route, incoming: Incoming, request: Request | None, refused: Refused) -> str | None:
-        """Keeps a rejected delivery, if the webhook asks for it. Returns its id, None if it isn't kept."""
-        if route.webhook.keep_rejected is None or request is None or request.method not in route.platform.methods:
+    def keep(
+        self, route: Route, incoming: Incoming, request: Request | None, refused: Refused
+    ) -> str | None:
+        """Keeps a rejected delivery, if the webhook asks for it. Returns its id, None if it isn't
+        kept."""
+        if (
+            route.webhook.keep_rejected is None
+            or request is None
+            or request.method not in route.platform.methods
+        ):
             return None
-        return self._keeper.keep(route, request, incoming.path, incoming.seen_url(), self._store.now(), refused)
+        return self._keeper.keep(
+            route, request, incoming.path, incoming.seen_url(), self._store.now(), refused
+        )
 
-    def record(self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None) -> None:
+    def record(
+        self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None
+    ) -> None:
         """Counts a rejected or filtered delivery, and records its reason."""
-        self._outcomes.reject(self._of(incoming, route.webhook.name, status, reason, kept_id=kept_id))
+        self._outcomes.reject(
+            self._of(incoming, route.webhook.name, status, reason, kept_id=kept_id)
+        )
 
     def unknown(self, incoming: Incoming, url_id: str) -> None:
-        """Counts a delivery to a URL that no webhook has, and records the URL's beginning: people mistype them."""
-        self._outcomes.reject(self._of(incoming, "", 404, f"no webhook has the URL /webhook/{url_id[:_LONGEST_URL]}"))
+        """Counts a delivery to a URL that no webhook has, and records the URL's beginning: people
+        mistype them."""
+        self._outcomes.reject(
+            self._of(incoming, "", 404, f"no webhook has the URL /webhook/{url_id[:_LONGEST_URL]}")
+        )
 
-    def _of(self, incoming: Incoming, webhook: str, status: int, reason: str, **more: Any) -> WithoutEvent:
+    def _of(
+        self, incoming: Incoming, webhook: str, status: int, reason: str, **more: Any
+    ) -> WithoutEvent:
         remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
         now = self._store.now()
-        return WithoutEvent(webhook, now, status, reason[:_LONGEST_REASON], remote, incoming.method, **more)
+        return WithoutEvent(
+            webhook, now, status, reason[:_LONGEST_REASON], remote, incoming.method, **more
+        )
 
     def left_out(
-        self, route: Route, incoming: Incoming, status: int, left: LeftOut, kept_id: str | None = None
+        self,
+        route: Route,
+        incoming: Incoming,
+        status: int,
+        left: LeftOut,
+        kept_id: str | None = None,
     ) -> None:
-        """Counts the events of one delivery that are filtered, or don't fit the `schema`, and records the reasons."""
+        """Counts the events of one delivery that are filtered, or don't fit the `schema`, and
+        records the reasons."""
         for reason in left.reasons:
             self.record(route, incoming, status, reason, kept_id)
         if others := left.number - len(left.reasons):
-            self._outcomes.count(route.webhook.name, "filtered" if status < 400 else "rejected", status, others)
+            self._outcomes.count(
+                route.webhook.name, "filtered" if status < 400 else "rejected", status, others
+            )
 
-    def misfits(self, route: Route, incoming: Incoming, request: Request | None, left: LeftOut) -> None:
+    def misfits(
+        self, route: Route, incoming: Incoming, request: Request | None, left: LeftOut
+    ) -> None:
         """The same for those that don't fit; the delivery is kept once."""
         if left.reasons:
             kept_id = self.keep(route, incoming, request, Refused(left.reasons[0], 422))
@@ -85,4 +118,6 @@ class Reporter:
         """Logs an error. Throttled, since senders can cause as many as they like."""
         left_out = self._log_throttle.left_out((webhook, type(error)))
         if left_out is not None:
-            structlog.get_logger().error(line, webhook=webhook, error=str(error), left_out=left_out, **more)
+            structlog.get_logger().error(
+                line, webhook=webhook, error=str(error), left_out=left_out, **more
+            )

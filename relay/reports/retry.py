@@ -1,4 +1,5 @@
-"""Verifies a rejected delivery again, with today's definition, and makes of it what the relay would have made of it."""
+"""Verifies a rejected delivery again, with today's definition, and makes of it what the relay would
+have made of it."""
 
 from __future__ import annotations
 
@@ -19,9 +20,12 @@ class StillRejected(Exception):
 
 
 def request_of(route: Route, kept: RawDelivery) -> Request:
-    """The request as the relay saw it, at the time of its arrival; at today's public URL, which some platforms sign."""
+    """The request as the relay saw it, at the time of its arrival; at today's public URL, which
+    some platforms sign."""
     url = with_query(route.public_url(kept.path) or kept.url, kept.query)
-    return Request(kept.method, url, kept.query, kept.headers, kept.body, kept.remote, kept.at / 1000)
+    return Request(
+        kept.method, url, kept.query, kept.headers, kept.body, kept.remote, kept.at / 1000
+    )
 
 
 def _verify(route: Route, kept: RawDelivery) -> tuple[VerifiedDelivery, Body]:
@@ -45,15 +49,17 @@ def _verify(route: Route, kept: RawDelivery) -> tuple[VerifiedDelivery, Body]:
     except (Refused, BadBody, KeysUnavailable) as error:
         raise StillRejected(str(error)) from None
     if route.signed_challenge(body) is not None:
-        raise StillRejected("it is a challenge, which needs an answer: let the platform send it again")
+        raise StillRejected(
+            "it is a challenge, which needs an answer: let the platform send it again"
+        )
     return delivery, body
 
 
 def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
     """The delivery's events, which arrive now, by the store's time. Raises StillRejected.
 
-    Each has a delivery id, so that a delivery that is retried twice leaves one event: the sender's own if it has one,
-    so that it doesn't matter either if the sender has sent it again meanwhile.
+    Each has a delivery id, so that a delivery that is retried twice leaves one event: the sender's
+    own if it has one, so that it doesn't matter either if the sender has sent it again meanwhile.
     """
     delivery, body = _verify(route, kept)
     try:
@@ -63,7 +69,9 @@ def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
     if not events:
         raise StillRejected("it is an empty list: there is no event in it")
     events = [
-        event if event.delivery_id is not None else replace(event, delivery_id=f"refused {kept.id} {number}")
+        event
+        if event.delivery_id is not None
+        else replace(event, delivery_id=f"refused {kept.id} {number}")
         for number, event in enumerate(events)
     ]
     try:

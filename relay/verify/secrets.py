@@ -1,4 +1,5 @@
-"""What is never kept of a delivery, with its bytes or as an event: the webhook's secrets, and what may be one."""
+"""What is never kept of a delivery, with its bytes or as an event: the webhook's secrets, and what
+may be one."""
 
 from __future__ import annotations
 
@@ -21,7 +22,17 @@ NEVER_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
 _SHORT = 8
 """Characters; a shorter secret occurs by chance."""
 _CREDENTIALS = frozenset(
-    {"apikey", "auth", "authentication", "authorization", "cookie", "credential", "credentials", "jwt", "key"}
+    {
+        "apikey",
+        "auth",
+        "authentication",
+        "authorization",
+        "cookie",
+        "credential",
+        "credentials",
+        "jwt",
+        "key",
+    }
     | {"passwd", "password", "secret", "session", "token"}
 )
 """Words in the names of headers that may hold a secret, perhaps with a mistake in it."""
@@ -30,7 +41,8 @@ _NO_CREDENTIALS = frozenset({"idempotency-key", "i-twilio-idempotency-token", "x
 
 
 def tokens_of(webhook: Webhook, platform: Platform) -> frozenset[str]:
-    """Lower-case names of the headers whose value is itself a secret: anyone who has it could send anything.
+    """Lower-case names of the headers whose value is itself a secret: anyone who has it could send
+    anything.
 
     Signatures aren't among them: they prove one delivery, and reveal no secret.
     """
@@ -41,18 +53,24 @@ def tokens_of(webhook: Webhook, platform: Platform) -> frozenset[str]:
 
 
 def as_it_came(request: Request, webhook: str, at: int, tokens: frozenset[str]) -> RawDelivery:
-    """An accepted delivery, for `listen`, without these headers; it gets the id of its first event that is new."""
+    """An accepted delivery, for `listen`, without these headers; it gets the id of its first event
+    that is new."""
     headers = {name: value for name, value in request.headers.items() if name not in tokens}
     method, query, body = request.method, request.query, request.body
-    return RawDelivery("", webhook, "accepted", at, method=method, query=query, headers=headers, body=body)
+    return RawDelivery(
+        "", webhook, "accepted", at, method=method, query=query, headers=headers, body=body
+    )
 
 
-def without_secrets(delivery: RawDelivery, webhook: Webhook, proof: frozenset[str]) -> RawDelivery | None:
-    """The delivery, which nothing proves, without headers that may hold a secret; None if one of the webhook's secrets
-    occurs in it, or if it can't be told from a repetition without one of those headers.
+def without_secrets(
+    delivery: RawDelivery, webhook: Webhook, proof: frozenset[str]
+) -> RawDelivery | None:
+    """The delivery, which nothing proves, without headers that may hold a secret; None if one of
+    the webhook's secrets occurs in it, or if it can't be told from a repetition without one of
+    those headers.
 
-    `proof`: lower-case names of the headers that prove it. They are kept if it was rejected, to be verified again, but
-    not with what people save.
+    `proof`: lower-case names of the headers that prove it. They are kept if it was rejected, to be
+    verified again, but not with what people save.
     """
     header = webhook.dedup.header if webhook.dedup is not None else None
     identity = None if header is None else header.lower()
@@ -69,7 +87,11 @@ def without_secrets(delivery: RawDelivery, webhook: Webhook, proof: frozenset[st
     left_out = {name.lower() for name in delivery.headers.keys() - headers.keys()}
     if delivery.verdict == "rejected" and identity in left_out:
         return None
-    places = [delivery.body, delivery.query.encode("utf-8", "replace"), unquote_to_bytes(delivery.query)]
+    places = [
+        delivery.body,
+        delivery.query.encode("utf-8", "replace"),
+        unquote_to_bytes(delivery.query),
+    ]
     places += [value.encode("latin-1", "replace") for value in headers.values()]
     if any(secret in place for secret in _secrets_of(webhook) for place in places):
         return None
@@ -77,11 +99,15 @@ def without_secrets(delivery: RawDelivery, webhook: Webhook, proof: frozenset[st
 
 
 def _secrets_of(webhook: Webhook) -> Iterator[bytes]:
-    """The secrets, with and without the prefix that some platforms show them with, and as JSON and forms write them.
+    """The secrets, with and without the prefix that some platforms show them with, and as JSON and
+    forms write them.
 
     The body isn't decoded instead, as a stranger's could take long.
     """
-    given = [*(webhook.secret or ()), *(webhook.signature.secret if webhook.signature is not None else ())]
+    given = [
+        *(webhook.secret or ()),
+        *(webhook.signature.secret if webhook.signature is not None else ()),
+    ]
     if webhook.verify_token is not None:
         given.append(webhook.verify_token)
     for secret in given:
@@ -90,4 +116,6 @@ def _secrets_of(webhook: Webhook) -> Iterator[bytes]:
             if len(part) >= _SHORT:
                 quoted = quote(part, safe="")
                 lower = re.sub("%..", lambda found: found[0].lower(), quoted)
-                yield from {form.encode() for form in (part, part.replace("/", r"\/"), quoted, lower)}
+                yield from {
+                    form.encode() for form in (part, part.replace("/", r"\/"), quoted, lower)
+                }

@@ -1,4 +1,5 @@
-"""Public keys of vendors and issuers over HTTPS: cached, bounded in size and time, and never through a redirect."""
+"""Public keys of vendors and issuers over HTTPS: cached, bounded in size and time, and never
+through a redirect."""
 
 from __future__ import annotations
 
@@ -12,7 +13,14 @@ from functools import cache
 from http.client import HTTPException
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 from weakref import WeakValueDictionary
 
 import structlog
@@ -36,10 +44,11 @@ FAILED_FOR = 5.0
 UNKNOWN_TO_ONE = Allowance(rate=1 / 60, burst=4)
 """Fetches of unknown keys, per address and webhook: strangers may name what they like."""
 UNKNOWN = Allowance(rate=5 / 60, burst=20)
-"""The same for all addresses together: five times as many, so that strangers at up to four addresses leave some."""
+"""The same for all addresses together: five times as many, so that strangers at up to four
+addresses leave some."""
 _MAX_ENTRIES = 64
-"""Enough for addresses too: by the time `UNKNOWN` grants this many fetches, the first address's allowance is full
-again."""
+"""Enough for addresses too: by the time `UNKNOWN` grants this many fetches, the first address's
+allowance is full again."""
 _MOST_UNKNOWN_AT_ONCE = 2
 _MOST_WAITING = 16
 """Deliveries that wait for one fetch."""
@@ -55,7 +64,8 @@ class Download(Protocol):
     """Whether keys come from a mirror, not from the vendors."""
 
     def get(self, url: str, send: bytes | None = None) -> bytes:
-        """The content at the URL, or the answer there to this JSON. Raises OSError, HTTPException or ValueError."""
+        """The content at the URL, or the answer there to this JSON. Raises OSError, HTTPException
+        or ValueError."""
 
 
 KeySource = Callable[[str], Fetch]
@@ -70,12 +80,15 @@ class _NoRedirects(HTTPRedirectHandler):
 @cache
 def _opener(to_this_machine: bool) -> OpenerDirector:
     """Made when a key is first fetched: to read the certificates of all authorities takes long."""
-    handler = ProxyHandler({}) if to_this_machine else HTTPSHandler(context=ssl.create_default_context())
+    handler = (
+        ProxyHandler({}) if to_this_machine else HTTPSHandler(context=ssl.create_default_context())
+    )
     return build_opener(_NoRedirects, handler)
 
 
 class HttpsDownload:
-    """A `Download` over HTTPS, or through a mirror: ``https://HOST/PATH`` is then fetched from ``MIRROR/HOST/PATH``.
+    """A `Download` over HTTPS, or through a mirror: ``https://HOST/PATH`` is then fetched from
+    ``MIRROR/HOST/PATH``.
 
     Plain HTTP is spoken only with this machine.
     """
@@ -85,7 +98,8 @@ class HttpsDownload:
         self.is_mirror = mirror is not None
 
     def get(self, url: str, send: bytes | None = None) -> bytes:
-        """What is sent has credentials, so it never goes to the mirror. Raises OSError, HTTPException or ValueError."""
+        """What is sent has credentials, so it never goes to the mirror. Raises OSError,
+        HTTPException or ValueError."""
         parts = urlsplit(url)
         is_local = parts.scheme == "http" and is_loopback(parts.hostname)
         if parts.scheme != "https" and not is_local:
@@ -93,7 +107,9 @@ class HttpsDownload:
         address = url
         if self._mirror and not is_local and send is None:
             address = f"{self._mirror.rstrip('/')}/{url.removeprefix('https://')}"
-        headers = {"User-Agent": "conductor-webhook-bridge"} | ({"Content-Type": "application/json"} if send else {})
+        headers = {"User-Agent": "conductor-webhook-bridge"} | (
+            {"Content-Type": "application/json"} if send else {}
+        )
         request = Request(address, send, headers)  # noqa: S310 (https, above)
         # The opener's own time-out is for each of its steps, such as a byte of the head.
         with at_most(TIMEOUT), _opener(is_local).open(request, timeout=TIMEOUT) as response:
@@ -104,7 +120,8 @@ class HttpsDownload:
 
 
 class KeyCaches:
-    """Gives each webhook its own cache, so that what strangers name on one doesn't affect the others."""
+    """Gives each webhook its own cache, so that what strangers name on one doesn't affect the
+    others."""
 
     def __init__(self, download: Download, clock: MonotonicClock = time):
         self._download = download
@@ -133,7 +150,8 @@ class _Fetching:
 
 
 class KeyCache:
-    """A `platforms.verifiers.Fetch` with a cache: a cached key is used while it is fetched again. Thread-safe."""
+    """A `platforms.verifiers.Fetch` with a cache: a cached key is used while it is fetched again.
+    Thread-safe."""
 
     def __init__(self, download: Download, clock: MonotonicClock = time):
         self._download = download
@@ -154,7 +172,8 @@ class KeyCache:
         read: Callable[[bytes], object] = len,
         send: bytes | None = None,
     ) -> bytes:
-        """The content at the URL, at most an hour old, or a minute if it must be fresh. Raises KeysUnavailable."""
+        """The content at the URL, at most an hour old, or a minute if it must be fresh. Raises
+        KeysUnavailable."""
         with self._lock:
             now = self._clock.monotonic()
             known = self._known.get(url)
@@ -198,7 +217,9 @@ class KeyCache:
         self._full_at = UNKNOWN.less(self._full_at, now)
         return True
 
-    def _fetch(self, url: str, fetching: _Fetching, read: Callable[[bytes], object], send: bytes | None) -> None:
+    def _fetch(
+        self, url: str, fetching: _Fetching, read: Callable[[bytes], object], send: bytes | None
+    ) -> None:
         content: bytes | None = None
         try:
             found = self._download.get(url, send)
@@ -206,7 +227,11 @@ class KeyCache:
             content = found
         except (OSError, HTTPException, ValueError) as error:
             log = structlog.get_logger()
-            log.warning("a vendor's key can't be fetched", host=urlsplit(url).hostname, error=type(error).__name__)
+            log.warning(
+                "a vendor's key can't be fetched",
+                host=urlsplit(url).hostname,
+                error=type(error).__name__,
+            )
         finally:
             with self._lock:
                 now = self._clock.monotonic()

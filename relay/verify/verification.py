@@ -15,7 +15,16 @@ from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from platforms.base import Platform
 from platforms.http import Request
-from platforms.verifiers import OF_SENDER, Check, Credentials, Fetch, HeaderEquals, Hmac, Proof, Refused
+from platforms.verifiers import (
+    OF_SENDER,
+    Check,
+    Credentials,
+    Fetch,
+    HeaderEquals,
+    Hmac,
+    Proof,
+    Refused,
+)
 from platforms.verifiers.client_certificates import ClientCertificate, form_of
 from platforms.verifiers.custom import CustomHmac
 from platforms.verifiers.hmacs import TimedHmac
@@ -28,7 +37,8 @@ _SEAL = object()
 
 
 class VerifiedDelivery:
-    """A request proven to come from its webhook's sender. Only `Verification.verify` and `by_url` make one."""
+    """A request proven to come from its webhook's sender. Only `Verification.verify` and `by_url`
+    make one."""
 
     __slots__ = ("proof", "request")
 
@@ -40,8 +50,8 @@ class VerifiedDelivery:
 
 
 def by_url(call: Call, request: Request) -> VerifiedDelivery:
-    """A request to a URL that names a task, which `call` proves. What it says of a body doesn't count without one, nor
-    does what `call` doesn't allow of its query."""
+    """A request to a URL that names a task, which `call` proves. What it says of a body doesn't
+    count without one, nor does what `call` doesn't allow of its query."""
     request = replace(request, query=call.allowed(request.query))
     if not request.body:
         headers = {name: value for name, value in request.headers.items() if name != "content-type"}
@@ -69,11 +79,18 @@ def credentials_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch
     )
 
 
-def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> list[tuple[Verifier, Credentials]]:
-    """Everything that must hold for a delivery: the platform's proof, and what the definition asks for besides."""
+def verifiers_of(
+    webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch
+) -> list[tuple[Verifier, Credentials]]:
+    """Everything that must hold for a delivery: the platform's proof, and what the definition asks
+    for besides."""
     found: list[tuple[Verifier, Credentials]] = []
     credentials = credentials_of(webhook, platform, fetch)
-    given = {name for name in ("secret", "audience", "service_account") if getattr(webhook, name) is not None}
+    given = {
+        name
+        for name in ("secret", "audience", "service_account")
+        if getattr(webhook, name) is not None
+    }
     if platform.verifier is not None and platform.required <= given and webhook.verifier != "none":
         found.append((platform.verifier, credentials))
     if webhook.signature is not None:
@@ -86,9 +103,16 @@ def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) 
     if webhook.mtls is not None:
         asked = webhook.mtls
         form = asked.form or form_of(asked.header)
-        found.append((ClientCertificate(asked.header, asked.subject or (), asked.san or (), form), Credentials()))
+        found.append(
+            (
+                ClientCertificate(asked.header, asked.subject or (), asked.san or (), form),
+                Credentials(),
+            )
+        )
     for name, values in (webhook.headers or {}).items():
-        found.append((HeaderEquals(name), Credentials(tuple(value.get_secret_value() for value in values))))
+        found.append(
+            (HeaderEquals(name), Credentials(tuple(value.get_secret_value() for value in values)))
+        )
     return found
 
 
@@ -111,17 +135,27 @@ class Verification:
         verifiers = verifiers_of(webhook, platform, fetch)
         # What needs no key first: a sender that doesn't know it can't cause a fetch of one.
         verifiers.sort(key=lambda pair: _turn(pair[0]))
-        self.checks: Sequence[Check] = tuple(verifier.check(credentials) for verifier, credentials in verifiers)
+        self.checks: Sequence[Check] = tuple(
+            verifier.check(credentials) for verifier, credentials in verifiers
+        )
         if webhook.callback is not None:
             self.checks = (_only_by_url,)
         self.needs_challenge = not self.checks and webhook.verifier != "none"
         """Whether only an answered challenge verifies the webhook."""
-        self.description = " and ".join(sorted({_describe(verifier, webhook.platform) for verifier, _ in verifiers}))
+        self.description = " and ".join(
+            sorted({_describe(verifier, webhook.platform) for verifier, _ in verifiers})
+        )
         """By what a delivery is verified, for people; empty if by nothing."""
         if webhook.callback is not None:
-            self.description = "the token in its URL" if webhook.callback.by is None else "the workflow's id in its URL"
+            self.description = (
+                "the token in its URL"
+                if webhook.callback.by is None
+                else "the workflow's id in its URL"
+            )
         self.secret_headers = frozenset(
-            str(header).lower() for verifier, _ in verifiers if (header := getattr(verifier, "header", None))
+            str(header).lower()
+            for verifier, _ in verifiers
+            if (header := getattr(verifier, "header", None))
         )
 
     def verify(self, request: Request) -> VerifiedDelivery:
@@ -135,7 +169,13 @@ class Verification:
 
 
 def _turn(verifier: Verifier) -> int:
-    return 0 if isinstance(verifier, (HeaderEquals, ClientCertificate)) else 2 if isinstance(verifier, Jwt) else 1
+    return (
+        0
+        if isinstance(verifier, (HeaderEquals, ClientCertificate))
+        else 2
+        if isinstance(verifier, Jwt)
+        else 1
+    )
 
 
 def _describe(verifier: Verifier, platform: str) -> str:
@@ -150,33 +190,55 @@ def _describe(verifier: Verifier, platform: str) -> str:
     return f"the proof that {platform} sends"
 
 
-# --- verified or not ---------------------------------------------------------------------------------------
+# --- verified or not
+#   ---------------------------------------------------------------------------------------
 
 
 def fingerprint(webhook: Webhook, key: bytes) -> str:
-    """A text that changes with the webhook's verifier and secrets, which makes the webhook Unverified again.
+    """A text that changes with the webhook's verifier and secrets, which makes the webhook
+    Unverified again.
 
-    `key`: random bytes from the store that keeps it. docs/decisions.md says what that protects and what it doesn't.
+    `key`: random bytes from the store that keeps it. docs/decisions.md says what that protects and
+    what it doesn't.
     """
     return hashlib.blake2b(verifier_text(webhook), key=key, digest_size=16).hexdigest()
 
 
-def verified_since(webhook: Webhook, stored: Mapping[str, tuple[str, int]], key: bytes) -> int | None:
-    """When it was verified (Unix milliseconds); None if it isn't. `stored`: name → (fingerprint, time)."""
+def verified_since(
+    webhook: Webhook, stored: Mapping[str, tuple[str, int]], key: bytes
+) -> int | None:
+    """When it was verified (Unix milliseconds); None if it isn't. `stored`: name → (fingerprint,
+    time)."""
     text, at = stored.get(webhook.name, (None, None))
     return at if text == fingerprint(webhook, key) else None
 
 
 _DECIDING = frozenset(
-    {"secret", "verify_token", "audience", "service_account", "topic", "headers", "signature", "jwt", "mtls"}
+    {
+        "secret",
+        "verify_token",
+        "audience",
+        "service_account",
+        "topic",
+        "headers",
+        "signature",
+        "jwt",
+        "mtls",
+    }
     | {"challenge", "verifier", "callback"}
 )
-_NOT_DECIDING = {"signature": {"tolerance"}, "jwt": {"tolerance"}, "callback": {"expires", "tasks", "query"}}
+_NOT_DECIDING = {
+    "signature": {"tolerance"},
+    "jwt": {"tolerance"},
+    "callback": {"expires", "tasks", "query"},
+}
 
 
 def verifier_text(webhook: Webhook) -> bytes:
-    """Everything that decides how the webhook's deliveries are verified, secrets included. Never leaves the process."""
-    # What isn't set is left out, so that a key of a later version makes no webhook Unverified that doesn't use it.
+    """Everything that decides how the webhook's deliveries are verified, secrets included. Never
+    leaves the process."""
+    # What isn't set is left out, so that a key of a later version makes no webhook Unverified that
+    # doesn't use it.
     parts = webhook.model_dump(include=set(_DECIDING), exclude=_NOT_DECIDING, exclude_defaults=True)
     if "headers" in parts:
         parts["headers"] = {name.lower(): values for name, values in parts["headers"].items()}
@@ -189,8 +251,8 @@ Key = tuple[str, bytes]
 
 
 class VerifiedWebhooks:
-    """Which webhooks are verified: kept in the store, and cached in this process so that deliveries needn't query
-    it."""
+    """Which webhooks are verified: kept in the store, and cached in this process so that deliveries
+    needn't query it."""
 
     def __init__(self, store: Verifications):
         self._store = store
@@ -207,18 +269,24 @@ class VerifiedWebhooks:
         return key in self._verified
 
     def is_verified(self, webhook: Webhook, key: Key, until: float = float("inf")) -> bool:
-        """Raises StoreUnavailable if the store must be read and can't be by `until` (monotonic clock).
+        """Raises StoreUnavailable if the store must be read and can't be by `until` (monotonic
+        clock).
 
-        Another process may have answered the challenge, so the store is read as long as the webhook is unverified.
+        Another process may have answered the challenge, so the store is read as long as the webhook
+        is unverified.
         """
         if key not in self._verified:
-            if self._store.verified_at(webhook.name, self._fingerprint(webhook, until), until) is None:
+            if (
+                self._store.verified_at(webhook.name, self._fingerprint(webhook, until), until)
+                is None
+            ):
                 return False
             self._verified.add(key)
         return True
 
     def mark(self, webhook: Webhook, key: Key, at: int, until: float = float("inf")) -> None:
-        """Marks it as verified since `at` (Unix milliseconds), unless it already is. Raises StoreUnavailable."""
+        """Marks it as verified since `at` (Unix milliseconds), unless it already is. Raises
+        StoreUnavailable."""
         if not self.is_verified(webhook, key, until):
             self._store.set_verified(webhook.name, self._fingerprint(webhook, until), at, until)
             self._verified.add(key)

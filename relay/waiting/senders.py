@@ -1,7 +1,8 @@
-"""Senders that wait for the end of a workflow: their deliveries are committed, and their connections stay open.
+"""Senders that wait for the end of a workflow: their deliveries are committed, and their
+connections stay open.
 
-Each waits in its own greenlet. One reader per process asks the store for all of them: whenever a worker has recorded
-answers, and once a second.
+Each waits in its own greenlet. One reader per process asks the store for all of them: whenever a
+worker has recorded answers, and once a second.
 """
 
 from __future__ import annotations
@@ -31,21 +32,24 @@ from store.sql.database import Signals
 MOST = 1000
 """Senders that may wait in one process: half of its connections."""
 _SHARE = 4
-"""Senders that a webhook may have waiting for each free place: if it is alone, four fifths of all places."""
+"""Senders that a webhook may have waiting for each free place: if it is alone, four fifths of all
+places."""
 _LOOK_EVERY = 1.0
 """Seconds between two polls if no worker reports an answer."""
 _GATHER = 0.05
 """Seconds between two polls at least: each asks for all senders that wait."""
 _OF_ONE_EVENT = 20
-"""Senders of one process that may wait for one event: whoever has seen a delivery can send it as often as they like."""
+"""Senders of one process that may wait for one event: whoever has seen a delivery can send it as
+often as they like."""
 _AFTER_ERROR = 0.5
 """Seconds."""
 _PATIENCE = 2.0
-"""Seconds that a poll may take: those who wait longest must not have their answers held up by one."""
+"""Seconds that a poll may take: those who wait longest must not have their answers held up by one.
+"""
 
 Ending = Literal["answered", "late", "stopping", "crowded"]
-"""How a wait ended. `late`: its time is over. `crowded`: it didn't even begin, since too many wait, or too many for
-this event. Nobody notices that a sender has hung up."""
+"""How a wait ended. `late`: its time is over. `crowded`: it didn't even begin, since too many wait,
+or too many for this event. Nobody notices that a sender has hung up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,8 @@ class _Waiter:
 
 
 class WaitingPlaces:
-    """Leaves room for other webhooks' senders, however many wait for one webhook's slow workflows: the fewer places are
-    free, the fewer a webhook may have."""
+    """Leaves room for other webhooks' senders, however many wait for one webhook's slow workflows:
+    the fewer places are free, the fewer a webhook may have."""
 
     def __init__(self, most: int = MOST):
         self.most = most
@@ -131,7 +135,8 @@ class Waiting:
         return not self._is_stopping and self.places.has_room(webhook)
 
     def wait(self, pending: Pending) -> Answer | None:
-        """Waits for the answer; None if it doesn't come in time, the process stops, or too many wait already."""
+        """Waits for the answer; None if it doesn't come in time, the process stops, or too many
+        wait already."""
         if pending.wanted is None or not self.has_room(pending.webhook):
             ending: Ending = "stopping" if self._is_stopping else "crowded"
             answer = None
@@ -198,11 +203,13 @@ class Waiting:
     # --- the reader ---
 
     def _look(self) -> None:
-        """Hands over the answers that have been recorded, and has workers watch for the others for as long as their
-        senders wait. Raises StoreUnavailable."""
+        """Hands over the answers that have been recorded, and has workers watch for the others for
+        as long as their senders wait. Raises StoreUnavailable."""
         number = READ_AT_ONCE
         while number == READ_AT_ONCE:
-            number = self._hand_over([event_id for event_id in list(self._waiters) if not self._is_over(event_id)])
+            number = self._hand_over(
+                [event_id for event_id in list(self._waiters) if not self._is_over(event_id)]
+            )
             time.sleep(0)  # lets answers be sent before others are read
         self._open()
 
@@ -216,7 +223,9 @@ class Waiting:
         ]
         if new:
             in_order = sorted(new, key=lambda one: one[2].wait_until)
-            self._answers.want({event_id: wanted for event_id, _, wanted in in_order}, time.monotonic() + _PATIENCE)
+            self._answers.want(
+                {event_id: wanted for event_id, _, wanted in in_order}, time.monotonic() + _PATIENCE
+            )
             for _, waiter, _ in new:
                 waiter.wanted = None
 

@@ -1,4 +1,5 @@
-"""The store on PostgreSQL: one database shared by any number of relays, workers and admin pages, on any hosts."""
+"""The store on PostgreSQL: one database shared by any number of relays, workers and admin pages, on
+any hosts."""
 
 from __future__ import annotations
 
@@ -35,13 +36,17 @@ class PostgresStore(Store):
         self.tables = PostgresTables(connections)
 
 
-def open_store(url: str, *, migrate: bool = True, scheduler: Scheduler | None = None) -> PostgresStore:
+def open_store(
+    url: str, *, migrate: bool = True, scheduler: Scheduler | None = None
+) -> PostgresStore:
     """The store at ``postgresql://…``, as libpq reads it.
 
-    With `migrate`, creates the tables if there are none, and migrates them to this program's version; without, missing
-    tables are an error, and nothing is written. `scheduler`: see `store.sql.deliveries`.
+    With `migrate`, creates the tables if there are none, and migrates them to this program's
+    version; without, missing tables are an error, and nothing is written. `scheduler`: see
+    `store.sql.deliveries`.
 
-    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program created it.
+    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program
+    created it.
     """
     connections = Connections(Address.parse(url))
     try:

@@ -15,7 +15,8 @@ SCHEMA = "webhook_bridge"
 """The schema, unless the URL names another (``?schema=NAME``)."""
 _CONNECT_TIMEOUT = 2  # seconds per host: psycopg replaces smaller values by this
 _UNACKNOWLEDGED = 4000
-"""Milliseconds after which the kernel drops a connection whose data isn't acknowledged: the network was cut."""
+"""Milliseconds after which the kernel drops a connection whose data isn't acknowledged: the network
+was cut."""
 
 
 @dataclass(frozen=True)

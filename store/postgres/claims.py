@@ -1,5 +1,5 @@
-"""Finds due targets, with webhooks taking turns, and writes decisions, results and what becomes of events:
-many rows per statement.
+"""Finds due targets, with webhooks taking turns, and writes decisions, results and what becomes of
+events: many rows per statement.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.rows import number_of
 from store.story import attempts_text
 
-# An event that isn't decided yet is pending, and nobody else locks several of those: so it isn't locked either.
+# An event that isn't decided yet is pending, and nobody else locks several of those: so it isn't
+# locked either.
 _LOCK_DECIDED = " ORDER BY seq FOR UPDATE"
 _CHANGE = f"""
 WITH before AS (
@@ -72,7 +73,8 @@ class PostgresEventRows(EventRows):
         transaction.fetch(_LOCK_NAMES, ("bridge.events", Texts(origins)))
 
     def lock_lanes(self, transaction: Transaction, lanes: Sequence[str]) -> None:
-        # No row is locked: which message is the first of its lane changes meanwhile, and so would the order of locking.
+        # No row is locked: which message is the first of its lane changes meanwhile, and so would
+        # the order of locking.
         if lanes:
             transaction.fetch(_LOCK_NAMES, ("bridge.lanes", Texts(lanes)))
 
@@ -89,7 +91,9 @@ class PostgresEventRows(EventRows):
         by: Decided,
     ) -> list[Target]:
         statements = [
-            _changing(changes, one, _LOCK_DECIDED) for changes, one in ((decided, by), (over, _NOT_DECIDED)) if changes
+            _changing(changes, one, _LOCK_DECIDED)
+            for changes, one in ((decided, by), (over, _NOT_DECIDED))
+            if changes
         ]
         if taken := tasks_of(new_rows):
             statements.append((TAKE, (Texts(taken),)))
@@ -99,7 +103,9 @@ class PostgresEventRows(EventRows):
         return _in_order(found[-1]) if new_rows else []
 
 
-def _changing(changes: Mapping[str, EventChange], by: Decided = _NOT_DECIDED, lock: str = "") -> Statement:
+def _changing(
+    changes: Mapping[str, EventChange], by: Decided = _NOT_DECIDED, lock: str = ""
+) -> Statement:
     """The statement for that. `by` applies to events that weren't decided before."""
     ids = Texts(changes)
     values = (
@@ -123,7 +129,9 @@ def _in_order(found: Rows) -> list[Target]:
     return sorted(map(rows.target, found), key=lambda target: target.id)
 
 
-_OF_WEBHOOK = "t.state = 'pending' AND (t.webhook, t.due_at) >= ({webhook}, {low}) AND t.webhook <= {webhook}"
+_OF_WEBHOOK = (
+    "t.state = 'pending' AND (t.webhook, t.due_at) >= ({webhook}, {low}) AND t.webhook <= {webhook}"
+)
 _FIRST_DUE = f"""
 SELECT t.due_at FROM bridge.targets t WHERE {_OF_WEBHOOK.format(webhook="value", low="low")}
 ORDER BY t.webhook, t.due_at LIMIT 1
@@ -133,8 +141,9 @@ SELECT value FROM ({next_webhooks("bridge.targets", "r.state = 'pending'", low="
 WHERE NOT value = ANY(%(blocked)s) AND ({_FIRST_DUE}) <= %(now)s LIMIT %(webhooks)s
 """
 """The next webhooks with due targets whose turn it is."""
-# Rows that another worker is claiming are passed over before they count: so workers that claim at the same time get
-# different targets, however many workers there are. The array makes sure that this is done once.
+# Rows that another worker is claiming are passed over before they count: so workers that claim at
+# the same time get different targets, however many workers there are. The array makes sure that
+# this is done once.
 _CLAIM_FIRST = f"""{CLAIM}
 WHERE id = ANY(ARRAY(
     SELECT due.id FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS asked (webhook, share, low)
@@ -148,14 +157,17 @@ WHERE id = ANY(ARRAY(
 
 
 _LATE = 2_000
-"""Milliseconds: whatever becomes due, or is claimed, is visible that soon after its time; what isn't waits for a scan
-in full."""
+"""Milliseconds: whatever becomes due, or is claimed, is visible that soon after its time; what
+isn't waits for a scan in full."""
 
 
 class PostgresClaims(Claims):
-    """Claims on PostgreSQL. A scan begins where the last one found its first target (`LowWaterMarks`)."""
+    """Claims on PostgreSQL. A scan begins where the last one found its first target
+    (`LowWaterMarks`)."""
 
-    def __init__(self, database: Database, events: EventRows, signals: Signals, clock: MonotonicClock = time):
+    def __init__(
+        self, database: Database, events: EventRows, signals: Signals, clock: MonotonicClock = time
+    ):
         super().__init__(database, events, signals)
         self._clock = clock
         self._in_full_at = float("-inf")
@@ -165,13 +177,17 @@ class PostgresClaims(Claims):
         """When the first target of each webhook is due; of others that isn't before `_low`."""
 
     def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
-        if self._clock.monotonic() >= self._in_full_at or now < self._due_since:  # or the clock was set back
+        if (
+            self._clock.monotonic() >= self._in_full_at or now < self._due_since
+        ):  # or the clock was set back
             self._in_full_at = self._clock.monotonic() + IN_FULL_EVERY
             self._due_since = self._claimed_since = 0
         due, expired = super()._look(now, expired_before, limit)
         late = now - _LATE
         self._due_since = min(late, due[0][1]) if due else late
-        self._claimed_since = min(expired_before - _LATE, expired[0][1]) if expired else expired_before - _LATE
+        self._claimed_since = (
+            min(expired_before - _LATE, expired[0][1]) if expired else expired_before - _LATE
+        )
         self._low = min(late, due[-1][1]) if len(due) > limit else late
         self._low_of = {webhook: min(self._low, due_at) for webhook, due_at in reversed(due)}
         self._lows.found(webhook for webhook, _ in due)
@@ -179,19 +195,32 @@ class PostgresClaims(Claims):
 
     def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
         blocked = self._blocked(now, paces)
-        values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": fairness.WEBHOOKS}
+        values = {
+            "after": self._served,
+            "blocked": blocked,
+            "now": now,
+            "webhooks": fairness.WEBHOOKS,
+        }
         self._lows.set_all(self._low)
         self._lows.set(self._low_of)
-        _, found = self._database.read_together(IN_ORDER, (_IN_TURN, {**values, **self._lows.parameters}))
+        _, found = self._database.read_together(
+            IN_ORDER, (_IN_TURN, {**values, **self._lows.parameters})
+        )
         return [webhook for (webhook,) in found]
 
-    def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
+    def _claim_first(
+        self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]
+    ) -> Rows:
         lows = [self._low_of.get(webhook, self._low) for webhook in shares]
         values = (worker, now, list(shares), list(shares.values()), lows, now)
         return transaction.fetch_together([IN_ORDER, (_CLAIM_FIRST, values)])[-1]
 
-    def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> list[int]:
-        changes = [transitions.target_after(result.target, result, now) for result in by_id.values()]
+    def _record(
+        self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int
+    ) -> list[int]:
+        changes = [
+            transitions.target_after(result.target, result, now) for result in by_id.values()
+        ]
         found = transaction.fetch(
             "UPDATE bridge.targets t SET state = c.state, error = c.error, workflow_id = c.workflow_id,"
             " due_at = c.due_at, not_sent = c.not_sent, settled_at = c.settled_at,"
@@ -218,7 +247,9 @@ class PostgresClaims(Claims):
         )
         return sorted(row[0] for row in found)
 
-    def _change_tasks(self, transaction: Transaction, changes: Mapping[str, transitions.TaskChange]) -> None:
+    def _change_tasks(
+        self, transaction: Transaction, changes: Mapping[str, transitions.TaskChange]
+    ) -> None:
         if changes:
             found = sorted(changes.items())
             transaction.write(

@@ -1,8 +1,9 @@
-"""Connections to the database: one pool per process, none shared across a fork; and the database's clock.
+"""Connections to the database: one pool per process, none shared across a fork; and the database's
+clock.
 
-Every wait is bounded. Where gevent has patched `select`, the wait for the server's answers happens in Python, so that
-other greenlets continue. Statements name tables as ``bridge.TABLE``; the address's schema replaces ``bridge`` when they
-are sent.
+Every wait is bounded. Where gevent has patched `select`, the wait for the server's answers happens
+in Python, so that other greenlets continue. Statements name tables as ``bridge.TABLE``; the
+address's schema replaces ``bridge`` when they are sent.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ _TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
 
 @lru_cache(maxsize=64)
 def inserting(into: str) -> str:
-    """The statement that inserts rows `into` ``bridge.TABLE (COLUMNS)``. Its parameters are one list per column."""
+    """The statement that inserts rows `into` ``bridge.TABLE (COLUMNS)``. Its parameters are one
+    list per column."""
     columns = into.partition("(")[2].rstrip(")")
     arrays = ", ".join(f"%b::{_TYPES.get(name, 'text')}[]" for name in columns.split(", "))
     return (
@@ -48,7 +50,8 @@ def inserting(into: str) -> str:
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that waits for nothing beyond `deadline`; then it is closed, as its state is unknown."""
+    """A connection that waits for nothing beyond `deadline`; then it is closed, as its state is
+    unknown."""
 
     deadline = float("inf")
     """Monotonic clock."""
@@ -57,7 +60,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     first: Sequence[tuple[Any, ...]] = ()
     """The rows of the statement that was sent along with BEGIN."""
     is_pooled = False
-    """Whether there is a pooler in between: then sessions aren't ours, and settings and LISTEN don't last."""
+    """Whether there is a pooler in between: then sessions aren't ours, and settings and LISTEN
+    don't last."""
     schema = ""
     """The schema with the bridge's tables, for which `bridge.` in a statement stands."""
 
@@ -67,7 +71,9 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         bound = left if timeout is None else min(left, timeout)
         try:
             if is_patched():
-                return waiting.wait_poll(gen, self.pgconn.socket, interval, None if bound == float("inf") else bound)
+                return waiting.wait_poll(
+                    gen, self.pgconn.socket, interval, None if bound == float("inf") else bound
+                )
             return super().wait(gen, interval, None if bound == float("inf") else bound)
         except psycopg.OperationalError:
             if time.monotonic() >= self.deadline:
@@ -94,11 +100,15 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
         """Executes statements in one round trip; returns the rows of each.
 
-        They are sent as one message. With several messages, as in a pipeline, the server might receive only the first
-        ones, and wait for the rest without a time-out while holding their locks.
+        They are sent as one message. With several messages, as in a pipeline, the server might
+        receive only the first ones, and wait for the rest without a time-out while holding their
+        locks.
         """
         cursor = psycopg.ClientCursor(self)
-        texts = [cursor.mogrify(self.sql(statement), parameters or None) for statement, parameters in statements]
+        texts = [
+            cursor.mogrify(self.sql(statement), parameters or None)
+            for statement, parameters in statements
+        ]
         found: list[Rows] = []
         if texts:
             cursor.execute("; ".join(texts).encode())
@@ -108,7 +118,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         return found
 
     def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
-        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the `rest` has it."""
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the
+        `rest` has it."""
         if not rows:
             return []
         columns = [list(column) for column in zip(*rows, strict=True)]
@@ -129,7 +140,8 @@ def is_patched() -> bool:
 
 _READ_CLOCK = "SELECT extract(epoch FROM clock_timestamp()) * 1000"
 _CLOCK_AGE = 15.0
-"""Seconds after which the clock is read again, unless a transaction has begun since: each reads it."""
+"""Seconds after which the clock is read again, unless a transaction has begun since: each reads
+it."""
 
 
 class DatabaseClock:
@@ -151,8 +163,8 @@ class DatabaseClock:
         return time.monotonic() >= self._read_at + _CLOCK_AGE
 
     def observe(self, found: Rows, sent: float) -> None:
-        """Learns from the answer to `_READ_CLOCK`, which has just come; the request left at that time of our own
-        clock."""
+        """Learns from the answer to `_READ_CLOCK`, which has just come; the request left at that
+        time of our own clock."""
         self._server.observe(float(found[0][0]), sent, self.own.now())
         self._read_at = time.monotonic()
 
@@ -176,7 +188,8 @@ _SESSION = {
     "statement_timeout": "90s",
     "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}ms",
     "idle_in_transaction_session_timeout": "15s",
-    # Whatever the server's default is: of statements in one message, each must see what has been committed until then.
+    # Whatever the server's default is: of statements in one message, each must see what has been
+    # committed until then.
     "default_transaction_isolation": "read committed",
 }
 _GONE = {
@@ -185,7 +198,8 @@ _GONE = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "11s",
 }
-"""Makes the server's kernel drop the sessions of a host that was cut off, whatever they wait for."""
+"""Makes the server's kernel drop the sessions of a host that was cut off, whatever they wait for.
+"""
 _CAN_BE_WRITTEN = "LOCK TABLE bridge.events, bridge.targets, bridge.tasks IN ROW EXCLUSIVE MODE"
 """Succeeds unless the server is damaged as a whole, or somebody has locked a whole table."""
 
@@ -208,7 +222,9 @@ class Connections:
 
     def _reset(self) -> None:
         if self._pool is not None:
-            self._inherited.append(self._pool)  # keep a reference, since closing it would end the parent's sessions
+            self._inherited.append(
+                self._pool
+            )  # keep a reference, since closing it would end the parent's sessions
         self._pool = None
         self._opening = threading.Lock()
         self._last_error: BaseException | None = None
@@ -235,17 +251,22 @@ class Connections:
         seconds: float = READING,
         until: float = float("inf"),
     ) -> Rows:
-        """The rows of one read-only statement. Raises StoreUnavailable after this many seconds at the latest, and no
-        later than `until` (monotonic clock)."""
-        return self.run_again(lambda connection: connection.fetch(statement, parameters), seconds, until)
+        """The rows of one read-only statement. Raises StoreUnavailable after this many seconds at
+        the latest, and no later than `until` (monotonic clock)."""
+        return self.run_again(
+            lambda connection: connection.fetch(statement, parameters), seconds, until
+        )
 
     def read_together(self, *statements: Statement) -> list[Rows]:
-        """The rows of each of several read-only statements, in one round trip. Raises StoreUnavailable."""
+        """The rows of each of several read-only statements, in one round trip. Raises
+        StoreUnavailable."""
         return self.run_again(lambda connection: connection.fetch_together(statements), READING)
 
-    def run_again(self, action: Callable[[Connection], _Value], seconds: float, until: float = float("inf")) -> _Value:
-        """What `action(connection)` returns; repeated if the connection broke, as idle ones do when the server
-        restarts.
+    def run_again(
+        self, action: Callable[[Connection], _Value], seconds: float, until: float = float("inf")
+    ) -> _Value:
+        """What `action(connection)` returns; repeated if the connection broke, as idle ones do when
+        the server restarts.
 
         So it must be safe to run twice. Raises StoreUnavailable.
         """
@@ -264,11 +285,11 @@ class Connections:
     def transaction(
         self, seconds: float = PATIENT, first: str = "", until: float = float("inf")
     ) -> Iterator[Connection]:
-        """One transaction. Raises StoreUnavailable; if that happens during the commit, it may or may not have been
-        committed.
+        """One transaction. Raises StoreUnavailable; if that happens during the commit, it may or
+        may not have been committed.
 
-        `first` is a statement without parameters that is sent along with BEGIN in one round trip; the connection's
-        `first` then holds its rows.
+        `first` is a statement without parameters that is sent along with BEGIN in one round trip;
+        the connection's `first` then holds its rows.
         """
         until = self.wait_limits.until(seconds, until)
         with self._translated(until), self._begun(until, first) as connection:
@@ -283,8 +304,8 @@ class Connections:
 
     @contextmanager
     def _translated(self, until: float) -> Iterator[None]:
-        """Turns PostgreSQL's errors into the store's. Before it raises RowsUnavailable, it asks the server whether
-        everything else can be used, until that time (monotonic clock) at most."""
+        """Turns PostgreSQL's errors into the store's. Before it raises RowsUnavailable, it asks the
+        server whether everything else can be used, until that time (monotonic clock) at most."""
         try:
             with remedies.translated():
                 yield
@@ -314,11 +335,15 @@ class Connections:
     def _begin(self, connection: Connection, first: str) -> None:
         """Begins a transaction, and looks at the clock in the same round trip.
 
-        A virtual machine's clocks stand still while it is halted. What a worker writes then, claims above all, would
-        look older than it is until the next reading.
+        A virtual machine's clocks stand still while it is halted. What a worker writes then, claims
+        above all, would look older than it is until the next reading.
         """
         sent = self._clock.own.now()
-        statements = [connection.begin, _READ_CLOCK, *([connection.sql(first).decode()] if first else [])]
+        statements = [
+            connection.begin,
+            _READ_CLOCK,
+            *([connection.sql(first).decode()] if first else []),
+        ]
         cursor = connection.execute("; ".join(statements))
         found: list[Rows] = [cursor.fetchall()] if cursor.description else []
         while cursor.nextset():
@@ -329,7 +354,8 @@ class Connections:
 
     @contextmanager
     def lent(self, until: float, seconds: float = READING) -> Iterator[Connection]:
-        """A connection from the pool, to be used until that time (monotonic clock); waits `seconds` at most for one.
+        """A connection from the pool, to be used until that time (monotonic clock); waits `seconds`
+        at most for one.
 
         Raises psycopg's errors, and StoreUnavailable if there is none.
         """
@@ -349,7 +375,8 @@ class Connections:
     def _take(self, pool: ConnectionPool[Connection], until: float) -> Connection:
         while True:
             try:
-                # The pool tries to connect when asked, but doesn't retry for a waiting caller: so ask often.
+                # The pool tries to connect when asked, but doesn't retry for a waiting caller: so
+                # ask often.
                 connection = pool.getconn(_RETRY)
             except PoolTimeout:
                 if self.wait_limits.is_over(until):
@@ -367,8 +394,13 @@ class Connections:
     # --- opening ---
 
     def connect(self) -> Connection:
-        """A connection outside of the pool, ready for use. Raises psycopg's errors, or StoreUnavailable."""
-        connection = Connection.connect(**self.address.parameters, autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]
+        """A connection outside of the pool, ready for use. Raises psycopg's errors, or
+        StoreUnavailable."""
+        connection = Connection.connect(
+            **self.address.parameters,  # type: ignore[arg-type]
+            autocommit=True,
+            prepare_threshold=None,
+        )
         try:
             self._prepare(connection)
         except BaseException:
@@ -413,7 +445,9 @@ class Connections:
             settings |= _GONE
             if version >= 140000:
                 settings["client_connection_check_interval"] = "1s"
-            connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
+            connection.execute(
+                "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
+            )
         self.look_at_clock(connection)
         connection.deadline = float("inf")
         self._last_error = None

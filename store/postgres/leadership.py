@@ -21,8 +21,9 @@ NOBODY = ""
 class PostgresLeadership(Leadership):
     """Leadership on PostgreSQL.
 
-    A broken connection doesn't prove that its leader has ended: the term must run out. However late a leader writes,
-    each deciding transaction locks the row: it either ends before another worker becomes leader, or finds that one has.
+    A broken connection doesn't prove that its leader has ended: the term must run out. However late
+    a leader writes, each deciding transaction locks the row: it either ends before another worker
+    becomes leader, or finds that one has.
     """
 
     def __init__(self, connections: Connections, signals: PostgresSignals):
@@ -40,11 +41,15 @@ class PostgresLeadership(Leadership):
                 (NOBODY,),
             )
             before, before_until, now = connection.fetch(f"{_LEAD} FOR UPDATE")[0]
-            # The clock may have been read before the lock was acquired: the older time errs on the safe side.
+            # The clock may have been read before the lock was acquired: the older time errs on the
+            # safe side.
             if before not in (NOBODY, worker) and before_until >= now:
                 return None
             until: int = now + int(seconds * 1000)
-            connection.write("UPDATE bridge.leads SET holder = %s, until = %s WHERE name = 'decider'", (worker, until))
+            connection.write(
+                "UPDATE bridge.leads SET holder = %s, until = %s WHERE name = 'decider'",
+                (worker, until),
+            )
         if before == NOBODY:
             return Term(worker)
         return Term(worker, before, min(now, before_until))
@@ -72,11 +77,12 @@ class PostgresLeadership(Leadership):
 
     @contextmanager
     def deciding(self, term: Term, *, large: bool = False) -> Iterator[Connection]:
-        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads now."""
+        """A transaction in which only the leader may write. Raises LeadershipLost if another worker
+        leads now."""
         seconds = READING if large else PATIENT
         with self._connections.transaction(seconds, first=f"{_LEAD} FOR KEY SHARE") as connection:
-            # Taking leadership locks the row FOR UPDATE, and so waits for all of these transactions. Renewing it
-            # changes no key, and so doesn't wait.
+            # Taking leadership locks the row FOR UPDATE, and so waits for all of these
+            # transactions. Renewing it changes no key, and so doesn't wait.
             if not connection.first or connection.first[0][0] != term.holder:
                 raise LeadershipLost
             yield connection

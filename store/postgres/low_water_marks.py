@@ -1,9 +1,9 @@
 """Where to begin looking for work: behind what has been done.
 
-An index keeps the entries of what was done until the next vacuum, and of what any snapshot could still see as it was:
-while pg_dump or a report holds one for minutes, every scan would step over everything done since then. So a worker
-remembers for each busy webhook below which number, or time, there is no work. Work that turns up below it all the same
-waits for the next scan without bounds.
+An index keeps the entries of what was done until the next vacuum, and of what any snapshot could
+still see as it was: while pg_dump or a report holds one for minutes, every scan would step over
+everything done since then. So a worker remembers for each busy webhook below which number, or time,
+there is no work. Work that turns up below it all the same waits for the next scan without bounds.
 
 What a scan reads must not depend on the planner's statistics either (`IN_ORDER`).
 """
@@ -16,15 +16,19 @@ from typing import Any
 
 from store.sql.database import Statement
 
-IN_ORDER: Statement = ("SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true)", ())
-"""Comes first in the transaction, or in the message. A large table is seldom analyzed: expecting a row or two, the
-planner would read them by any index, and sort them, however many there are. So where only the first ones are asked for,
-their order is that of one index, and sorting is said to be expensive. A plan that sorts all the same must not be
-compiled for that."""
+IN_ORDER: Statement = (
+    "SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true)",
+    (),
+)
+"""Comes first in the transaction, or in the message. A large table is seldom analyzed: expecting a
+row or two, the planner would read them by any index, and sort them, however many there are. So
+where only the first ones are asked for, their order is that of one index, and sorting is said to be
+expensive. A plan that sorts all the same must not be compiled for that."""
 
 
 BUSY = 32
-"""Items found of one webhook before a bound is kept for it: stepping over fewer costs no more than a scan."""
+"""Items found of one webhook before a bound is kept for it: stepping over fewer costs no more than
+a scan."""
 _MOST = 64
 """Webhooks with a bound, at most."""
 IN_FULL_EVERY = 10.0
@@ -72,12 +76,13 @@ class LowWaterMarks:
 
 
 def next_webhooks(table: str, where: str, low: str) -> str:
-    """SQL for the webhooks with rows for which `where` holds, in turn after ``%(after)s``, and their bounds.
+    """SQL for the webhooks with rows for which `where` holds, in turn after ``%(after)s``, and
+    their bounds.
 
-    `low` is the column that isn't below a webhook's bound. Of those with a bound (``%(busy)s``, ``%(lows)s``), each
-    takes one look at the index of webhook and `low`. Between two of them the others are found by jumps from one to the
-    next. Rows are produced one by one, so an appended LIMIT ends the looks. The database puts webhooks in order, by
-    rules of its own.
+    `low` is the column that isn't below a webhook's bound. Of those with a bound (``%(busy)s``,
+    ``%(lows)s``), each takes one look at the index of webhook and `low`. Between two of them the
+    others are found by jumps from one to the next. Rows are produced one by one, so an appended
+    LIMIT ends the looks. The database puts webhooks in order, by rules of its own.
     """
 
     def between(last: str) -> str:

@@ -16,8 +16,8 @@ from store.sql.maintenance import TRANSFER, TRUTH, Maintenance, Row, Table, Tabl
 _COUNTS = 200
 """Rows of `finished_events` that are summed up."""
 _COUNT_EVERY = 5
-"""Runs of `run` of which one looks for that: a worker adds some dozens a second at most, and whoever reads them sums
-them up anyway."""
+"""Runs of `run` of which one looks for that: a worker adds some dozens a second at most, and
+whoever reads them sums them up anyway."""
 
 
 class PostgresMaintenance(Maintenance):

@@ -27,7 +27,8 @@ _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 _COLUMNS = len(rows.EVENT.split(","))
 """An event's columns, followed by the size of the payloads read so far."""
 _LEFT_IN = "value != ALL(%(without)s) AND value NOT IN (SELECT webhook FROM bridge.pauses)"
-# The next webhooks with undecided events are found by one index look-up each; so are their first events.
+# The next webhooks with undecided events are found by one index look-up each; so are their first
+# events.
 _UNDECIDED = f"""
 WITH webhooks AS MATERIALIZED (
     SELECT value, low, row_number() OVER () AS turn FROM (
@@ -52,13 +53,13 @@ _FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (
 _WHOLE = f"SELECT {rows.EVENT} FROM bridge.events WHERE seq = %s"
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
 _VISIBLE_AFTER = 20.0
-"""Seconds after which an event that took a number is visible, or never will be: the server ends idle transactions
-sooner. One that becomes visible later waits for the next scan in full."""
+"""Seconds after which an event that took a number is visible, or never will be: the server ends
+idle transactions sooner. One that becomes visible later waits for the next scan in full."""
 
 
 class PostgresDecisions(Decisions):
-    """Decisions on PostgreSQL. A scan begins where the last one found each webhook's first event, but not at a number
-    that may still become visible (`LowWaterMarks`)."""
+    """Decisions on PostgreSQL. A scan begins where the last one found each webhook's first event,
+    but not at a number that may still become visible (`LowWaterMarks`)."""
 
     def __init__(
         self,
@@ -75,7 +76,8 @@ class PostgresDecisions(Decisions):
         self._first: dict[str, int] = {}
         """webhook → its first undecided number at the last scan that found one."""
         self._newest = self._newest_before = self._settled = 0
-        """The greatest number found: by now, up to `_VISIBLE_AFTER` seconds ago, and longer ago than that."""
+        """The greatest number found: by now, up to `_VISIBLE_AFTER` seconds ago, and longer ago
+        than that."""
         self._raise_at = self._in_full_at = float("-inf")
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
@@ -83,7 +85,10 @@ class PostgresDecisions(Decisions):
             return self._agenda(limit, without, rows.EVENT)
         except RowsUnavailable:
             found = self._agenda(limit, without, rows.LISTED_EVENT)
-            undecided, freed = self._with_payloads(found.undecided), self._with_payloads(found.freed)
+            undecided, freed = (
+                self._with_payloads(found.undecided),
+                self._with_payloads(found.freed),
+            )
             cut = len(undecided) < len(found.undecided) or len(freed) < len(found.freed)
             return replace(found, undecided=undecided, freed=freed, more=found.more or cut)
 
@@ -108,9 +113,17 @@ class PostgresDecisions(Decisions):
         )
         self._move_bounds(undecided, now)
         since: dict[str, int] = dict(paused)
-        more = self._more(undecided, limit) or len(freed) == limit or _is_cut(freed) or len(returned) == limit
+        more = (
+            self._more(undecided, limit)
+            or len(freed) == limit
+            or _is_cut(freed)
+            or len(returned) == limit
+        )
         # A webhook that was resumed between the statements counts as resumed in the next agenda.
-        new, again = ([e for e in map(_event, found) if e.webhook not in since] for found in (undecided, freed))
+        new, again = (
+            [e for e in map(_event, found) if e.webhook not in since]
+            for found in (undecided, freed)
+        )
         tasks = list(map(rows.task, returned))
         self._returned_after = fairness.read_to(tasks, limit)
         return Agenda(since, new, again, tasks, more)
@@ -122,7 +135,9 @@ class PostgresDecisions(Decisions):
         self._newest = max([self._newest, *(row[0] for row in undecided)])
         self._lows.found(row[2] for row in undecided)
         self._first |= {webhook: seq for seq, _, webhook, *_ in reversed(undecided)}
-        self._lows.set({webhook: min(self._settled, self._first[webhook]) for webhook in self._lows.busy})
+        self._lows.set(
+            {webhook: min(self._settled, self._first[webhook]) for webhook in self._lows.busy}
+        )
 
     def _more(self, undecided: Rows, limit: int) -> bool:
         """Whether there may be more undecided events than these; the next round starts after them."""
@@ -149,7 +164,8 @@ class PostgresDecisions(Decisions):
         return list(map(_event, self._connections.read(*some)))
 
     def _with_payloads(self, listed: Sequence[Event]) -> list[Event]:
-        """The first of these events with their payloads, read one by one, as far as they aren't too large together.
+        """The first of these events with their payloads, read one by one, as far as they aren't too
+        large together.
 
         One that can't be read is `unreadable`."""
         found: list[Event] = []
@@ -167,7 +183,8 @@ class PostgresDecisions(Decisions):
 
 
 def _some(where: str, values: dict[str, Any], columns: str) -> Statement:
-    """The statement for these columns of the first held events, at most `limit` of them and of their `bytes`."""
+    """The statement for these columns of the first held events, at most `limit` of them and of
+    their `bytes`."""
     sql = (
         f"SELECT {columns}, before + {_SIZE} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
         " FROM bridge.events WHERE seq = ANY(ARRAY("
@@ -192,8 +209,8 @@ UNION ALL SELECT 'pending', count(*) FROM bridge.unsettled_events WHERE status =
 """
 _WEBHOOKS = rows.jumps("webhook", "bridge.ended_events", "true")
 _OF_EACH = " AND webhook = each.value"
-"""Delivered events are most of all, so no index has them in the order of all webhooks. The newest are of those webhooks
-whose newest one is among these."""
+"""Delivered events are most of all, so no index has them in the order of all webhooks. The newest
+are of those webhooks whose newest one is among these."""
 
 
 class PostgresQueries(Queries):
@@ -212,7 +229,9 @@ class PostgresQueries(Queries):
             if status != "pending"
         ]
         if "pending" in statuses:
-            stages = [f" AND stage = {stage}" for stage in STAGES] if query.webhook is not None else [""]
+            stages = (
+                [f" AND stage = {stage}" for stage in STAGES] if query.webhook is not None else [""]
+            )
             found += [
                 f"bridge.unsettled_events AS part WHERE status = 'pending' AND seq < %(before)s{of_webhook}{stage}"
                 for stage in stages
@@ -228,7 +247,9 @@ class PostgresQueries(Queries):
             f"SELECT each.value FROM ({_WEBHOOKS}) AS each CROSS JOIN LATERAL ({first}) AS first"
             f" ORDER BY first.seq DESC LIMIT {most}"
         )
-        of_each = f"SELECT newest.seq FROM ({webhooks}) AS each CROSS JOIN LATERAL ({newest}) AS newest"
+        of_each = (
+            f"SELECT newest.seq FROM ({webhooks}) AS each CROSS JOIN LATERAL ({newest}) AS newest"
+        )
         return f"{of_each} ORDER BY newest.seq DESC LIMIT {most}"
 
     def event_counts(self) -> dict[str, int]:

@@ -16,7 +16,14 @@ OLDEST_SERVER = 130000
 
 
 _REFUSALS = ("FATAL:", "no password supplied", "SSL was required", "certificate")
-_OF_THE_MOMENT = ("the database system is", "too many", "connection slots", "terminating", "cannot connect", "timeout")
+_OF_THE_MOMENT = (
+    "the database system is",
+    "too many",
+    "connection slots",
+    "terminating",
+    "cannot connect",
+    "timeout",
+)
 """The server is starting or stopping, or is full, or a pooler finds no server: this passes."""
 
 
@@ -29,8 +36,12 @@ def of_connecting(error: BaseException, address: Address) -> StoreUnavailable:
     if isinstance(error, StoreUnavailable):
         return error
     text = str(error)
-    refused = any(word in text for word in _REFUSALS) and not any(word in text for word in _OF_THE_MOMENT)
-    return (StoreRefused if refused else StoreUnavailable)(_why_not_connected(_text(error), address))
+    refused = any(word in text for word in _REFUSALS) and not any(
+        word in text for word in _OF_THE_MOMENT
+    )
+    return (StoreRefused if refused else StoreUnavailable)(
+        _why_not_connected(_text(error), address)
+    )
 
 
 def _why_not_connected(text: str, address: Address) -> str:
@@ -75,7 +86,9 @@ def may_make_no_tables(why: str, address: Address) -> StoreRefused:
 def of_statement(error: psycopg.Error) -> StoreUnavailable:
     """Why a statement failed."""
     if isinstance(error, errors.InsufficientPrivilege):
-        return StoreRefused(f"PostgreSQL: {_text(error)}; make the bridge's user the owner of its schema and tables")
+        return StoreRefused(
+            f"PostgreSQL: {_text(error)}; make the bridge's user the owner of its schema and tables"
+        )
     of_rows = error.sqlstate is not None and error.sqlstate.startswith(_OF_ROWS)
     return (RowsUnavailable if of_rows else StoreUnavailable)(f"PostgreSQL: {_text(error)}")
 
@@ -83,9 +96,7 @@ def of_statement(error: psycopg.Error) -> StoreUnavailable:
 def too_old(version: int) -> str:
     """For a server older than the bridge can use."""
     major = version // 10000
-    return (
-        f"the server is PostgreSQL {major}, and the bridge needs {OLDEST_SERVER // 10000} or newer; upgrade the server"
-    )
+    return f"the server is PostgreSQL {major}, and the bridge needs {OLDEST_SERVER // 10000} or newer; upgrade the server"
 
 
 def advice(settings: Mapping[str, str]) -> list[str]:
@@ -125,8 +136,8 @@ def _text(error: BaseException) -> str:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns PostgreSQL's temporary errors (down, full, read-only) into StoreUnavailable, and those that may be about
-    single rows (locked, damaged) into RowsUnavailable."""
+    """Turns PostgreSQL's temporary errors (down, full, read-only) into StoreUnavailable, and those
+    that may be about single rows (locked, damaged) into RowsUnavailable."""
     try:
         yield
     except (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded) as error:
@@ -134,7 +145,9 @@ def translated() -> Iterator[None]:
     except psycopg.NotSupportedError:
         raise
     except psycopg.ProgrammingError as error:
-        if isinstance(error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)):
+        if isinstance(
+            error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)
+        ):
             raise of_statement(error) from error
         raise
     except psycopg.Error as error:

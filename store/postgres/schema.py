@@ -1,14 +1,15 @@
 """The tables on PostgreSQL, and who creates and migrates them.
 
-An index of events that has a column which changes gets a new entry with each change, and so do all the others: only a
-row none of whose indexed columns changes is written in place (HOT). So the record has indexes of what never changes,
-and events are found by their state in small tables of their own. Triggers derive these from the record, whoever writes
-it: a worker, a transfer, a person. So they can't differ from it. A row of theirs changes only in a transaction that has
-written the record's row, so locking that is enough.
+An index of events that has a column which changes gets a new entry with each change, and so do all
+the others: only a row none of whose indexed columns changes is written in place (HOT). So the
+record has indexes of what never changes, and events are found by their state in small tables of
+their own. Triggers derive these from the record, whoever writes it: a worker, a transfer, a person.
+So they can't differ from it. A row of theirs changes only in a transaction that has written the
+record's row, so locking that is enough.
 
-An event that stays unsettled keeps its row. Otherwise the rows of the event before a change are deleted, and those of
-the event after it inserted. A session keeps the plans of its triggers however much the tables grow, so each row is
-looked up on its own: OFFSET keeps that from becoming a join.
+An event that stays unsettled keeps its row. Otherwise the rows of the event before a change are
+deleted, and those of the event after it inserted. A session keeps the plans of its triggers however
+much the tables grow, so each row is looked up on its own: OFFSET keeps that from becoming a join.
 
 Several processes may migrate at once: a lock held by the transaction admits one at a time.
 """
@@ -184,20 +185,26 @@ SELECT coalesce(
 
 
 def migrate(connections: Connections, connection: Connection) -> None:
-    """Creates the tables if there are none, and migrates them to this program's version, each step in a transaction.
+    """Creates the tables if there are none, and migrates them to this program's version, each step
+    in a transaction.
 
-    Raises NewerStore if a newer program created them, StoreRefused if a commit from before the first release did, and
-    psycopg's errors.
+    Raises NewerStore if a newer program created them, StoreRefused if a commit from before the
+    first release did, and psycopg's errors.
     """
     schema = connections.address.schema
     try:
         while (version := _version(connections, connection)) < SCHEMA.newest:
             # It must have time to build an index over millions of rows.
-            connection.execute(f"{connection.begin}; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+            connection.execute(
+                f"{connection.begin}; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+            )
             connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
             if _version(connections, connection) == version:
-                # Only if it doesn't exist: a user that may not create schemas may have been given one.
-                if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone():
+                # Only if it doesn't exist: a user that may not create schemas may have been given
+                # one.
+                if not connection.execute(
+                    "SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)
+                ).fetchone():
                     connection.write(f"CREATE SCHEMA {schema}")
                 SCHEMA.advance(connection, version, connection.write)
             connection.execute("COMMIT")
@@ -214,10 +221,11 @@ def _version(connections: Connections, connection: Connection) -> int:
 
 
 def check_version(connections: Connections, connection: Connection) -> None:
-    """Raises StoreMissing if there are no tables, StoreUnavailable for older ones, NewerStore for newer ones.
+    """Raises StoreMissing if there are no tables, StoreUnavailable for older ones, NewerStore for
+    newer ones.
 
-    Raises StoreRefused for tables from before the first release, and if there are none and this user may not create
-    them.
+    Raises StoreRefused for tables from before the first release, and if there are none and this
+    user may not create them.
     """
     address = connections.address
     version = _version(connections, connection)

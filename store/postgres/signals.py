@@ -1,7 +1,8 @@
-"""How one process learns about another's commits at once: LISTEN and NOTIFY, or polling behind a pooler.
+"""How one process learns about another's commits at once: LISTEN and NOTIFY, or polling behind a
+pooler.
 
-NOTIFY in a transaction serializes commits across the whole server. So it is sent after the commit by a separate thread,
-at most a hundred times a second.
+NOTIFY in a transaction serializes commits across the whole server. So it is sent after the commit
+by a separate thread, at most a hundred times a second.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _LOOK_EVERY = 0.1
 """Seconds between polls behind a pooler."""
 _RECONNECT_EVERY = 1.0
 _SECONDS = 2.0
-"""Seconds for a notification, a poll, or connecting. That is enough, since every process polls at intervals too."""
+"""Seconds for a notification, a poll, or connecting. That is enough, since every process polls at
+intervals too."""
 _NOTIFY = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
 _NEWEST = "SELECT (SELECT max(seq) FROM bridge.events), (SELECT max(id) FROM bridge.targets)"
 _NEWEST_ANSWER = "SELECT max(answered_at) FROM bridge.answers WHERE answered_at IS NOT NULL"
@@ -131,7 +133,10 @@ class PostgresListener(Listener):
             self._is_pooled = connection.is_pooled
             if self._is_pooled:
                 # Its session may belong to another client after each statement.
-                log.info("there is a pooler in front of PostgreSQL: polling for changes", seconds=_LOOK_EVERY)
+                log.info(
+                    "there is a pooler in front of PostgreSQL: polling for changes",
+                    seconds=_LOOK_EVERY,
+                )
                 self._look_every = _LOOK_EVERY
                 connection.close()
                 return
@@ -140,7 +145,10 @@ class PostgresListener(Listener):
             connection.deadline = self._look_every = float("inf")
             self._heard = connection
         except (psycopg.Error, StoreUnavailable) as error:
-            log.warning("can't listen for PostgreSQL's notifications; polling for changes", error=str(error).strip())
+            log.warning(
+                "can't listen for PostgreSQL's notifications; polling for changes",
+                error=str(error).strip(),
+            )
             if connection is not None:
                 connection.close()
 

@@ -16,7 +16,8 @@ _TEXT, _TEXTS = 25, 1009
 _LONG, _LONGS = 20, 1016
 """Numbers that PostgreSQL has for types, which never change."""
 _HEAD = struct.Struct("!iiIii").pack
-"""Of an array: dimensions, whether it has NULLs, the elements' type, their number, and the first one's."""
+"""Of an array: dimensions, whether it has NULLs, the elements' type, their number, and the first
+one's."""
 _LENGTH = struct.Struct("!i").pack
 _NUMBER = struct.Struct("!iq").pack
 _NULL = _LENGTH(-1)
@@ -25,8 +26,8 @@ _SPECIAL = '\0\\"'
 
 
 class Texts(list[str | None]):
-    """A column of text, sent as an array. Of a plain list psycopg looks at each element's type, which takes three times
-    as long."""
+    """A column of text, sent as an array. Of a plain list psycopg looks at each element's type,
+    which takes three times as long."""
 
 
 class Longs(list[int | None]):
@@ -84,7 +85,9 @@ class _TextsLiteralDumper(Dumper):
         # Nearly always: to look at each takes three times as long.
         is_plain = together.isascii() and not any(character in together for character in _SPECIAL)
         quoted = _plainly if is_plain else _escaped
-        return f"{{{','.join(['NULL' if text is None else quoted(text) for text in obj])}}}".encode()
+        return (
+            f"{{{','.join(['NULL' if text is None else quoted(text) for text in obj])}}}".encode()
+        )
 
 
 class _LongsLiteralDumper(Dumper):

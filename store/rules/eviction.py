@@ -1,4 +1,5 @@
-"""Which rejected deliveries go when there are too many: of those that are kept with their bytes, and of the notes.
+"""Which rejected deliveries go when there are too many: of those that are kept with their bytes,
+and of the notes.
 
 Pure functions of values.
 """
@@ -43,9 +44,9 @@ class Kept:
 def surplus(kept: Sequence[Kept], bounds: Bounds, now: int) -> list[str]:
     """The ids of those to delete of one webhook's deliveries, which are given oldest first.
 
-    What is too old goes first, or was kept before the clock was set back and would stay for as long. Then what has been
-    accepted. Then each sender that has the most loses its oldest, so that a stranger's flood pushes out nothing but
-    itself.
+    What is too old goes first, or was kept before the clock was set back and would stay for as
+    long. Then what has been accepted. Then each sender that has the most loses its oldest, so that
+    a stranger's flood pushes out nothing but itself.
     """
     gone = {one.id for one in kept if abs(now - one.at) > bounds.age}
     left = [one for one in kept if one.id not in gone]
@@ -58,7 +59,9 @@ def surplus(kept: Sequence[Kept], bounds: Bounds, now: int) -> list[str]:
 
     accepted = (one for one in left if one.is_accepted)
     others = [one for one in left if not one.is_accepted]
-    while (number > bounds.number or total > bounds.bytes) and (one := next(accepted, None)) is not None:
+    while (number > bounds.number or total > bounds.bytes) and (
+        one := next(accepted, None)
+    ) is not None:
         drop(one)
     by_number = _in_turn(others, lambda _: 1)
     while number > bounds.number:
@@ -70,24 +73,32 @@ def surplus(kept: Sequence[Kept], bounds: Bounds, now: int) -> list[str]:
 
 
 def superseded(rejections: Sequence[tuple[int, str | None]], most: int) -> list[int]:
-    """The ids of those to delete of one webhook's rejections, which are given oldest first, each with its address.
+    """The ids of those to delete of one webhook's rejections, which are given oldest first, each
+    with its address.
 
-    The newest half stays. Of what is older, each sender that has the most loses its oldest, so that a stranger's flood
-    pushes out nothing that came before it from others.
+    The newest half stays. Of what is older, each sender that has the most loses its oldest, so that
+    a stranger's flood pushes out nothing that came before it from others.
     """
     newest = most // 2
     if len(rejections) <= most:
         return []
-    older = [Kept(str(id_), 0, remote, 0, False) for id_, remote in rejections[: len(rejections) - newest]]
+    older = [
+        Kept(str(id_), 0, remote, 0, False)
+        for id_, remote in rejections[: len(rejections) - newest]
+    ]
     return list(map(int, surplus(older, Bounds(most - newest, 0, 0), 0)))
 
 
 def _in_turn(kept: Sequence[Kept], weight: Callable[[Kept], int]) -> Iterator[Kept]:
-    """Again and again the oldest of the sender whose others weigh most; of several the one whose oldest is oldest."""
+    """Again and again the oldest of the sender whose others weigh most; of several the one whose
+    oldest is oldest."""
     of_sender: dict[str, deque[tuple[int, Kept]]] = {}
     for place, one in enumerate(kept):
         of_sender.setdefault(sender_of(one.remote), deque()).append((place, one))
-    heap = [(-sum(weight(one) for _, one in sent), sent[0][0], sender) for sender, sent in of_sender.items()]
+    heap = [
+        (-sum(weight(one) for _, one in sent), sent[0][0], sender)
+        for sender, sent in of_sender.items()
+    ]
     heapify(heap)
     while heap:
         share, _, sender = heap[0]
@@ -107,11 +118,16 @@ def sender_of(remote: str | None) -> str:
         address = ip_address(remote or "")
     except ValueError:
         return remote or ""
-    return str(ip_network((address, _SITE), strict=False)) if isinstance(address, IPv6Address) else str(address)
+    return (
+        str(ip_network((address, _SITE), strict=False))
+        if isinstance(address, IPv6Address)
+        else str(address)
+    )
 
 
 def first_within(sized: Iterable[tuple[str, int]]) -> list[str]:
-    """The ids of the first of these (id, bytes) that are no more than `READ_AT_ONCE` together; one at least."""
+    """The ids of the first of these (id, bytes) that are no more than `READ_AT_ONCE` together; one
+    at least."""
     ids: list[str] = []
     total = 0
     for id_, size in sized:

@@ -13,8 +13,8 @@ _Item = TypeVar("_Item")
 WEBHOOKS = 32
 """Webhooks that get a turn at once, at most, so that the cost doesn't grow with their number."""
 BYTES = 8_000_000
-"""Characters of payload that are read at once. The event that exceeds it is the last, so each one is read
-eventually."""
+"""Characters of payload that are read at once. The event that exceeds it is the last, so each one
+is read eventually."""
 _NOTHING = object()
 
 
@@ -26,7 +26,11 @@ def share(limit: int, webhooks: int) -> int:
 def shares(limit: int, webhooks: Sequence[str]) -> dict[str, int]:
     """How many items each webhook gets of `limit`: at least one, or it is left out."""
     each, more = divmod(limit, len(webhooks)) if webhooks else (0, 0)
-    return {webhook: each + (turn < more) for turn, webhook in enumerate(webhooks) if each or turn < more}
+    return {
+        webhook: each + (turn < more)
+        for turn, webhook in enumerate(webhooks)
+        if each or turn < more
+    }
 
 
 def fitting(sizes: Iterable[int]) -> int:
@@ -41,12 +45,17 @@ def fitting(sizes: Iterable[int]) -> int:
 
 
 def last_served(webhooks: Sequence[str], served: Collection[str]) -> str:
-    """The webhook after which the next round starts, once these have had their turn and some of them got something."""
-    return next((webhook for webhook in reversed(webhooks) if webhook in served), webhooks[-1] if webhooks else "")
+    """The webhook after which the next round starts, once these have had their turn and some of
+    them got something."""
+    return next(
+        (webhook for webhook in reversed(webhooks) if webhook in served),
+        webhooks[-1] if webhooks else "",
+    )
 
 
 def read_to(tasks: Sequence[Task], limit: int) -> str:
-    """The task after which the next `limit` are read, after these: tasks that stay must not hide the others."""
+    """The task after which the next `limit` are read, after these: tasks that stay must not hide
+    the others."""
     return tasks[-1].id if len(tasks) == limit else ""
 
 
@@ -63,9 +72,9 @@ _CATCH_UP = 50.0
 def allowed_by_pace(rate: float, next_at: float, now: float) -> int:
     """How many calls may be made now, at `rate` calls a second. Times are milliseconds.
 
-    Calls are spread evenly: each takes up one interval, and `next_at` is when the next one may be made. The store is
-    checked at intervals too, so a fast pace may catch up on the time since the last check, up to a twentieth of a
-    second.
+    Calls are spread evenly: each takes up one interval, and `next_at` is when the next one may be
+    made. The store is checked at intervals too, so a fast pace may catch up on the time since the
+    last check, up to a twentieth of a second.
     """
     begin = _begin(rate, next_at, now)
     return int((now - begin) * rate / 1000) + 1 if begin <= now else 0

@@ -11,7 +11,8 @@ from criteria.equality import comparison_key, shortest_text
 from store.records import OnceHolder, Target
 
 LONGEST_KEY = 128
-"""Characters of a key: as many as the index of a Conductor on PostgreSQL takes for a correlation id."""
+"""Characters of a key: as many as the index of a Conductor on PostgreSQL takes for a correlation
+id."""
 
 
 class NoKey(ValueError):
@@ -19,21 +20,26 @@ class NoKey(ValueError):
 
 
 def lane_of(workflow: str, key: str) -> str:
-    """The lane of the messages for this workflow and key. A hash, so that every lane's name has the same length."""
+    """The lane of the messages for this workflow and key. A hash, so that every lane's name has the
+    same length."""
     return hashlib.sha256(json.dumps([workflow, key]).encode()).hexdigest()
 
 
 def message_key(path: str, payload: Payload) -> str:
-    """The key of a message: the text, number or boolean at the path, as text; a number as in a task's matches.
+    """The key of a message: the text, number or boolean at the path, as text; a number as in a
+    task's matches.
 
-    Of several values the first counts. Raises NoKey if there is none, or Conductor couldn't keep it.
+    Of several values the first counts. Raises NoKey if there is none, or Conductor couldn't keep
+    it.
     """
     found = [value for value in Document.of(payload).found(path) if value is not None]
     if not found:
         raise NoKey(f"there is no value at {path}")
     value = found[0]
     if isinstance(value, (dict, list)):
-        raise NoKey(f"the value at {path} is {'an object' if isinstance(value, dict) else 'a list'}")
+        raise NoKey(
+            f"the value at {path} is {'an object' if isinstance(value, dict) else 'a list'}"
+        )
     key = value if isinstance(value, str) else shortest_text(value)
     if not key:
         raise NoKey(f"the text at {path} is empty")
@@ -45,17 +51,21 @@ def message_key(path: str, payload: Payload) -> str:
 
 
 Standing = Literal["holds", "free", "waits", "is there", "may run"]
-"""A start's relation to the holder of its key. `holds`: it is the holder. `free`: it may become the holder. `waits`:
-the holder's call is in flight. `is there`: the holder's workflow covers it. `may run`: the holder's workflow covers it
-if it still runs, which Conductor knows."""
+"""A start's relation to the holder of its key. `holds`: it is the holder. `free`: it may become the
+holder. `waits`: the holder's call is in flight. `is there`: the holder's workflow covers it. `may
+run`: the holder's workflow covers it if it still runs, which Conductor knows."""
 
 
 def once_key(webhook: str, workflow: str, path: str, payload: Payload) -> str | None:
-    """The key of a start with this `once.key`: the same for values that a criterion considers equal.
+    """The key of a start with this `once.key`: the same for values that a criterion considers
+    equal.
 
-    None if the path selects nothing, or only null. A hash, since payloads may be private and of any length.
+    None if the path selects nothing, or only null. A hash, since payloads may be private and of any
+    length.
     """
-    values = [key for key in map(comparison_key, Document.of(payload).found(path)) if key is not None]
+    values = [
+        key for key in map(comparison_key, Document.of(payload).found(path)) if key is not None
+    ]
     if not values:
         return None
     text = json.dumps([webhook, workflow, path, values])

@@ -1,9 +1,12 @@
-"""What follows from a decision, from a call's result and from the end of a hold: for targets, tasks and events;
-which task may take an event, as far as times decide; and which events a replay resolves.
+"""What follows from a decision, from a call's result and from the end of a hold: for targets, tasks
+and events; which task may take an event, as far as times decide; and which events a replay
+resolves.
 
-All times are Unix milliseconds by one clock; `skew` is how much Conductor's and the bridge's clocks may differ.
+All times are Unix milliseconds by one clock; `skew` is how much Conductor's and the bridge's clocks
+may differ.
 
-Pure functions of values. A store reads what they need, and writes what they return, in one transaction.
+Pure functions of values. A store reads what they need, and writes what they return, in one
+transaction.
 """
 
 from __future__ import annotations
@@ -12,11 +15,21 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from store.one_target import OneTarget
-from store.records import Decision, EventStatus, Hold, Result, Target, TargetKind, TargetState, TaskState
+from store.records import (
+    Decision,
+    EventStatus,
+    Hold,
+    Result,
+    Target,
+    TargetKind,
+    TargetState,
+    TaskState,
+)
 from store.story import ATTEMPTS_KEPT, ERROR_KEPT, Attempt
 
 BREAK = 600_000
-"""Milliseconds without an effect after which nothing is known: Conductor was away, or nobody called.
+"""Milliseconds without an effect after which nothing is known: Conductor was away, or nobody
+called.
 
 An effect that far in the future tells nothing either: the clock was set back.
 """
@@ -24,8 +37,8 @@ An effect that far in the future tells nothing either: the clock was set back.
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """One unbroken run of effects of a kind of call, from the first (`since`) to the `last`: a target that fails
-    meanwhile fails alone."""
+    """One unbroken run of effects of a kind of call, from the first (`since`) to the `last`: a
+    target that fails meanwhile fails alone."""
 
     since: int
     last: int
@@ -41,7 +54,8 @@ def after_effect(before: Effects | None, now: int) -> Effects:
 def failed_alone(failing_since: int, effects: Effects | None, now: int) -> int:
     """Milliseconds for which a target has failed while others of its kind took effect.
 
-    A break doesn't count, nor does anything before it: in an outage all targets fail, and none is to blame.
+    A break doesn't count, nor does anything before it: in an outage all targets fail, and none is
+    to blame.
     """
     if effects is None or abs(now - effects.last) > BREAK:
         return 0
@@ -49,7 +63,8 @@ def failed_alone(failing_since: int, effects: Effects | None, now: int) -> int:
 
 
 def others_since(failing_since: int, effects: Effects | None, now: int) -> int:
-    """Milliseconds from when a target began to fail until the last effect of another of its kind; 0 if there was none.
+    """Milliseconds from when a target began to fail until the last effect of another of its kind; 0
+    if there was none.
 
     In an outage that stays close to 0, however long it lasts.
     """
@@ -66,7 +81,8 @@ ENDED: frozenset[TargetState] = FAILED | {"done", "skipped", "cancelled"}
 """Nothing more happens to the target."""
 
 _LONG_AGO = 1
-"""When an event that is to be forgotten was finished: it is among the first that retention deletes."""
+"""When an event that is to be forgotten was finished: it is among the first that retention
+deletes."""
 _TASK_AFTER: dict[TargetState, TaskState] = {
     "done": "completed",
     "cancelled": "gone",
@@ -150,7 +166,8 @@ def _failures_after(target: Target, result: Result, now: int) -> tuple[Attempt, 
 
 
 def may_have_acted(target: Target) -> bool:
-    """Whether an earlier try of a claimed target may have had its effect: its answer was lost, or its process died."""
+    """Whether an earlier try of a claimed target may have had its effect: its answer was lost, or
+    its process died."""
     first = target.failures[0].number if target.failures else 1
     without_effect = {attempt.number for attempt in target.failures if attempt.did_nothing}
     return not without_effect.issuperset(range(first, target.attempts))
@@ -159,7 +176,8 @@ def may_have_acted(target: Target) -> bool:
 def task_after(result: Result, now: int) -> TaskChange | None:
     """The target's task; None if nothing changes for it.
 
-    A task whose event is permanently refused, or turned out not to be for it, waits again: another event may match it.
+    A task whose event is permanently refused, or turned out not to be for it, waits again: another
+    event may match it.
     """
     if result.target.task_id is None or result.state not in ENDED:
         return None
@@ -172,19 +190,22 @@ def event_after(
 ) -> EventChange | None:
     """The event after one of its targets ended; None if nothing changes for it.
 
-    `hold` is the event's current one; `targets` are all of its targets in their current state; `taker_ended` says
-    whether a completion is among those that just ended.
+    `hold` is the event's current one; `targets` are all of its targets in their current state;
+    `taker_ended` says whether a completion is among those that just ended.
     """
     kinds_and_states = set(targets)
     takers = {state for kind, state in kinds_and_states if kind == "complete"}
-    # Its starts, whatever their outcome, don't use up the hold. A taker whose outcome is unknown may have the event.
+    # Its starts, whatever their outcome, don't use up the hold. A taker whose outcome is unknown
+    # may have the event.
     if taker_ended and hold == "no" and takers == {"cancelled"}:
         return _event_with("recheck", kinds_and_states, now)
     live = any(state in LIVE for _, state in kinds_and_states)
     return None if live else _event_with(hold, kinds_and_states, now)
 
 
-def event_after_return(hold: Hold, targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
+def event_after_return(
+    hold: Hold, targets: Iterable[tuple[TargetKind, TargetState]], now: int
+) -> EventChange:
     """The event once one of its messages is to be delivered again."""
     return _event_with(hold, set(targets), now)
 
@@ -195,7 +216,9 @@ def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int
     return replace(change, status="expired") if change.status == "ignored" else change
 
 
-def _event_with(hold: Hold, kinds_and_states: set[tuple[TargetKind, TargetState]], now: int) -> EventChange:
+def _event_with(
+    hold: Hold, kinds_and_states: set[tuple[TargetKind, TargetState]], now: int
+) -> EventChange:
     # A skipped start has its workflow; a skipped message went nowhere.
     ignored = ("message", "skipped") in kinds_and_states
     states = {state for kind, state in kinds_and_states if (kind, state) != ("message", "skipped")}
@@ -240,7 +263,8 @@ UNRESOLVED: tuple[EventStatus, ...] = ("failed", "expired", "ignored")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An event of a family that came to its end: the sender's event, a replay, or a replay of a replay."""
+    """An event of a family that came to its end: the sender's event, a replay, or a replay of a
+    replay."""
 
     id: str
     status: EventStatus
@@ -253,13 +277,15 @@ def is_whole(only: OneTarget | None) -> bool:
 
 
 def resolved(
-    ended: Iterable[Ended], delivered: Collection[Ended], failed: Mapping[str, Collection[OneTarget]]
+    ended: Iterable[Ended],
+    delivered: Collection[Ended],
+    failed: Mapping[str, Collection[OneTarget]],
 ) -> dict[str, str]:
     """event → the replay that resolved it, of those that ended otherwise.
 
-    `delivered` are the replays that were delivered, oldest first. `failed` says for each failed event which of its
-    targets failed. A replay to any target resolves every event of its family; replays to one target resolve those that
-    wanted nothing else. The last of them is named.
+    `delivered` are the replays that were delivered, oldest first. `failed` says for each failed
+    event which of its targets failed. A replay to any target resolves every event of its family;
+    replays to one target resolve those that wanted nothing else. The last of them is named.
     """
     whole = next((one.id for one in delivered if is_whole(one.only)), None)
     parts = {one.only: one.id for one in delivered if one.only is not None}

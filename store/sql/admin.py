@@ -1,4 +1,5 @@
-"""What the admin page and the command line store: sessions, hidden paths, changes, and what people do about events."""
+"""What the admin page and the command line store: sessions, hidden paths, changes, and what people
+do about events."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class Sessions(Part):
 
     def is_over(self, session_id: str) -> bool:
         """Whether the person has logged out."""
-        return bool(self._database.read("SELECT 1 FROM bridge.sessions_over WHERE id = %s", (session_id,)))
+        return bool(
+            self._database.read("SELECT 1 FROM bridge.sessions_over WHERE id = %s", (session_id,))
+        )
 
 
 class HiddenPaths(Part):
@@ -48,7 +51,8 @@ class HiddenPaths(Part):
     def keep(self, paths: Mapping[str, Sequence[str]]) -> None:
         """Replaces the JSONPaths remembered for these webhooks; an empty list is remembered too."""
         with self._database.transaction() as transaction:
-            # Always in the same order, so that processes waiting for each other's rows can't deadlock.
+            # Always in the same order, so that processes waiting for each other's rows can't
+            # deadlock.
             for webhook, of_webhook in sorted(paths.items()):
                 transaction.write(
                     "INSERT INTO bridge.hidden_paths (webhook, paths) VALUES (%s, %s)"
@@ -73,14 +77,17 @@ class Changes(Part):
                 (change.at, change.who, change.what, change.webhook, change.detail),
             )
             transaction.write(
-                "DELETE FROM bridge.changes WHERE id <= (SELECT max(id) FROM bridge.changes) - %s", (CHANGES_KEPT,)
+                "DELETE FROM bridge.changes WHERE id <= (SELECT max(id) FROM bridge.changes) - %s",
+                (CHANGES_KEPT,),
             )
 
     def newest(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
         """People's changes, newest first."""
         only = "WHERE webhook = %s" if webhook is not None else ""
         sql = f"SELECT at, who, what, webhook, detail FROM bridge.changes {only} ORDER BY id DESC LIMIT %s"
-        return [Change(*row) for row in self._database.read(sql, (*([webhook] if only else []), limit))]
+        return [
+            Change(*row) for row in self._database.read(sql, (*([webhook] if only else []), limit))
+        ]
 
     def was_deleted(self, webhook: str) -> bool:
         """Whether the last thing that somebody did about the webhook was to delete it."""
@@ -110,14 +117,16 @@ class Acknowledgements(Part):
     """
 
     def record(self, event_ids: Sequence[str], note: Note) -> set[str]:
-        """Acknowledges these events, or reopens acknowledged ones; returns the ids of those that changed.
+        """Acknowledges these events, or reopens acknowledged ones; returns the ids of those that
+        changed.
 
         What is pending, delivered or resolved can't be acknowledged. Works in steps.
         """
         changed: set[str] = set()
         for step in rows.steps(event_ids, _STEP):
-            # A worker that records results locks events in an order of its own. So while this has locked some, it waits
-            # for no other, and then for each of those that somebody else had, alone.
+            # A worker that records results locks events in an order of its own. So while this has
+            # locked some, it waits for no other, and then for each of those that somebody else had,
+            # alone.
             changed |= self._write(step, note, " SKIP LOCKED")
             left = [event_id for event_id in step if event_id not in changed]
             for event_id in self._those_to_change(left, note) if left else ():
@@ -127,16 +136,22 @@ class Acknowledgements(Part):
     def _write(self, event_ids: Sequence[str], note: Note, locked: str) -> set[str]:
         at = note.at if note.what == "acknowledged" else None
         with self._database.transaction() as transaction:
-            found = transaction.fetch(_WRITE.format(_condition(note), locked), (at, note_line(note), list(event_ids)))
+            found = transaction.fetch(
+                _WRITE.format(_condition(note), locked), (at, note_line(note), list(event_ids))
+            )
         return {event_id for (event_id,) in found}
 
     def _those_to_change(self, event_ids: Sequence[str], note: Note) -> list[str]:
-        return [id_ for (id_,) in self._database.read(_FIND.format(_condition(note)), (list(event_ids),))]
+        return [
+            id_
+            for (id_,) in self._database.read(_FIND.format(_condition(note)), (list(event_ids),))
+        ]
 
     def origins(self, event_id: str) -> Origins | None:
         """Where the event came from, how it was decided, and what people noted about it."""
         found = self._database.read(
-            "SELECT remote, proof, scan_at, decided_by, notes FROM bridge.events WHERE id = %s", (event_id,)
+            "SELECT remote, proof, scan_at, decided_by, notes FROM bridge.events WHERE id = %s",
+            (event_id,),
         )
         for remote, proof, scan_at, decided_by, notes in found:
             return Origins(remote, proof, scan_at, decided_by, tuple(notes_in(notes)))
@@ -174,7 +189,8 @@ class Erasures(Part):
     """Erases what an event says, such as a person's data."""
 
     def erase(self, event_id: str) -> bool:
-        """Erases payload, headers, inputs, answers, and the delivery as it came; ids, times and targets stay.
+        """Erases payload, headers, inputs, answers, and the delivery as it came; ids, times and
+        targets stay.
 
         False if the event isn't over yet, or isn't there: nothing has changed then.
         """

@@ -24,8 +24,8 @@ from store.sql.database import Database, Signals, Transaction
 READ_AT_ONCE = 16
 """Answers that are read together: each may have a megabyte."""
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
-# Events could be pruned meanwhile, and their answers would outlive them. Locked in the order in which all others lock
-# them, or these transactions and the leader's could deadlock.
+# Events could be pruned meanwhile, and their answers would outlive them. Locked in the order in
+# which all others lock them, or these transactions and the leader's could deadlock.
 _LOCK_EVENTS = "SELECT 1 FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR KEY SHARE"
 _WANT = f"""
 INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s
@@ -63,7 +63,8 @@ REOPEN = f"""
 UPDATE bridge.answers SET outcome = NULL, answered_at = NULL
 WHERE event_id = %s AND outcome IN ({", ".join(f"'{outcome}'" for outcome in NO_WORKFLOW.values())})
 """
-"""For an event that a replay has resolved: the next to repeat its delivery gets the replay's answer."""
+"""For an event that a replay has resolved: the next to repeat its delivery gets the replay's
+answer."""
 _ANSWER = "event_id, outcome, workflow_id, body, answered_at"
 _OF_EVENTS = f"SELECT {_ANSWER} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT NULL LIMIT %s"
 _WAITED = f"SELECT output, wait_until, {_ANSWER} FROM bridge.answers WHERE event_id = %s"
@@ -75,9 +76,15 @@ def are_wanted(events: Iterable[NewEvent]) -> bool:
 
 
 def want(transaction: Transaction, events: Sequence[NewEvent], stored: set[str]) -> None:
-    """Opens the answers that are wanted to these events; `stored`: the ids of those that weren't known."""
+    """Opens the answers that are wanted to these events; `stored`: the ids of those that weren't
+    known."""
     new_rows = [
-        (event.id, event.webhook, storable.text_without_nul(event.answer.output), event.answer.wait_until)
+        (
+            event.id,
+            event.webhook,
+            storable.text_without_nul(event.answer.output),
+            event.answer.wait_until,
+        )
         for event in events
         if event.answer is not None and event.id in stored
     ]
@@ -87,9 +94,9 @@ def want(transaction: Transaction, events: Sequence[NewEvent], stored: set[str])
 class Answers:
     """`Deliveries.append` opens an answer for each event with an `answer` that wasn't known.
 
-    A worker looks for workflows to watch with `open` and `workflows`, and records how they ended. A relay learns by
-    the topic `answers`. Answers are deleted with their events.
-    Rows of open answers stay when their senders no longer wait: a retry reopens them. `until` is as in `Deliveries`.
+    A worker looks for workflows to watch with `open` and `workflows`, and records how they ended. A
+    relay learns by the topic `answers`. Answers are deleted with their events. Rows of open answers
+    stay when their senders no longer wait: a retry reopens them. `until` is as in `Deliveries`.
     """
 
     def __init__(self, database: Database, signals: Signals):
@@ -97,8 +104,8 @@ class Answers:
         self._signals = signals
 
     def want(self, wanted: Mapping[str, AnswerWanted], until: float = float("inf")) -> None:
-        """Opens the answers to these events, by id, or extends the time of those that are open, and wakes the leader.
-        Nothing changes for events that are answered or don't exist."""
+        """Opens the answers to these events, by id, or extends the time of those that are open, and
+        wakes the leader. Nothing changes for events that are answered or don't exist."""
         with self._database.transaction(until=until) as transaction:
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             transaction.fetch_together(
@@ -113,8 +120,8 @@ class Answers:
         self._signals.notify("events")
 
     def open(self, now: int, step: int = rows.STEP) -> list[OpenAnswer]:
-        """The open answers whose senders may still wait, by the end of their time; read in steps of so many. The cost
-        doesn't grow with those whose time has ended."""
+        """The open answers whose senders may still wait, by the end of their time; read in steps of
+        so many. The cost doesn't grow with those whose time has ended."""
         found: list[OpenAnswer] = []
         after = (now, "")
         while len(page := self._database.read(_OPEN, (*after, step))) == step:
@@ -123,10 +130,11 @@ class Answers:
         return found + [OpenAnswer(*row) for row in page]
 
     def workflows(self, event_ids: Sequence[str]) -> dict[str, AnsweringWorkflow | str]:
-        """event id → the workflow whose end is the answer; if the event ended without one, the outcome (`NO_WORKFLOW`).
+        """event id → the workflow whose end is the answer; if the event ended without one, the
+        outcome (`NO_WORKFLOW`).
 
-        Of an event that a replay has resolved it is the replay's workflow. Events for which that isn't known yet, or
-        that don't exist, are left out. See `store.answers.workflow_of`.
+        Of an event that a replay has resolved it is the replay's workflow. Events for which that
+        isn't known yet, or that don't exist, are left out. See `store.answers.workflow_of`.
         """
         found: dict[str, AnsweringWorkflow | str] = {}
         for step in rows.steps(event_ids):
@@ -144,8 +152,8 @@ class Answers:
         return found
 
     def record(self, answers: Sequence[Answer]) -> None:
-        """Records answers, in one transaction, and tells the relays. An event's first answer counts; later ones, and
-        those that no sender asked for, are ignored."""
+        """Records answers, in one transaction, and tells the relays. An event's first answer
+        counts; later ones, and those that no sender asked for, are ignored."""
         if not answers:
             return
         now = self._database.now()
@@ -172,7 +180,9 @@ class Answers:
 def _values(answer: Answer, now: int) -> tuple[object, ...]:
     """The parameters of `_RECORD`."""
     outcome = storable.text_without_nul(answer.outcome)
-    workflow_id = None if answer.workflow_id is None else storable.text_without_nul(answer.workflow_id)
+    workflow_id = (
+        None if answer.workflow_id is None else storable.text_without_nul(answer.workflow_id)
+    )
     return outcome, workflow_id, now, answer.body, answer.event_id
 
 

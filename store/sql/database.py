@@ -1,9 +1,9 @@
-"""A database with the bridge's tables, as the shared parts of the store see it; and time, wake-ups and leadership,
-which each database does in its own way.
+"""A database with the bridge's tables, as the shared parts of the store see it; and time, wake-ups
+and leadership, which each database does in its own way.
 
-Shared statements are written as PostgreSQL takes them: ``bridge.`` before the name of a table, ``%s`` or ``%(name)s``
-for a parameter, ``= ANY(%s)`` or ``unnest(%s::text[])`` for a list, ``FOR UPDATE`` to lock rows.
-`store.sqlite.connections` translates them for SQLite.
+Shared statements are written as PostgreSQL takes them: ``bridge.`` before the name of a table,
+``%s`` or ``%(name)s`` for a parameter, ``= ANY(%s)`` or ``unnest(%s::text[])`` for a list, ``FOR
+UPDATE`` to lock rows. `store.sqlite.connections` translates them for SQLite.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ _AT_LAST = 1.5
 
 
 class WaitLimits:
-    """How long the steps of one process may wait, in all of its threads. Times are by `time.monotonic`."""
+    """How long the steps of one process may wait, in all of its threads. Times are by
+    `time.monotonic`."""
 
     def __init__(self) -> None:
         self._longest = self._end = float("inf")
 
     def end_in(self, seconds: float) -> None:
-        """The process is stopping: from now on no step waits long, and none beyond this many seconds from now.
+        """The process is stopping: from now on no step waits long, and none beyond this many
+        seconds from now.
 
         Safe in signal handlers.
         """
@@ -63,10 +65,12 @@ class Transaction(Protocol):
         """Executes a statement without result rows; returns the number of rows written."""
 
     def fetch_together(self, statements: Sequence[Statement], /) -> list[Rows]:
-        """Executes statements, in one round trip if the database is remote. Returns the rows of each."""
+        """Executes statements, in one round trip if the database is remote. Returns the rows of
+        each."""
 
     def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "", /) -> Rows:
-        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the `rest` has it.
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the
+        `rest` has it.
 
         The `rest` of the statement follows the values.
         """
@@ -81,14 +85,18 @@ class Database(Protocol):
     def now(self) -> int:
         """The store's time in Unix milliseconds. Never raises."""
 
-    def read(self, statement: str, parameters: Parameters = (), /, *, until: float = float("inf")) -> Rows:
+    def read(
+        self, statement: str, parameters: Parameters = (), /, *, until: float = float("inf")
+    ) -> Rows:
         """The rows of one read-only statement."""
 
     def read_together(self, *statements: Statement) -> list[Rows]:
-        """The rows of each of several read-only statements, in one round trip if the database is remote."""
+        """The rows of each of several read-only statements, in one round trip if the database is
+        remote."""
 
     def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Transaction]:
-        """One transaction, committed at the end of the ``with`` block and rolled back on an exception."""
+        """One transaction, committed at the end of the ``with`` block and rolled back on an
+        exception."""
 
 
 class Part:
@@ -118,8 +126,8 @@ class Deciding(Protocol):
 
 
 Topic = Literal["events", "targets", "answers"]
-"""What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim.
-`answers`: there may be an answer for a sender that waits."""
+"""What a listener waits for. `events`: there may be something to decide. `targets`: there may be
+something to claim. `answers`: there may be an answer for a sender that waits."""
 
 
 class Clock(Protocol):
@@ -140,11 +148,11 @@ class Listener(ABC):
         """Seconds between two looks for changes that can't be heard."""
 
     def wait(self, seconds: float) -> bool:
-        """Returns when there may be changes since the last wait, when it is woken, or after that time; False if only
-        the time is over.
+        """Returns when there may be changes since the last wait, when it is woken, or after that
+        time; False if only the time is over.
 
-        It may return for no reason, and changes may be missed while the store can't be reached: so poll at intervals
-        too.
+        It may return for no reason, and changes may be missed while the store can't be reached: so
+        poll at intervals too.
         """
         end = time.monotonic() + seconds
         while not self._has_changed():
@@ -156,7 +164,8 @@ class Listener(ABC):
         return True
 
     def wake(self) -> None:
-        """Ends the current wait, or else the next one. May be called from any thread, and from signal handlers."""
+        """Ends the current wait, or else the next one. May be called from any thread, and from
+        signal handlers."""
         self._woken.ring()
 
     def close(self) -> None:
@@ -189,27 +198,29 @@ class Signals(Protocol):
     """How one process learns about another's commits at once."""
 
     def notify(self, topic: Topic) -> None:
-        """Wakes the listeners of all processes. A lost wake-up costs only time: every process polls at intervals
-        too."""
+        """Wakes the listeners of all processes. A lost wake-up costs only time: every process polls
+        at intervals too."""
 
     def listener(self, topic: Topic) -> Listener:
-        """Listens from now on. The leader waits for `events`, the other workers for `targets`, and relays
-        for `answers`."""
+        """Listens from now on. The leader waits for `events`, the other workers for `targets`, and
+        relays for `answers`."""
 
 
 class Leadership(Protocol):
-    """One worker at a time is leader, and decides. It loses leadership if it doesn't renew its term."""
+    """One worker at a time is leader, and decides. It loses leadership if it doesn't renew its
+    term."""
 
     def elect(self, worker: str, seconds: float) -> Term | None:
-        """Makes this worker leader for this many seconds, if the last term has run out or its holder is known to be
-        dead.
+        """Makes this worker leader for this many seconds, if the last term has run out or its
+        holder is known to be dead.
 
-        None while another worker is leader. If the caller is already leader, this renews its term, in which it is its
-        own predecessor.
+        None while another worker is leader. If the caller is already leader, this renews its term,
+        in which it is its own predecessor.
         """
 
     def renew(self, term: Term, seconds: float) -> bool:
-        """Extends the term to this many seconds from now; False if leadership was lost. Never begins a new term."""
+        """Extends the term to this many seconds from now; False if leadership was lost. Never
+        begins a new term."""
 
     def resign(self, term: Term) -> None:
         """Ends the term: another worker can be elected at once.

@@ -16,7 +16,8 @@ from store.sql.event_rows import Decided, EventRows
 from store.sql.keys import advance, hurry, lanes_of, take_free
 
 MOST_TARGETS = 100_000
-"""Of one event. More would keep SQLite's deliveries waiting for longer than their senders wait for an answer."""
+"""Of one event. More would keep SQLite's deliveries waiting for longer than their senders wait for
+an answer."""
 
 
 NOTHING_NEAR: Mapping[str, Sequence[str]] = {}
@@ -40,12 +41,13 @@ class Decisions(ABC):
 
     @abstractmethod
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
-        """What there is to decide: up to `limit` of each kind, and no more payload than `store.rules.fairness.BYTES`.
+        """What there is to decide: up to `limit` of each kind, and no more payload than
+        `store.rules.fairness.BYTES`.
 
-        Leaves out paused webhooks and those in `without`. Each webhook's events come in order of arrival (`seq`). If
-        there are more than are read at once, webhooks take turns, and so do returned tasks. What stays undecided is
-        read again by the next call, or in a later turn. The cost grows neither with the events left out nor with later
-        ones.
+        Leaves out paused webhooks and those in `without`. Each webhook's events come in order of
+        arrival (`seq`). If there are more than are read at once, webhooks take turns, and so do
+        returned tasks. What stays undecided is read again by the next call, or in a later turn. The
+        cost grows neither with the events left out nor with later ones.
         """
 
     @abstractmethod
@@ -64,36 +66,54 @@ class Decisions(ABC):
         claim: int,
         near: Mapping[str, Sequence[str]] = NOTHING_NEAR,
     ) -> list[Target]:
-        """Writes decisions, all or none: targets, the tasks they take, and each event's status and hold.
+        """Writes decisions, all or none: targets, the tasks they take, and each event's status and
+        hold.
 
-        Ends the hold of the `expired` events (by id). `near`: the tasks that came nearest to an event, to be kept. In
-        the same transaction, claims the first `claim` targets without a pace for the leader itself, and returns them.
-        The first start with a once key holds the key.
+        Ends the hold of the `expired` events (by id). `near`: the tasks that came nearest to an
+        event, to be kept. In the same transaction, claims the first `claim` targets without a pace
+        for the leader itself, and returns them. The first start with a once key holds the key.
 
-        Raises LeadershipLost once another worker is leader, and Unstorable for more than `MOST_TARGETS` of one event.
+        Raises LeadershipLost once another worker is leader, and Unstorable for more than
+        `MOST_TARGETS` of one event.
         """
         for decision in decisions:
             if len(decision.targets) > MOST_TARGETS:
-                raise Unstorable(f"it has {len(decision.targets)} targets; an event may have {MOST_TARGETS}")
+                raise Unstorable(
+                    f"it has {len(decision.targets)} targets; an event may have {MOST_TARGETS}"
+                )
         new = [target for decision in decisions for target in decision.targets]
         new_rows = _new_rows(decisions, now, term.holder, claim)
         with self._leadership.deciding(term, large=len(new) > rows.STEP) as transaction:
-            decided = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
-            # A worker that records results for these events has finished, or waits for this: their targets' states are
-            # final.
+            decided = {
+                decision.event_id: transitions.after_decision(decision, now)
+                for decision in decisions
+            }
+            # A worker that records results for these events has finished, or waits for this: their
+            # targets' states are final.
             lanes = lanes_of(new)
-            locked = self._events.lock(transaction, [*decided, *expired]) if expired or lanes else {}
+            locked = (
+                self._events.lock(transaction, [*decided, *expired]) if expired or lanes else {}
+            )
             self._events.lock_lanes(transaction, lanes)
             states = self._events.states_of(transaction, expired)
-            over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
-            by = Decided(now, term.holder, next((one.scan_at for one in decisions if one.scan_at is not None), None))
+            over = {
+                event_id: transitions.event_after_hold(found, now)
+                for event_id, found in states.items()
+            }
+            by = Decided(
+                now,
+                term.holder,
+                next((one.scan_at for one in decisions if one.scan_at is not None), None),
+            )
             targets = self._events.decide(transaction, decided, over, new_rows, by)
             _keep_near(transaction, near, expired)
             take_free(transaction, targets)
             advance(transaction, lanes, now)
             hurry(transaction, new, now)
             origins = {decision.event_id: decision.origin for decision in decisions}
-            origins |= {event_id: event.origin for event_id, event in locked.items() if event_id in over}
+            origins |= {
+                event_id: event.origin for event_id, event in locked.items() if event_id in over
+            }
             self._events.resolve(transaction, origins, over, decided)
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(new_rows):
@@ -101,9 +121,11 @@ class Decisions(ABC):
         return claimed
 
 
-def _keep_near(transaction: Transaction, near: Mapping[str, Sequence[str]], expired: Sequence[str]) -> None:
-    """Keeps which tasks came nearest. Of an event that expires, those that had come nearest when it was decided stay:
-    by now others may have taken them."""
+def _keep_near(
+    transaction: Transaction, near: Mapping[str, Sequence[str]], expired: Sequence[str]
+) -> None:
+    """Keeps which tasks came nearest. Of an event that expires, those that had come nearest when it
+    was decided stay: by now others may have taken them."""
     ended = [event_id for event_id in expired if event_id in near]
     before: dict[str, str] = dict(transaction.fetch(_NEAR_BEFORE, (ended,))) if ended else {}
     kept = []
@@ -113,7 +135,9 @@ def _keep_near(transaction: Transaction, near: Mapping[str, Sequence[str]], expi
     transaction.insert("bridge.near_misses (event_id, tasks)", kept, _NEARER)
 
 
-def _new_rows(decisions: Iterable[Decision], now: int, worker: str, claim: int) -> list[tuple[Any, ...]]:
+def _new_rows(
+    decisions: Iterable[Decision], now: int, worker: str, claim: int
+) -> list[tuple[Any, ...]]:
     """The new targets, the first `claim` of which are claimed."""
     found: list[tuple[Any, ...]] = []
     left = claim
@@ -121,14 +145,17 @@ def _new_rows(decisions: Iterable[Decision], now: int, worker: str, claim: int) 
         for new in decision.targets:
             is_mine = left > 0 and not decision.paced and new.not_before <= now and new.lane is None
             left -= is_mine
-            found.append(rows.new_target_row(decision.event_id, new, worker if is_mine else None, now))
+            found.append(
+                rows.new_target_row(decision.event_id, new, worker if is_mine else None, now)
+            )
     return found
 
 
 _INTO = f"bridge.tasks ({rows.TASK})"
-# A task that is settled waits again if Conductor shows it waiting: it was rerun, or wrongly believed to be gone. An
-# answer to a call that began before it was settled may be older than that. A queue hands out what waits again only.
-# A task that has returned since the agenda was read, and is found now, waits at once instead of from the next agenda.
+# A task that is settled waits again if Conductor shows it waiting: it was rerun, or wrongly
+# believed to be gone. An answer to a call that began before it was settled may be older than that.
+# A queue hands out what waits again only. A task that has returned since the agenda was read, and
+# is found now, waits at once instead of from the next agenda.
 _AGAIN = """
 ON CONFLICT (id) DO UPDATE SET state = 'waiting', settled_at = NULL, scheduled_at = excluded.scheduled_at,
     matches = excluded.matches, broken = excluded.broken, seen_at = excluded.seen_at
@@ -156,8 +183,8 @@ class Tasks:
     def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
         """Stores tasks that were found waiting; returns those that weren't known to wait before.
 
-        A settled task waits again, unless the call that showed it waiting began before it was settled. One that has
-        returned waits from now on.
+        A settled task waits again, unless the call that showed it waiting began before it was
+        settled. One that has returned waits from now on.
         """
         tasks = list(map(storable.task, tasks))
         fresh = set[str]()
@@ -181,9 +208,15 @@ class Tasks:
                 transaction.write(_WAIT_AGAIN, (sorted(step),))
 
     def forget(self, task_ids: Sequence[str], now: int) -> list[str]:
-        """The tasks no longer wait: a person says so, whoever is leader. Returns those that waited."""
+        """The tasks no longer wait: a person says so, whoever is leader. Returns those that
+        waited."""
         with self._database.transaction() as transaction:
-            return [task_id for (task_id,) in transaction.fetch(f"{_DROP} RETURNING id", (now, sorted(task_ids)))]
+            return [
+                task_id
+                for (task_id,) in transaction.fetch(
+                    f"{_DROP} RETURNING id", (now, sorted(task_ids))
+                )
+            ]
 
     def not_waiting(self, task_ids: Sequence[str]) -> list[str]:
         """Those of the tasks that don't wait any more, as somebody else has settled them."""
@@ -197,7 +230,8 @@ class Tasks:
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
         """Taken tasks with a response time-out, after that id, in order of id."""
-        # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come again.
+        # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come
+        # again.
         found = map(rows.task, self._database.read(_TAKEN_IN_TIME, (after, limit)))
         return [task for task in found if task.id > after]
 
@@ -213,17 +247,24 @@ class KnownWorkflows(Part):
 
     def find(self, workflow_id: str) -> Workflow | None:
         """The workflow, if it was looked up before."""
-        found = self._database.read(f"SELECT {rows.WORKFLOW} FROM bridge.workflows WHERE id = %s", (workflow_id,))
+        found = self._database.read(
+            f"SELECT {rows.WORKFLOW} FROM bridge.workflows WHERE id = %s", (workflow_id,)
+        )
         return Workflow(*found[0]) if found else None
 
     def forget(self, workflow_ids: Collection[str]) -> None:
         """Forgets what was looked up about these."""
         with self._database.transaction() as transaction:
-            transaction.write("DELETE FROM bridge.workflows WHERE id = ANY(%s)", (sorted(workflow_ids),))
+            transaction.write(
+                "DELETE FROM bridge.workflows WHERE id = ANY(%s)", (sorted(workflow_ids),)
+            )
 
     def remember(self, workflows: Sequence[Workflow]) -> None:
         """Stores what was looked up, for as long as a task of the workflow is kept."""
-        by_id = {workflow.id: workflow for workflow in sorted(workflows, key=lambda workflow: workflow.id)}
+        by_id = {
+            workflow.id: workflow
+            for workflow in sorted(workflows, key=lambda workflow: workflow.id)
+        }
         for step in rows.steps(list(map(rows.workflow_row, by_id.values()))):
             with self._database.transaction() as transaction:
                 transaction.insert(f"bridge.workflows ({rows.WORKFLOW})", step, _KEEP_LAST)

@@ -1,6 +1,7 @@
 """Deliveries as they are accepted, and those that left no event.
 
-Those that arrive together are committed together: a commit costs the same for one event as for several.
+Those that arrive together are committed together: a commit costs the same for one event as for
+several.
 """
 
 from __future__ import annotations
@@ -21,21 +22,23 @@ from store.sql import rows
 from store.sql.database import Database, Part
 
 Take = Callable[[], list[Sequence[NewEvent]]]
-"""Closes the group, and returns the events of each delivery in it. Call it once this process may write to the database:
-deliveries that arrive while another process writes are then included."""
+"""Closes the group, and returns the events of each delivery in it. Call it once this process may
+write to the database: deliveries that arrive while another process writes are then included."""
 Commit = Callable[[Take, float], list[list[Committed]]]
-"""Writes what it takes, all or nothing, and returns an answer for each delivery; waits for the database until that time
-(monotonic clock). Raises StoreUnavailable, or another exception if the database refuses one of them."""
+"""Writes what it takes, all or nothing, and returns an answer for each delivery; waits for the
+database until that time (monotonic clock). Raises StoreUnavailable, or another exception if the
+database refuses one of them."""
 
 
 class _Group:
-    """Deliveries to be committed together. The thread that opened the group commits it for all; the others wait for
-    `done`."""
+    """Deliveries to be committed together. The thread that opened the group commits it for all; the
+    others wait for `done`."""
 
     def __init__(self) -> None:
         self.deliveries: list[Sequence[NewEvent]] = []
         self.outcomes: list[list[Committed] | StoreUnavailable] = []
-        """One result per delivery, once `done`; empty if the thread that should have committed was stopped."""
+        """One result per delivery, once `done`; empty if the thread that should have committed was
+        stopped."""
         self.done = threading.Event()
 
 
@@ -60,10 +63,11 @@ class GroupCommit:
         self._open: _Group | None = None
 
     def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
-        """Commits the events together with others', and returns once they are on disk. Raises StoreUnavailable.
+        """Commits the events together with others', and returns once they are on disk. Raises
+        StoreUnavailable.
 
-        A group waits for the database as long as its first delivery may. The others came later, so they get their
-        answers sooner than they must.
+        A group waits for the database as long as its first delivery may. The others came later, so
+        they get their answers sooner than they must.
         """
         with self._lock:
             group, first = self._open, self._open is None
@@ -75,7 +79,11 @@ class GroupCommit:
             self._commit_for_all(group, until)
         else:
             group.done.wait()
-        outcome = group.outcomes[number] if group.outcomes else StoreUnavailable("the commit was interrupted")
+        outcome = (
+            group.outcomes[number]
+            if group.outcomes
+            else StoreUnavailable("the commit was interrupted")
+        )
         if isinstance(outcome, StoreUnavailable):
             raise outcome
         return outcome
@@ -99,7 +107,9 @@ class GroupCommit:
             self._close(group)
             group.done.set()
 
-    def _commit_alone(self, events: Sequence[NewEvent], until: float) -> list[Committed] | StoreUnavailable:
+    def _commit_alone(
+        self, events: Sequence[NewEvent], until: float
+    ) -> list[Committed] | StoreUnavailable:
         try:
             return self._commit(lambda: [events], until)[0]
         except StoreUnavailable as error:
@@ -129,7 +139,9 @@ SELECT webhook, at, status, reason, remote, method, (
     SELECT r.id FROM bridge.raw_deliveries r WHERE r.id = w.kept_id
 ) AS kept_id, event_id, id FROM bridge.without_events w
 """
-_OF_KIND = "SELECT id, remote FROM bridge.without_events WHERE webhook = %s AND kind = %s ORDER BY id"
+_OF_KIND = (
+    "SELECT id, remote FROM bridge.without_events WHERE webhook = %s AND kind = %s ORDER BY id"
+)
 _DELETE = "DELETE FROM bridge.without_events WHERE id = ANY(%s)"
 _ADD = """
 ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = delivery_counts.number + excluded.number
@@ -140,8 +152,8 @@ class WithoutEvents(Part):
     """Deliveries that left no event: the newest of each webhook and kind."""
 
     def record(self, new: Sequence[WithoutEvent], counts: Mapping[tuple[str, str], int]) -> None:
-        """Keeps each webhook's newest of each kind; adds `counts`, (webhook, outcome) → number, to those of the current
-        hour."""
+        """Keeps each webhook's newest of each kind; adds `counts`, (webhook, outcome) → number, to
+        those of the current hour."""
         hour = self._database.now() // _HOUR * _HOUR
         with self._database.transaction() as transaction:
             values = attrgetter(*_WITHOUT_EVENT.split(", "))
@@ -150,16 +162,25 @@ class WithoutEvents(Part):
             for of_kind in sorted({(one.webhook, one.kind) for one in new}):
                 if gone := superseded(transaction.fetch(_OF_KIND, of_kind), KEPT):
                     transaction.write(_DELETE, (gone,))
-            counted = [(webhook, hour, outcome, number) for (webhook, outcome), number in sorted(counts.items())]
-            transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", counted, _ADD)
+            counted = [
+                (webhook, hour, outcome, number)
+                for (webhook, outcome), number in sorted(counts.items())
+            ]
+            transaction.insert(
+                "bridge.delivery_counts (webhook, hour, outcome, number)", counted, _ADD
+            )
 
     def newest(self, webhook: str | None = None, limit: int = 100) -> list[WithoutEvent]:
         """The newest of all kinds, `limit` at most; in order of arrival."""
         return sorted(self._newest({"webhook": webhook}, limit), key=lambda one: one.at)
 
-    def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[WithoutEvent]:
+    def rejections(
+        self, webhook: str | None = None, limit: int = 50, filtered: bool = False
+    ) -> list[WithoutEvent]:
         """The newest rejected or, with `filtered`, the newest filtered deliveries; newest first."""
-        return self._newest({"webhook": webhook, "kind": "filtered" if filtered else "rejected"}, limit)[::-1]
+        return self._newest(
+            {"webhook": webhook, "kind": "filtered" if filtered else "rejected"}, limit
+        )[::-1]
 
     def _newest(self, which: Mapping[str, str | None], limit: int) -> list[WithoutEvent]:
         asked = {name: value for name, value in which.items() if value is not None}
@@ -196,11 +217,13 @@ class Known(NamedTuple):
 class Deliveries(ABC):
     """Stores events.
 
-    `until` (`time.monotonic`) bounds the wait for the database, for callers that must answer in time.
+    `until` (`time.monotonic`) bounds the wait for the database, for callers that must answer in
+    time.
     """
 
     def __init__(self, database: Database, scheduler: Scheduler | None):
-        """`scheduler`: how greenlets yield to each other; without one, each delivery has its own thread."""
+        """`scheduler`: how greenlets yield to each other; without one, each delivery has its own
+        thread."""
         self._database = database
         self._scheduler = scheduler
         self._reset()
@@ -210,10 +233,11 @@ class Deliveries(ABC):
         self._group_commit = GroupCommit(self._commit, self._scheduler)
 
     def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
-        """Commits a delivery's events durably, all or none, skipping those whose delivery id is known.
+        """Commits a delivery's events durably, all or none, skipping those whose delivery id is
+        known.
 
-        Returns one `Committed` per event, in the order given. Concurrent deliveries share a commit. In the same
-        transaction it keeps the `raw` of events that weren't known.
+        Returns one `Committed` per event, in the order given. Concurrent deliveries share a commit.
+        In the same transaction it keeps the `raw` of events that weren't known.
         """
         return self._group_commit.append(events, until)
 
@@ -221,10 +245,15 @@ class Deliveries(ABC):
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
         """See `store.sql.deliveries.Commit`."""
 
-    def known(self, webhook: str, delivery_ids: Sequence[str], until: float = float("inf")) -> dict[str, Known]:
+    def known(
+        self, webhook: str, delivery_ids: Sequence[str], until: float = float("inf")
+    ) -> dict[str, Known]:
         """delivery id → its event, of those that are known; one that has a NUL never is."""
         found = self._database.read(_KNOWN, (webhook, list(delivery_ids)), until=until)
-        return {delivery_id: Known(at, Committed(id_, True, came_to)) for delivery_id, at, id_, came_to in found}
+        return {
+            delivery_id: Known(at, Committed(id_, True, came_to))
+            for delivery_id, at, id_, came_to in found
+        }
 
     def check_writable(self, until: float = float("inf")) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""

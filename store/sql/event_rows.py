@@ -1,4 +1,5 @@
-"""Reads and writes what becomes of events after their targets end, and of those that their replays resolve."""
+"""Reads and writes what becomes of events after their targets end, and of those that their replays
+resolve."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from store.sql.database import Rows, Transaction
 from store.sql.rows import NEW_TARGET, STATES, hold_of
 
 _READ = 1000
-"""Events of one family, and failed targets of theirs, that are read: it is a person who replays an event again."""
+"""Events of one family, and failed targets of theirs, that are read: it is a person who replays an
+event again."""
 _ENDED = " OR ".join(f"status = '{status}'" for status in UNRESOLVED)
 _UNRESOLVED = f"""
 SELECT seq, id, status, only_target FROM bridge.events
@@ -42,7 +44,9 @@ OR 1 = (SELECT 1 FROM bridge.unsettled_events u WHERE u.origin = asked.origin LI
 """
 
 
-def _origins_of_ended(origins: Mapping[str, str | None], changes: Mapping[str, EventChange]) -> set[str]:
+def _origins_of_ended(
+    origins: Mapping[str, str | None], changes: Mapping[str, EventChange]
+) -> set[str]:
     """The origins of the replays among these events that have ended."""
     over = (event_id for event_id, change in changes.items() if change.status != "pending")
     return {origin for event_id in over if (origin := origins.get(event_id)) is not None}
@@ -51,30 +55,48 @@ def _origins_of_ended(origins: Mapping[str, str | None], changes: Mapping[str, E
 def _replayed_before(
     transaction: Transaction, origins: Mapping[str, str | None], changes: Mapping[str, EventChange]
 ) -> set[str]:
-    """Those of the senders' events among these that have come to nothing, and were replayed while they were pending."""
-    over = [id_ for id_, change in changes.items() if change.status in UNRESOLVED and origins.get(id_) is None]
+    """Those of the senders' events among these that have come to nothing, and were replayed while
+    they were pending."""
+    over = [
+        id_
+        for id_, change in changes.items()
+        if change.status in UNRESOLVED and origins.get(id_) is None
+    ]
     return {id_ for (id_,) in transaction.fetch(HAS_REPLAYS, (sorted(over),))} if over else set()
 
 
 def _resolve(transaction: Transaction, origins: Iterable[str]) -> None:
-    """Records what the replays of these origins have resolved by now. Costs one statement if none was delivered."""
+    """Records what the replays of these origins have resolved by now. Costs one statement if none
+    was delivered."""
     for origin in origins:
         delivered = _readable(transaction.fetch(_DELIVERED, (origin,)))
         if delivered:
             ended = _readable(transaction.fetch(_UNRESOLVED, {"origin": origin}))
-            for event_id, replay in resolved(ended, delivered, _failed_of(transaction, ended)).items():
+            for event_id, replay in resolved(
+                ended, delivered, _failed_of(transaction, ended)
+            ).items():
                 transaction.write(_RESOLVE, (replay, event_id))
                 transaction.write(REOPEN, (event_id,))
 
 
-def _failed_of(transaction: Transaction, ended: list[Ended]) -> dict[str, set[one_target.OneTarget]]:
+def _failed_of(
+    transaction: Transaction, ended: list[Ended]
+) -> dict[str, set[one_target.OneTarget]]:
     ids = sorted(event.id for event in ended if event.status == "failed")
     found: Rows = transaction.fetch(_FAILED, (ids,)) if ids else []
     if len(found) == _READ:  # there may be others
         return {}
     failed: dict[str, set[one_target.OneTarget]] = {}
     for event_id, kind, workflow, workflow_id, name, iteration, correlation_id in found:
-        target = NewTarget(kind, workflow, workflow_id, None, name, iteration=iteration, correlation_id=correlation_id)
+        target = NewTarget(
+            kind,
+            workflow,
+            workflow_id,
+            None,
+            name,
+            iteration=iteration,
+            correlation_id=correlation_id,
+        )
         failed.setdefault(event_id, set()).add(place_of(target))
     return failed
 
@@ -84,13 +106,16 @@ def _readable(found: Rows) -> list[Ended]:
     ended = []
     for _, event_id, status, only in found:
         with suppress(TypeError, ValueError):
-            ended.append(Ended(event_id, status, None if only is None else one_target.from_text(only)))
+            ended.append(
+                Ended(event_id, status, None if only is None else one_target.from_text(only))
+            )
     return ended
 
 
 _TASK_ID = NEW_TARGET.split(", ").index("task_id")
 States = set[tuple[TargetKind, TargetState]]
-# One index look-up for each kind and state, however many targets there are; a join might read them all.
+# One index look-up for each kind and state, however many targets there are; a join might read them
+# all.
 _STATES_OF = f"""
 WITH possible (kind, state) AS (VALUES {", ".join(map(str, STATES))})
 SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id) CROSS JOIN possible WHERE 1 = (
@@ -100,7 +125,9 @@ SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id) CROSS J
 """
 NOTHING: Mapping[str, EventChange] = {}
 TAKE = "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)"
-_LOCK = "SELECT id, held, origin FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR NO KEY UPDATE"
+_LOCK = (
+    "SELECT id, held, origin FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR NO KEY UPDATE"
+)
 
 
 def tasks_of(new_rows: Iterable[tuple[Any, ...]]) -> list[str]:
@@ -116,7 +143,8 @@ class Locked(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """When events were decided, by which worker, and when the scan began that came before; None if not at all."""
+    """When events were decided, by which worker, and when the scan began that came before; None if
+    not at all."""
 
     at: int | None = None
     worker: str | None = None
@@ -124,11 +152,12 @@ class Decided(NamedTuple):
 
 
 class EventRows(ABC):
-    """The rows of events and of their targets. How many one statement writes differs between databases."""
+    """The rows of events and of their targets. How many one statement writes differs between
+    databases."""
 
     def lock(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Locked]:
-        """id → hold and origin, of the existing ones. Until this transaction ends, no other changes them or ends their
-        targets.
+        """id → hold and origin, of the existing ones. Until this transaction ends, no other changes
+        them or ends their targets.
 
         If two workers record an event's last two results, the second must see what the first wrote.
         """
@@ -152,11 +181,11 @@ class EventRows(ABC):
         changes: Mapping[str, EventChange],
         decided: Mapping[str, EventChange] = NOTHING,
     ) -> None:
-        """Records which events were resolved now that some have ended, and which of these themselves; the last thing to
-        do in the transaction.
+        """Records which events were resolved now that some have ended, and which of these
+        themselves; the last thing to do in the transaction.
 
-        `origins` has the origin of each. `decided` are those that are decided now: none of their replays, which came
-        later, can have been delivered before.
+        `origins` has the origin of each. `decided` are those that are decided now: none of their
+        replays, which came later, can have been delivered before.
         """
         ended = _origins_of_ended(origins, {**changes, **decided})
         ended |= _replayed_before(transaction, origins, changes)
@@ -166,22 +195,25 @@ class EventRows(ABC):
 
     @abstractmethod
     def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
-        """Until this transaction ends, no other records what replays of these origins, in order, have resolved.
+        """Until this transaction ends, no other records what replays of these origins, in order,
+        have resolved.
 
-        If two replays of an event end at the same time, the second must see what became of the first.
+        If two replays of an event end at the same time, the second must see what became of the
+        first.
         """
 
     @abstractmethod
     def lock_lanes(self, transaction: Transaction, lanes: Sequence[str]) -> None:
-        """Until this transaction ends, no other adds messages to these lanes or ends any of theirs. Comes after events
-        are locked, and before targets are.
+        """Until this transaction ends, no other adds messages to these lanes or ends any of theirs.
+        Comes after events are locked, and before targets are.
 
         Whoever ends a lane's first message must see what has been added behind it.
         """
 
     @abstractmethod
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
-        """Writes what becomes of the events. They must be locked if that was derived from the database."""
+        """Writes what becomes of the events. They must be locked if that was derived from the
+        database."""
 
     @abstractmethod
     def decide(
@@ -192,8 +224,9 @@ class EventRows(ABC):
         new_rows: Sequence[tuple[Any, ...]],
         by: Decided,
     ) -> list[Target]:
-        """Writes what becomes of events that are `decided` now, and of those whose hold is `over`. Inserts the new
-        targets, and marks their tasks as taken.
+        """Writes what becomes of events that are `decided` now, and of those whose hold is `over`.
+        Inserts the new targets, and marks their tasks as taken.
 
-        Returns those that are claimed or have a once key, and perhaps others, in the order of their ids.
+        Returns those that are claimed or have a once key, and perhaps others, in the order of their
+        ids.
         """

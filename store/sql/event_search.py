@@ -23,8 +23,8 @@ class EventFilter:
     before_seq: int | None = None
     limit: int = 50
     text: str | None = None
-    """Part of the event's or delivery's id, or of the payload, whatever its case in ASCII. Older events than the
-    newest 100,000 are found by their full id."""
+    """Part of the event's or delivery's id, or of the payload, whatever its case in ASCII. Older
+    events than the newest 100,000 are found by their full id."""
     unresolved: bool = False
     """Only failed events that are neither acknowledged nor resolved; `status` is ignored then."""
     resolved: bool = False
@@ -41,14 +41,16 @@ class EventFilter:
     """Only events that arrived before this time."""
     after_seq: int = 0
     searchable: Sequence[str] | None = None
-    """Webhooks whose events are searched for type and text. Those of all others are returned unsearched, for the caller
-    to examine: how long a search takes must not depend on what is hidden. None: all webhooks."""
+    """Webhooks whose events are searched for type and text. Those of all others are returned
+    unsearched, for the caller to examine: how long a search takes must not depend on what is
+    hidden. None: all webhooks."""
     listing: bool = False
     """Leaves payloads, headers and queries empty: they are large, and lists don't show them."""
 
     @property
     def searches(self) -> bool:
-        """Whether no index leads to its events, so that only the newest 100,000 before `before_seq` are searched."""
+        """Whether no index leads to its events, so that only the newest 100,000 before `before_seq`
+        are searched."""
         return bool(self.text or self.type or self.contains or self.resolved)
 
 
@@ -73,7 +75,8 @@ _QUICK = 0.2
 _NEWEST = 2**62
 """More than any `seq`."""
 _OUT_OF_ORDER = 60_000
-"""Milliseconds by which the times of events may be out of order: the clocks of several relays differ."""
+"""Milliseconds by which the times of events may be out of order: the clocks of several relays
+differ."""
 
 # Only ASCII is folded, so that both databases find the same, whatever their locale.
 _PAYLOAD = 'lower(payload COLLATE "C")'
@@ -120,29 +123,36 @@ def bounds_of(database: Database, query: EventFilter) -> Bounds:
         before = min(before, _first_at(database, query.until + _OUT_OF_ORDER))
     if not query.searches:
         return Bounds(before, after, False)
-    newest = database.read("SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (before,))
+    newest = database.read(
+        "SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (before,)
+    )
     if not newest:
         return Bounds(after + 1, after, False)
     before, last = newest[0][0] + 1, newest[0][0] - SEARCHED
     if last <= after:
         return Bounds(before, after, False)
     older = database.read(
-        "SELECT seq FROM bridge.events WHERE seq <= %s AND seq > %s ORDER BY seq DESC LIMIT 1", (last, after)
+        "SELECT seq FROM bridge.events WHERE seq <= %s AND seq > %s ORDER BY seq DESC LIMIT 1",
+        (last, after),
     )
     return Bounds(before, last, bool(older))
 
 
 def _first_at(database: Database, time: int) -> int:
-    """The first sequence number of that time or later: found by halving, since no index has the times."""
+    """The first sequence number of that time or later: found by halving, since no index has the
+    times."""
     first = database.read("SELECT seq FROM bridge.events WHERE seq >= 0 ORDER BY seq LIMIT 1")
-    last = database.read("SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (_NEWEST,))
+    last = database.read(
+        "SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (_NEWEST,)
+    )
     if not first or not last:
         return _NEWEST
     low, high = first[0][0], last[0][0] + 1
     while low < high:
         middle = (low + high) // 2
         found = database.read(
-            "SELECT seq, received_at FROM bridge.events WHERE seq >= %s ORDER BY seq LIMIT 1", (middle,)
+            "SELECT seq, received_at FROM bridge.events WHERE seq >= %s ORDER BY seq LIMIT 1",
+            (middle,),
         )
         if not found or found[0][1] >= time:
             high = middle
@@ -159,7 +169,8 @@ def oldest(database: Database, bounds: Bounds) -> Event | None:
 
 
 def condition_of(query: EventFilter) -> str:
-    """What an event must be besides its webhook and status, to be appended to a condition. Parameters: `values_of`."""
+    """What an event must be besides its webhook and status, to be appended to a condition.
+    Parameters: `values_of`."""
     found = _about(query)
     return found + (_where_searchable(query, _TEXT) if query.text else "")
 
@@ -168,7 +179,11 @@ def by_id(query: EventFilter, which: str) -> str:
     """Table and condition of the event whose id the text is, wherever it is."""
     only = " AND webhook = %(webhook)s" if query.webhook is not None else ""
     only += " AND status = %(status)s" if query.status is not None and not query.unresolved else ""
-    only += " AND status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL" if query.unresolved else ""
+    only += (
+        " AND status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
+        if query.unresolved
+        else ""
+    )
     return f"bridge.events WHERE id = %(text)s AND seq < %(before)s{only}{which}"
 
 
@@ -178,7 +193,9 @@ def _about(query: EventFilter) -> str:
         found += " AND resolved_by IS NOT NULL"
     if query.type is not None:
         is_beginning = query.type[-1:] == "*"
-        condition = "substr(type, 1, %(type_length)s) = %(type)s" if is_beginning else "type = %(type)s"
+        condition = (
+            "substr(type, 1, %(type_length)s) = %(type)s" if is_beginning else "type = %(type)s"
+        )
         found += _where_searchable(query, condition)
     if query.since is not None:
         found += " AND received_at >= %(since)s"
@@ -191,7 +208,9 @@ def _about(query: EventFilter) -> str:
 
 def _where_searchable(query: EventFilter, condition: str) -> str:
     return (
-        f" AND {condition}" if query.searchable is None else f" AND (NOT webhook = ANY(%(searchable)s) OR {condition})"
+        f" AND {condition}"
+        if query.searchable is None
+        else f" AND (NOT webhook = ANY(%(searchable)s) OR {condition})"
     )
 
 
@@ -219,16 +238,20 @@ def _folded(text: str) -> str:
 _CANDIDATES = 10_000
 """Events that are set aside, or are retried, that a list is made of, at most."""
 _TARGETS = 100_000
-"""Pending targets that are looked at, at most: those that are due last, as what is retried is due later."""
+"""Pending targets that are looked at, at most: those that are due last, as what is retried is due
+later."""
 _PAUSED_WEBHOOKS = 400
 """Paused webhooks whose events are listed together, at most: a statement can't have more parts."""
 
 _ASIDE = "SELECT id FROM bridge.quarantine WHERE kind = %s ORDER BY due_at DESC LIMIT %s"
 # A function of the state: PostgreSQL would look for some targets among all pending ones.
-_EVENTS_OF = "SELECT event_id FROM bridge.targets WHERE id = ANY(%s) AND coalesce(state, '') = 'pending'"
+_EVENTS_OF = (
+    "SELECT event_id FROM bridge.targets WHERE id = ANY(%s) AND coalesce(state, '') = 'pending'"
+)
 _PENDING = "SELECT event_id, attempts FROM bridge.targets WHERE state = 'pending'{} ORDER BY due_at DESC LIMIT %s"
 _TRIED = f"SELECT event_id FROM ({_PENDING}) AS newest WHERE attempts > 0 LIMIT %s"
-# By their sequence numbers: with ids and a limit, PostgreSQL would look for them among all events, newest first.
+# By their sequence numbers: with ids and a limit, PostgreSQL would look for them among all events,
+# newest first.
 _SEQS = "SELECT seq FROM bridge.events WHERE id = ANY(%s) AND status = 'pending'"
 _LISTED = "bridge.events WHERE seq = ANY(%(those)s) AND +seq < %(before)s"
 _NOT_ASIDE = " AND NOT seq = ANY(%(aside)s)"
@@ -254,13 +277,22 @@ def waiting_for(database: Database, query: EventFilter) -> WaitingEvents:
         only, values = ("", []) if query.webhook is None else (" AND webhook = %s", [query.webhook])
         found = database.read(_TRIED.format(only), (*values, _TARGETS, _CANDIDATES))
         tried = sorted({event_id for (event_id,) in found} - set(aside))
-        return WaitingEvents([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)})
+        return WaitingEvents(
+            [f"{_LISTED}{of_webhook}"], {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)}
+        )
     if query.waiting == "held":
         held = f"bridge.held_events AS part WHERE held = {HELD} AND status = 'pending' AND seq < %(before)s"
-        return WaitingEvents([f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": _seqs(database, _SEQS, aside)})
-    paused = sorted(webhook for webhook, _ in database.read(PAUSED) if query.webhook in (None, webhook))
+        return WaitingEvents(
+            [f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": _seqs(database, _SEQS, aside)}
+        )
+    paused = sorted(
+        webhook for webhook, _ in database.read(PAUSED) if query.webhook in (None, webhook)
+    )
     names = {f"paused{number}": name for number, name in enumerate(paused[:_PAUSED_WEBHOOKS])}
-    parts = [f"bridge.undecided AS part WHERE webhook = %({name})s AND seq < %(before)s" for name in names]
+    parts = [
+        f"bridge.undecided AS part WHERE webhook = %({name})s AND seq < %(before)s"
+        for name in names
+    ]
     return WaitingEvents(parts, names)
 
 
@@ -272,7 +304,9 @@ def _set_aside(database: Database) -> list[str]:
     """The events that are set aside, or that have a target that is."""
     events, targets = (
         [id_ for (id_,) in found]
-        for found in database.read_together(*((_ASIDE, (kind, _CANDIDATES)) for kind in ("event", "target")))
+        for found in database.read_together(
+            *((_ASIDE, (kind, _CANDIDATES)) for kind in ("event", "target"))
+        )
     )
     numbers = [int(id_) for id_ in targets if id_.isdecimal() and len(id_) <= _DIGITS]
     of_targets = database.read(_EVENTS_OF, (numbers,)) if numbers else []

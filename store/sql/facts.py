@@ -1,5 +1,6 @@
-"""What the processes last reported, how their calls fare, random bytes that a store generates once, and what is
-remembered about webhooks: which are paused, which are verified, and their last good definitions.
+"""What the processes last reported, how their calls fare, random bytes that a store generates once,
+and what is remembered about webhooks: which are paused, which are verified, and their last good
+definitions.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from store.rules.transitions import Effects, after_effect
 from store.sql.database import Database, Part, Signals
 
 SecretFact = Literal["fingerprint_salt", "session_key"]
-_SHOWN = "SELECT name, value FROM bridge.facts WHERE name NOT IN ('fingerprint_salt', 'session_key')"
+_SHOWN = (
+    "SELECT name, value FROM bridge.facts WHERE name NOT IN ('fingerprint_salt', 'session_key')"
+)
 SET_FACT = """
 INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at
@@ -22,7 +25,8 @@ _OF_NAME = "SELECT value FROM bridge.facts WHERE name = %s"
 
 
 class Facts(Part):
-    """What the processes last reported about themselves: conductor (up or the error), definitions errors, …
+    """What the processes last reported about themselves: conductor (up or the error), definitions
+    errors, …
 
     The facts, except secret ones.
     """
@@ -76,7 +80,8 @@ class EffectsOfCalls(Part):
             transaction.write(_SET_EFFECTS, (kind, after.since, after.last))
 
     def of_kind(self, kind: TargetKind) -> Effects | None:
-        """Since when calls of this kind have taken effect without a break; None if none was recorded."""
+        """Since when calls of this kind have taken effect without a break; None if none was
+        recorded."""
         found = self._database.read(_OF_KIND, (kind,))
         return Effects(*found[0]) if found else None
 
@@ -89,16 +94,23 @@ _GONE = "webhook_gone:"
 def gone_webhooks(facts: Mapping[str, str], now: int) -> dict[str, int]:
     """name → when it disappeared (Unix milliseconds), of those that people are still told about."""
     found = {
-        name.removeprefix(_GONE): int(at) for name, at in facts.items() if name.startswith(_GONE) and at.isdecimal()
+        name.removeprefix(_GONE): int(at)
+        for name, at in facts.items()
+        if name.startswith(_GONE) and at.isdecimal()
     }
     return {name: at for name, at in found.items() if now - at < GONE_FOR}
 
 
-def facts_of_gone(facts: Mapping[str, str], gone: set[str], there: set[str], now: int) -> dict[str, str | None]:
-    """The facts to set (None to delete one) for webhooks that just disappeared, exist, or disappeared long ago."""
+def facts_of_gone(
+    facts: Mapping[str, str], gone: set[str], there: set[str], now: int
+) -> dict[str, str | None]:
+    """The facts to set (None to delete one) for webhooks that just disappeared, exist, or
+    disappeared long ago."""
     told = gone_webhooks(facts, now)
     old = {name: name.removeprefix(_GONE) for name in facts if name.startswith(_GONE)}
-    changes: dict[str, str | None] = {fact: None for fact, name in old.items() if name in there or name not in told}
+    changes: dict[str, str | None] = {
+        fact: None for fact, name in old.items() if name in there or name not in told
+    }
     return changes | {f"{_GONE}{name}": str(now) for name in gone - there - told.keys()}
 
 
@@ -136,7 +148,9 @@ class Pause(NamedTuple):
         """How many events wait, in words."""
         if self.waiting < 2:
             return "1 event waits" if self.waiting else "no event waits"
-        return f"{'at least ' if self.waiting == _WAITING_COUNTED else ''}{self.waiting} events wait"
+        return (
+            f"{'at least ' if self.waiting == _WAITING_COUNTED else ''}{self.waiting} events wait"
+        )
 
 
 class Pauses:
@@ -150,7 +164,8 @@ class Pauses:
         """Pauses the webhook from now on, unless it is paused already."""
         with self._database.transaction() as transaction:
             transaction.write(
-                "INSERT INTO bridge.pauses (webhook, at) VALUES (%s, %s) ON CONFLICT DO NOTHING", (webhook, now)
+                "INSERT INTO bridge.pauses (webhook, at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (webhook, now),
             )
         self._signals.notify("events")
 
@@ -167,7 +182,10 @@ class Pauses:
 
     def lasting(self) -> dict[str, Pause]:
         """webhook → since when it has been paused, and how many events wait."""
-        return {webhook: Pause(since, waiting) for webhook, since, waiting in self._database.read(_LASTING)}
+        return {
+            webhook: Pause(since, waiting)
+            for webhook, since, waiting in self._database.read(_LASTING)
+        }
 
 
 _SET = """
@@ -178,25 +196,32 @@ WHERE verifications.fingerprint != excluded.fingerprint
 
 
 class Verifications(Part):
-    """Which webhooks are verified, and with which verifier: a changed secret has a different fingerprint.
+    """Which webhooks are verified, and with which verifier: a changed secret has a different
+    fingerprint.
 
     `until` is as in `Deliveries`. One row per webhook: the verifier that was last verified.
     """
 
-    def verified_at(self, webhook: str, fingerprint: str, until: float = float("inf")) -> int | None:
+    def verified_at(
+        self, webhook: str, fingerprint: str, until: float = float("inf")
+    ) -> int | None:
         """When the webhook was verified with the verifier of this fingerprint; None if it isn't."""
         sql = "SELECT verified_at FROM bridge.verifications WHERE webhook = %s AND fingerprint = %s"
         found = self._database.read(sql, (webhook, fingerprint), until=until)
         return found[0][0] if found else None
 
-    def set_verified(self, webhook: str, fingerprint: str, at: int, until: float = float("inf")) -> None:
+    def set_verified(
+        self, webhook: str, fingerprint: str, at: int, until: float = float("inf")
+    ) -> None:
         """Records that the webhook is verified. A fingerprint keeps the time of its first call."""
         with self._database.transaction(until=until) as transaction:
             transaction.write(_SET, (webhook, fingerprint, at))
 
     def all(self, until: float = float("inf")) -> dict[str, tuple[str, int]]:
         """webhook → (fingerprint of its verifier, when it was verified)."""
-        found = self._database.read("SELECT webhook, fingerprint, verified_at FROM bridge.verifications", until=until)
+        found = self._database.read(
+            "SELECT webhook, fingerprint, verified_at FROM bridge.verifications", until=until
+        )
         return {webhook: (fingerprint, at) for webhook, fingerprint, at in found}
 
     def salt(self, until: float = float("inf")) -> bytes:
@@ -212,7 +237,8 @@ ON CONFLICT (file) DO UPDATE SET text = excluded.text
 
 
 class KeptDefinitions(Part):
-    """The last good definitions, for a process that starts while their files are broken. They hold no secrets.
+    """The last good definitions, for a process that starts while their files are broken. They hold
+    no secrets.
 
     One row per file.
     """
@@ -227,9 +253,12 @@ class KeptDefinitions(Part):
             return
         with self._database.transaction() as transaction:
             before: dict[str, str] = dict(transaction.fetch(_KEPT))
-            # Always in the same order, so that processes waiting for each other's rows can't deadlock.
+            # Always in the same order, so that processes waiting for each other's rows can't
+            # deadlock.
             for file in sorted(before.keys() | kept.keys()):
                 if file not in kept:
-                    transaction.write("DELETE FROM bridge.kept_definitions WHERE file = %s", (file,))
+                    transaction.write(
+                        "DELETE FROM bridge.kept_definitions WHERE file = %s", (file,)
+                    )
                 elif before.get(file) != kept[file]:
                     transaction.write(_KEEP, (file, kept[file]))

@@ -1,5 +1,6 @@
-"""Which message of a lane comes next, which start holds a once key (`store.rules.keys`), and which running workflows
-were given messages: what they have left unread when they end goes back into its lane.
+"""Which message of a lane comes next, which start holds a once key (`store.rules.keys`), and which
+running workflows were given messages: what they have left unread when they end goes back into its
+lane.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ SELECT {rows.TARGET} FROM (
 """
 _LEAVE = "UPDATE bridge.targets SET lane = NULL WHERE id = ANY(%s)"
 _LOOKED_AT = 1000
-"""Messages among which one that starts a workflow is looked for: as many as Conductor's queue takes."""
+"""Messages among which one that starts a workflow is looked for: as many as Conductor's queue
+takes."""
 # Passes over a message that another worker is claiming at this moment: it is looked for anyway.
 _HURRY = f"""
 UPDATE bridge.targets SET due_at = %s WHERE id IN (
@@ -39,10 +41,12 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 
 
 class Lanes(Part):
-    """Where the messages of a lane go (`store.rules.keys`). Lanes, as other parts of the store have written them."""
+    """Where the messages of a lane go (`store.rules.keys`). Lanes, as other parts of the store have
+    written them."""
 
     def latest_workflow(self, lane: str) -> str | None:
-        """The workflow that the lane's last delivered message went to; None if there is none in the store."""
+        """The workflow that the lane's last delivered message went to; None if there is none in the
+        store."""
         found = self._database.read(_LATEST, (lane,))
         return found[0][0] if found else None
 
@@ -52,8 +56,8 @@ class Lanes(Part):
         return found[0][0] in (None, target.id)
 
     def next_start(self, lane: str) -> Target | None:
-        """The first message of the lane that hasn't ended and may start its workflow, among the next thousand; None if
-        there is none."""
+        """The first message of the lane that hasn't ended and may start its workflow, among the
+        next thousand; None if there is none."""
         found = self._database.read(_NEXT_START, (lane, _LOOKED_AT))
         return rows.target(found[0]) if found else None
 
@@ -64,7 +68,8 @@ def lanes_of(targets: Iterable[Target | NewTarget]) -> list[str]:
 
 
 def advance(transaction: Transaction, lanes: Collection[str], now: int) -> bool:
-    """Makes the first message of each of these lanes due, unless it was already; returns whether any was made due."""
+    """Makes the first message of each of these lanes due, unless it was already; returns whether
+    any was made due."""
     return bool(lanes) and transaction.write(_ADVANCE, (now, list(lanes))) > 0
 
 
@@ -75,7 +80,8 @@ def hurry(transaction: Transaction, new: Iterable[NewTarget], now: int) -> None:
 
 
 def leave(transaction: Transaction, targets: Iterable[Target]) -> None:
-    """Takes these messages, the first of their lanes, out of them: they are delivered in no particular order."""
+    """Takes these messages, the first of their lanes, out of them: they are delivered in no
+    particular order."""
     if ids := [target.id for target in targets]:
         transaction.write(_LEAVE, (ids,))
 
@@ -111,20 +117,27 @@ class OnceKeys(Part):
         return OnceHolder(*found[0]) if found else None
 
     def take(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
-        """Makes the target the key's holder; False if `holder`, as previously read, is no longer the holder."""
+        """Makes the target the key's holder; False if `holder`, as previously read, is no longer
+        the holder."""
         with self._database.transaction() as transaction:
             if holder is None:
-                return bool(transaction.insert(_INTO, [(key, target_id)], f"{_IF_FREE} RETURNING 1"))
+                return bool(
+                    transaction.insert(_INTO, [(key, target_id)], f"{_IF_FREE} RETURNING 1")
+                )
             pruned = holder.workflow_id if holder.target_id is None else None
-            return transaction.write(_TAKE, (target_id, key, holder.target_id or 0, pruned or "")) == 1
+            return (
+                transaction.write(_TAKE, (target_id, key, holder.target_id or 0, pruned or "")) == 1
+            )
 
     def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
         """(key, workflow id) of pruned holders whose workflow may still run, in order of key."""
-        return [(key, workflow_id) for key, workflow_id in self._database.read(_PRUNED, (after, limit))]
+        return [
+            (key, workflow_id) for key, workflow_id in self._database.read(_PRUNED, (after, limit))
+        ]
 
     def forget(self, pruned: Sequence[tuple[str, str]]) -> None:
-        """Deletes these pruned holders, given as `pruned` returned them, since their workflows have ended. A key that
-        has changed hands meanwhile keeps its new holder."""
+        """Deletes these pruned holders, given as `pruned` returned them, since their workflows have
+        ended. A key that has changed hands meanwhile keeps its new holder."""
         for step in rows.steps(pruned):
             with self._database.transaction() as transaction:
                 transaction.fetch_together([(_FORGET, values) for values in sorted(step)])
@@ -140,7 +153,8 @@ def take_free(transaction: Transaction, targets: Sequence[Target]) -> None:
 
 
 def detach(transaction: Transaction, target_ids: Sequence[int]) -> None:
-    """Detaches these targets before they are deleted; if a target's workflow may still run, its id is kept."""
+    """Detaches these targets before they are deleted; if a target's workflow may still run, its id
+    is kept."""
     transaction.write(_MAY_RUN, (list(target_ids),))
     transaction.write("DELETE FROM bridge.onces WHERE target_id = ANY(%s)", (list(target_ids),))
 
@@ -151,7 +165,9 @@ _ONE = f"SELECT {_COLUMNS} FROM bridge.conversations WHERE workflow_id = %s"
 _GIVEN = """
 SELECT id, event_id FROM bridge.targets WHERE lane = %s AND id >= %s AND state = 'done' AND workflow_id = %s ORDER BY id
 """
-_QUEUE = "UPDATE bridge.targets SET state = 'queued' WHERE state = 'pending' AND lane = %s AND id > %s"
+_QUEUE = (
+    "UPDATE bridge.targets SET state = 'queued' WHERE state = 'pending' AND lane = %s AND id > %s"
+)
 _TAKE_BACK = """
 UPDATE bridge.targets SET state = 'queued', settled_at = NULL, error = %s
 WHERE id = ANY(%s) AND state = 'done' AND workflow_id = %s RETURNING event_id
@@ -206,12 +222,18 @@ class Conversations:
         return [Given(*row) for row in found]
 
     def close(
-        self, conversation: Conversation, given: Collection[Given], unread: Collection[Given], reason: str, now: int
+        self,
+        conversation: Conversation,
+        given: Collection[Given],
+        unread: Collection[Given],
+        reason: str,
+        now: int,
     ) -> None:
-        """The workflow has ended. What it left unread is no longer delivered: it comes first in its lane.
+        """The workflow has ended. What it left unread is no longer delivered: it comes first in its
+        lane.
 
-        The conversation stays open if a message was recorded that isn't among those `given`: it isn't known whether
-        that was read.
+        The conversation stays open if a message was recorded that isn't among those `given`: it
+        isn't known whether that was read.
         """
         with self._database.transaction() as transaction:
             events = self._events.lock(transaction, {one.event_id for one in unread})
@@ -220,9 +242,14 @@ class Conversations:
                 ids = sorted(one.target_id for one in unread)
                 transaction.write(_QUEUE, (conversation.lane, ids[0]))
                 values = (storable.text_without_nul(reason), ids, conversation.workflow_id)
-                returned = {event_id for (event_id,) in transaction.fetch(_TAKE_BACK, values)} & events.keys()
+                returned = {
+                    event_id for (event_id,) in transaction.fetch(_TAKE_BACK, values)
+                } & events.keys()
                 states = self._events.states_of(transaction, sorted(returned))
-                changes = {id_: event_after_return(events[id_].hold, states[id_], now) for id_ in sorted(returned)}
+                changes = {
+                    id_: event_after_return(events[id_].hold, states[id_], now)
+                    for id_ in sorted(returned)
+                }
                 self._events.change(transaction, changes)
                 advance(transaction, [conversation.lane], now)
             workflow_id, _, lane, first = conversation
@@ -238,6 +265,8 @@ def note_given(transaction: Transaction, results: Iterable[Result]) -> None:
     for result in sorted(results, key=lambda result: result.target.id):
         target, workflow_id = result.target, result.workflow_id or result.target.workflow_id
         if result.state == "done" and target.lane is not None and workflow_id is not None:
-            found.setdefault(workflow_id, Conversation(workflow_id, target.workflow, target.lane, target.id))
+            found.setdefault(
+                workflow_id, Conversation(workflow_id, target.workflow, target.lane, target.id)
+            )
     into = f"bridge.conversations ({_COLUMNS})"
     transaction.insert(into, sorted(found.values()), "ON CONFLICT (workflow_id) DO NOTHING")

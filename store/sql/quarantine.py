@@ -33,16 +33,16 @@ _EVENTS_AGAIN = (
     f" held = CASE WHEN held IN {ARE_SET_ASIDE} THEN {RECHECK} ELSE held END WHERE id = ANY(%s)"
 )
 """What was held before is then free: the leader holds it again only once the agenda has it."""
-_LOCK = "SELECT id FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s) ORDER BY kind, id FOR UPDATE"
+_LOCK = (
+    "SELECT id FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s) ORDER BY kind, id FOR UPDATE"
+)
 """In the order in which `set_aside` locks, so that two workers can't deadlock."""
 _TAKE_BACK = "DELETE FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s)"
-_FIRST_TARGETS = (
-    "SELECT id FROM bridge.quarantine WHERE kind = 'target' ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"
-)
+_FIRST_TARGETS = "SELECT id FROM bridge.quarantine WHERE kind = 'target' ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"
 # A function of the state: PostgreSQL would look for some targets among all that are live.
 _LIVE = "SELECT id FROM bridge.targets WHERE id = ANY(%s) AND coalesce(state, '') IN ('pending', 'claimed')"
-# Materialized: PostgreSQL may run a subquery in a join again, which then finds other rows than those locked before, and
-# exceeds its limit.
+# Materialized: PostgreSQL may run a subquery in a join again, which then finds other rows than
+# those locked before, and exceeds its limit.
 _PRUNE = """
 WITH pruned AS MATERIALIZED (
     SELECT kind, id FROM bridge.quarantine WHERE due_at < %s AND kind != 'event'
@@ -58,11 +58,12 @@ class Quarantine(Part):
     """Items that failed alone: set aside with the reason, and retried later. One row per item."""
 
     def set_aside(self, items: Sequence[SetAside]) -> set[str]:
-        """Sets the items aside. One that is already set aside gets the new reason, tries and time, but keeps its
-        `since`.
+        """Sets the items aside. One that is already set aside gets the new reason, tries and time,
+        but keeps its `since`.
 
-        A set-aside event is `pending`; neither `Decisions.agenda` nor `held` returns it, and skipping it costs them
-        nothing. Only of an event that somebody has locked nothing is changed, so they return it; returns their ids.
+        A set-aside event is `pending`; neither `Decisions.agenda` nor `held` returns it, and
+        skipping it costs them nothing. Only of an event that somebody has locked nothing is
+        changed, so they return it; returns their ids.
         """
         locked = set[str]()
         if items:
@@ -70,7 +71,9 @@ class Quarantine(Part):
             with self._database.transaction() as transaction:
                 if events:
                     locked = _locked_of(transaction, events)
-                    transaction.write(_EVENTS_ASIDE, ([id_ for id_ in events if id_ not in locked],))
+                    transaction.write(
+                        _EVENTS_ASIDE, ([id_ for id_ in events if id_ not in locked],)
+                    )
                 transaction.insert(_INTO, rows.set_aside_rows(items), _KEEP_SINCE)
         return locked
 
@@ -94,10 +97,13 @@ class Quarantine(Part):
         ids: Sequence[str] | None = None,
         limit: int = 1000,
     ) -> list[SetAside]:
-        """Set-aside items, longest due first; optionally of one kind, due before that time, with one of these ids."""
+        """Set-aside items, longest due first; optionally of one kind, due before that time, with
+        one of these ids."""
         where: list[str] = []
         values: list[Any] = []
-        if ids is not None:  # the primary key begins with the kind, and written like this, SQLite uses its index
+        if (
+            ids is not None
+        ):  # the primary key begins with the kind, and written like this, SQLite uses its index
             where.append("kind = ANY(%s) AND id = ANY(%s)")
             values += [list(rows.KINDS) if kind is None else [kind], list(ids)]
         elif kind is not None:
@@ -114,14 +120,20 @@ class Quarantine(Part):
         return [SetAside(*row) for row in found]
 
     def counts(self) -> dict[SetAsideKind, int]:
-        """kind → number of set-aside items, for kinds that have any. Counts at most 10,000 of each."""
+        """kind → number of set-aside items, for kinds that have any. Counts at most 10,000 of
+        each."""
         return {kind: number for kind, number in self._database.read(_COUNTS) if number}
 
 
 def _locked_of(transaction: Transaction, event_ids: Sequence[str]) -> set[str]:
     """Locks these events, except those that somebody else has locked; returns the latter."""
-    ours = {event_id for (event_id,) in transaction.fetch(f"{_LOCK_EVENTS} SKIP LOCKED", (list(event_ids),))}
-    others = transaction.fetch(_THERE, ([event_id for event_id in event_ids if event_id not in ours],))
+    ours = {
+        event_id
+        for (event_id,) in transaction.fetch(f"{_LOCK_EVENTS} SKIP LOCKED", (list(event_ids),))
+    }
+    others = transaction.fetch(
+        _THERE, ([event_id for event_id in event_ids if event_id not in ours],)
+    )
     return {event_id for (event_id,) in others}
 
 
@@ -138,11 +150,12 @@ def take_back(transaction: Transaction, kind: SetAsideKind, ids: Sequence[str]) 
 
 
 def prune(transaction: Transaction, before: int, limit: int) -> None:
-    """Deletes up to `limit` items that were due before that time and haven't been retried since: there is nothing to
-    retry.
+    """Deletes up to `limit` items that were due before that time and haven't been retried since:
+    there is nothing to retry.
 
-    Of targets, deletes only those that have ended: another worker may not have known that one was set aside. Events are
-    deleted along with their rows: as long as one is left out of the agenda, it must be found here.
+    Of targets, deletes only those that have ended: another worker may not have known that one was
+    set aside. Events are deleted along with their rows: as long as one is left out of the agenda,
+    it must be found here.
     """
     found = [item for (item,) in transaction.fetch(_FIRST_TARGETS, (limit,))]
     numbers = [int(item) for item in found if item.isdecimal() and len(item) <= _DIGITS]

@@ -20,7 +20,8 @@ UNRESOLVED_COUNTED = 10_000
 """Unresolved events that are counted, at most."""
 
 _ALONE = "LIMIT 1 OFFSET 0"
-"""Keeps PostgreSQL from joining: expecting few, it would read all that there are, and then sort them."""
+"""Keeps PostgreSQL from joining: expecting few, it would read all that there are, and then sort
+them."""
 _FIRST = f"""
 SELECT value, (
     SELECT u.seq FROM bridge.undecided u WHERE u.webhook = value AND NOT EXISTS (
@@ -45,14 +46,14 @@ _DUE = f"""
 SELECT id, (SELECT t.attempts FROM bridge.targets t WHERE t.id = first.id) FROM ({_FIRST_DUE}) AS first
 WHERE id IS NOT NULL AND NOT value = ANY(%s)
 """
-_OLDEST_CLAIM = (
-    "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
-)
+_OLDEST_CLAIM = "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
 
 _CALLS = 5000
-"""Pending calls that are looked at for the oldest one: so many that are due first, and that are due last."""
+"""Pending calls that are looked at for the oldest one: so many that are due first, and that are due
+last."""
 _PENDING_CALLS = f"SELECT id, event_id FROM bridge.targets WHERE state = 'pending' ORDER BY due_at {{}} LIMIT {_CALLS}"
-# Not the first of all undecided events: PostgreSQL would look for it among all events, and the undecided come last.
+# Not the first of all undecided events: PostgreSQL would look for it among all events, and the
+# undecided come last.
 _OLDEST_PENDING = f"""
 SELECT min(received_at) FROM (
     SELECT (SELECT e.received_at FROM bridge.events e WHERE e.seq = first.seq) AS received_at FROM ({_FIRST}) AS first
@@ -76,10 +77,13 @@ _NEWEST_REPLAYS = " UNION ALL ".join(
     for status in STATUSES
     for table in ["bridge.unsettled_events" if status == "pending" else "bridge.ended_events"]
 )
-_REPLAYS = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE seq IN ({_NEWEST_REPLAYS}) ORDER BY seq"
+_REPLAYS = (
+    f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE seq IN ({_NEWEST_REPLAYS}) ORDER BY seq"
+)
 
-# Parts of an index, so that no more is read of an event than is asked for, however many targets it has. If PostgreSQL
-# knew the event, and that it has very many, it would look for some of them in the whole table.
+# Parts of an index, so that no more is read of an event than is asked for, however many targets it
+# has. If PostgreSQL knew the event, and that it has very many, it would look for some of them in
+# the whole table.
 _HAS_MORE = """
 SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
     SELECT 1 FROM bridge.targets t WHERE t.event_id = asked.event_id LIMIT 1 OFFSET %s
@@ -113,10 +117,10 @@ SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
 """
 
 
-_TASKS_BY_ID = f"SELECT {rows.TASK} FROM bridge.tasks WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"
-_TASKS_BY_WORKFLOW = (
-    f"SELECT {rows.TASK} FROM bridge.tasks WHERE workflow_id BETWEEN %s AND %s ORDER BY workflow_id LIMIT %s"
+_TASKS_BY_ID = (
+    f"SELECT {rows.TASK} FROM bridge.tasks WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"
 )
+_TASKS_BY_WORKFLOW = f"SELECT {rows.TASK} FROM bridge.tasks WHERE workflow_id BETWEEN %s AND %s ORDER BY workflow_id LIMIT %s"
 _TARGETS_BY_WORKFLOW = f"""
 SELECT {rows.TARGET} FROM bridge.targets WHERE workflow_id BETWEEN %s AND %s ORDER BY workflow_id DESC, id DESC LIMIT %s
 """
@@ -150,7 +154,9 @@ SELECT webhook, count(*) FROM (
     SELECT webhook, settled_at FROM bridge.ended_events WHERE status = 'expired' ORDER BY seq DESC LIMIT 1000
 ) AS newest WHERE settled_at > %s GROUP BY webhook
 """
-_COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS counted"
+_COUNT_UNRESOLVED = (
+    f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS counted"
+)
 
 
 class Queries(Part, ABC):
@@ -164,11 +170,13 @@ class Queries(Part, ABC):
 
     @abstractmethod
     def _parts_of(self, query: EventFilter) -> list[str]:
-        """The parts of the list: table and condition of each, which is read from one index, newest first. The table is
-        `bridge.events`, or another with a `seq` (``AS part``). Parameters: `before`, `webhook` and `status`."""
+        """The parts of the list: table and condition of each, which is read from one index, newest
+        first. The table is `bridge.events`, or another with a `seq` (``AS part``). Parameters:
+        `before`, `webhook` and `status`."""
 
     def arrivals(self, after: int) -> list[int]:
-        """The numbers of the events after that `seq`, in order. Lower ones than the newest may become visible later."""
+        """The numbers of the events after that `seq`, in order. Lower ones than the newest may
+        become visible later."""
         return [seq for (seq,) in self._database.read(_ARRIVED, (after,))]
 
     def events(self, query: EventFilter) -> list[Event]:
@@ -178,7 +186,8 @@ class Queries(Part, ABC):
     def page(self, query: EventFilter) -> EventPage:
         """The newest matching events, and how far they were searched for.
 
-        Times are exact, but an event is overlooked that is more than a minute out of order: the clock was set back.
+        Times are exact, but an event is overlooked that is more than a minute out of order: the
+        clock was set back.
         """
         if query.status is not None and query.status not in STATUSES:
             return EventPage(())
@@ -202,7 +211,9 @@ class Queries(Part, ABC):
         """SQL for the numbers of a part's newest events, newest first; `most` is their number."""
         return f"SELECT seq FROM {part} ORDER BY seq DESC LIMIT {most}"
 
-    def _within(self, bounds: event_search.Bounds, query: EventFilter, waiting: WaitingEvents | None) -> list[Event]:
+    def _within(
+        self, bounds: event_search.Bounds, query: EventFilter, waiting: WaitingEvents | None
+    ) -> list[Event]:
         values = event_search.values_of(query) | {"before": bounds.before, "after": bounds.after}
         which = event_search.condition_of(query)
         if waiting is not None:
@@ -216,23 +227,32 @@ class Queries(Part, ABC):
         parts = [_narrowed(f"{part} AND seq > %(after)s", which) for part in parts]
         if query.text and waiting is None:
             parts.append(event_search.by_id(query, which))
-        seqs = " UNION ALL ".join(f"SELECT seq FROM ({self._newest(part)}) AS newest" for part in parts)
+        seqs = " UNION ALL ".join(
+            f"SELECT seq FROM ({self._newest(part)}) AS newest" for part in parts
+        )
         columns = rows.LISTED_EVENT if query.listing else rows.EVENT
         sql = f"SELECT {columns} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"
         return [rows.event(row) for row in self._database.read(sql, values)]
 
     def event(self, event_id: str) -> Event | None:
         """The event with this id."""
-        found = self._database.read(f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,))
+        found = self._database.read(
+            f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,)
+        )
         return rows.event(found[0]) if found else None
 
     def unresolved(self) -> int:
-        """Number of failed events that are neither acknowledged nor resolved; counts at most 10,000."""
+        """Number of failed events that are neither acknowledged nor resolved; counts at most
+        10,000."""
         return int(self._database.read(_COUNT_UNRESOLVED)[0][0])
 
     def failed_since(self, after: int, limit: int) -> list[tuple[str, str]]:
-        """(id, webhook) of the unresolved events that failed after `after`, oldest arrivals first; up to `limit`."""
-        return [(event_id, webhook) for event_id, webhook in self._database.read(_FAILED, (after, limit))]
+        """(id, webhook) of the unresolved events that failed after `after`, oldest arrivals first;
+        up to `limit`."""
+        return [
+            (event_id, webhook)
+            for event_id, webhook in self._database.read(_FAILED, (after, limit))
+        ]
 
     def event_ids(self, first: str, last: str, limit: int) -> list[str]:
         """The ids from `first` to `last`, both included, in their order."""
@@ -256,24 +276,35 @@ class Queries(Part, ABC):
         return self._by_id(rows.LISTED_EVENT, event_ids)
 
     def _by_id(
-        self, columns: str, event_ids: Sequence[str], also: str = "", values: tuple[object, ...] = ()
+        self,
+        columns: str,
+        event_ids: Sequence[str],
+        also: str = "",
+        values: tuple[object, ...] = (),
     ) -> dict[str, Event]:
         if not event_ids:
             return {}
         sql = f"SELECT {columns} FROM bridge.events WHERE id = ANY(%s){also}"
-        return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids), *values)))}
+        return {
+            event.id: event
+            for event in map(rows.event, self._database.read(sql, (list(event_ids), *values)))
+        }
 
     def replays(self, origins: Sequence[str], limit: int) -> dict[str, list[Event]]:
-        """origin → the newest events of each status that have this origin, up to `limit` of each; oldest first, without
-        payloads.
+        """origin → the newest events of each status that have this origin, up to `limit` of each;
+        oldest first, without payloads.
 
         Origins without any are left out.
         """
         if not origins:
             return {}
         having = [origin for (origin,) in self._database.read(HAS_REPLAYS, (list(origins),))]
-        found = self._database.read_together(*((_REPLAYS, {"origin": one, "limit": limit}) for one in having))
-        return {one: list(map(rows.event, replays)) for one, replays in zip(having, found, strict=True)}
+        found = self._database.read_together(
+            *((_REPLAYS, {"origin": one, "limit": limit}) for one in having)
+        )
+        return {
+            one: list(map(rows.event, replays)) for one, replays in zip(having, found, strict=True)
+        }
 
     def with_effect(self, event_ids: Sequence[str]) -> set[str]:
         """The ids of those of these events that have completed a task or started a workflow."""
@@ -282,20 +313,30 @@ class Queries(Part, ABC):
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         """The targets of these events, in the order in which they were created."""
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = ANY(%s) ORDER BY id"
-        return list(map(rows.target_for_people, self._database.read(sql, (list(event_ids),)))) if event_ids else []
+        return (
+            list(map(rows.target_for_people, self._database.read(sql, (list(event_ids),))))
+            if event_ids
+            else []
+        )
 
     def some_targets_of(self, event_ids: Sequence[str], most: int) -> list[Target]:
-        """The same for lists: of an event with more than `most` targets, up to `most` of each kind and state."""
+        """The same for lists: of an event with more than `most` targets, up to `most` of each kind
+        and state."""
         if not event_ids:
             return []
-        large = [event_id for (event_id,) in self._database.read(_HAS_MORE, (list(event_ids), most))]
+        large = [
+            event_id for (event_id,) in self._database.read(_HAS_MORE, (list(event_ids), most))
+        ]
         found = self.targets_of(sorted(set(event_ids).difference(large)))
-        parts = self._database.read_together(*((_SOME_TARGETS, {"event": one, "most": most}) for one in large))
+        parts = self._database.read_together(
+            *((_SOME_TARGETS, {"event": one, "most": most}) for one in large)
+        )
         found += [rows.target_for_people(row) for part in parts for row in part]
         return sorted(found, key=lambda target: target.id)
 
     def targets_in_order(self, event_id: str, limit: int, skipped: int = 0) -> list[Target]:
-        """The event's targets in the order in which they were created: up to `limit` after the first `skipped`."""
+        """The event's targets in the order in which they were created: up to `limit` after the
+        first `skipped`."""
         values = {"event": event_id, "limit": limit, "skipped": skipped}
         return list(map(rows.target_for_people, self._database.read(_IN_ORDER, values)))
 
@@ -309,46 +350,66 @@ class Queries(Part, ABC):
         return list(map(rows.target_for_people, self._database.read(_ON_TASK, (task_id, task_id))))
 
     def oldest_pending(self) -> int | None:
-        """When the oldest event arrived that is undecided or has a pending call, not counting held and set-aside
-        ones, nor undecided ones of paused webhooks.
+        """When the oldest event arrived that is undecided or has a pending call, not counting held
+        and set-aside ones, nor undecided ones of paused webhooks.
 
         Of more than 10,000 pending calls only those that are due first and last are looked at.
         """
         found: int | None = self._database.read(_OLDEST_PENDING)[0][0]
         return found
 
-    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
-        """What should have been decided or called before that time but wasn't: each webhook's first event and first
-        target, and the oldest claim. Anything decided or tried is missing from the next answer.
+    def overdue(
+        self, before: int, without: Collection[str] = (), paced: Collection[str] = ()
+    ) -> set[str]:
+        """What should have been decided or called before that time but wasn't: each webhook's first
+        event and first target, and the oldest claim. Anything decided or tried is missing from the
+        next answer.
 
-        Leaves out set-aside items, events of paused webhooks and of `without`, and targets of `paced` webhooks.
+        Leaves out set-aside items, events of paused webhooks and of `without`, and targets of
+        `paced` webhooks.
         """
         undecided, due, claimed = self._database.read_together(
-            (_UNDECIDED, (before, list(without))), (_DUE, (before, list(paced))), (_OLDEST_CLAIM, (before,))
+            (_UNDECIDED, (before, list(without))),
+            (_DUE, (before, list(paced))),
+            (_OLDEST_CLAIM, (before,)),
         )
         return {
             *(f"event {seq}" for (seq,) in undecided),
-            *(f"target {target_id} {attempts}" for target_id, attempts in (*due, *claimed)),  # each try is another
+            *(
+                f"target {target_id} {attempts}" for target_id, attempts in (*due, *claimed)
+            ),  # each try is another
         }
 
     # --- tasks ---
 
     def task(self, task_id: str) -> Task | None:
         """The task with this id."""
-        found = self._database.read(f"SELECT {rows.TASK} FROM bridge.tasks WHERE id = %s", (task_id,))
+        found = self._database.read(
+            f"SELECT {rows.TASK} FROM bridge.tasks WHERE id = %s", (task_id,)
+        )
         return rows.task(found[0]) if found else None
 
     # --- what has an id, for people who know nothing else ---
 
     def tasks_with(self, first: str, last: str, limit: int) -> list[Task]:
-        """Tasks whose own id, or whose workflow's, is from `first` to `last`; whether or not they still wait."""
+        """Tasks whose own id, or whose workflow's, is from `first` to `last`; whether or not they
+        still wait."""
         among = (first, last, limit)
-        found = [*self._database.read(_TASKS_BY_ID, among), *self._database.read(_TASKS_BY_WORKFLOW, among)]
+        found = [
+            *self._database.read(_TASKS_BY_ID, among),
+            *self._database.read(_TASKS_BY_WORKFLOW, among),
+        ]
         return list({task.id: task for task in map(rows.task, found)}.values())[:limit]
 
     def targets_with(self, first: str, last: str, limit: int) -> list[Target]:
-        """Targets whose workflow's id is from `first` to `last`, the newest of each workflow first."""
-        return list(map(rows.target_for_people, self._database.read(_TARGETS_BY_WORKFLOW, (first, last, limit))))
+        """Targets whose workflow's id is from `first` to `last`, the newest of each workflow
+        first."""
+        return list(
+            map(
+                rows.target_for_people,
+                self._database.read(_TARGETS_BY_WORKFLOW, (first, last, limit)),
+            )
+        )
 
     def targets_in_lanes(self, lanes: Sequence[str], limit: int) -> list[Target]:
         """Messages in these lanes (`store.rules.keys`), whether or not they are delivered."""
@@ -361,21 +422,28 @@ class Queries(Part, ABC):
 
     def near_misses(self, event_id: str) -> list[Task]:
         """The tasks that came nearest to an event that none took, as far as they are still kept."""
-        found = self._database.read("SELECT tasks FROM bridge.near_misses WHERE event_id = %s", (event_id,))
+        found = self._database.read(
+            "SELECT tasks FROM bridge.near_misses WHERE event_id = %s", (event_id,)
+        )
         task_ids = json.loads(found[0][0]) if found else []
         return [task for task in map(self.task, task_ids) if task is not None]
 
-    def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
+    def waiting_tasks(
+        self, after: str = "", limit: int = 1000, workflow: str | None = None
+    ) -> list[Task]:
         """Waiting tasks after that id, in order of id."""
         only = "AND workflow = %s" if workflow is not None else ""
         sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND id > %s {only} ORDER BY id LIMIT %s"
         found = self._database.read(sql, (after, *([workflow] if only else []), limit))
-        # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come again.
+        # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come
+        # again.
         return [task for task in map(rows.task, found) if task.id > after]
 
-    def broken_tasks(self, limit: int = 50, without: Collection[str] = (), workflow: str | None = None) -> list[Task]:
-        """Waiting tasks whose matches are missing or can't be parsed, without those of these workflows; or only those
-        of one workflow."""
+    def broken_tasks(
+        self, limit: int = 50, without: Collection[str] = (), workflow: str | None = None
+    ) -> list[Task]:
+        """Waiting tasks whose matches are missing or can't be parsed, without those of these
+        workflows; or only those of one workflow."""
         sql = (
             f"SELECT {rows.TASK} FROM bridge.tasks"
             " WHERE state = 'waiting' AND broken IS NOT NULL AND NOT workflow = ANY(%s)"
@@ -386,17 +454,22 @@ class Queries(Part, ABC):
 
     def waiting_by_workflow(self) -> dict[str, int]:
         """workflow → number of waiting tasks."""
-        sql = "SELECT workflow, count(*) FROM bridge.tasks WHERE state = 'waiting' GROUP BY workflow"
+        sql = (
+            "SELECT workflow, count(*) FROM bridge.tasks WHERE state = 'waiting' GROUP BY workflow"
+        )
         return dict(self._database.read(sql))
 
     def waiting_count(self) -> int:
         """Number of waiting tasks."""
-        return int(self._database.read("SELECT count(*) FROM bridge.tasks WHERE state = 'waiting'")[0][0])
+        return int(
+            self._database.read("SELECT count(*) FROM bridge.tasks WHERE state = 'waiting'")[0][0]
+        )
 
     # --- deliveries ---
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
-        """webhook → outcome (accepted, duplicate, filtered, rejected, challenge) → number since then."""
+        """webhook → outcome (accepted, duplicate, filtered, rejected, challenge) → number since
+        then."""
         # In this order: by webhook first, SQLite would read the primary key from end to end.
         sql = (
             "SELECT webhook, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s"
@@ -408,7 +481,8 @@ class Queries(Part, ABC):
         return counts
 
     def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
-        """(hour as Unix milliseconds, outcome, number of deliveries) since then, in chronological order."""
+        """(hour as Unix milliseconds, outcome, number of deliveries) since then, in chronological
+        order."""
         only = "AND webhook = %s" if webhook is not None else ""
         sql = (
             f"SELECT hour, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s {only}"

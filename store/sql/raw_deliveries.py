@@ -1,5 +1,5 @@
-"""Deliveries with their bytes: accepted ones for `listen`, rejected ones that may be accepted later, and those that
-people wrote and saved. One row each, with the body as base64.
+"""Deliveries with their bytes: accepted ones for `listen`, rejected ones that may be accepted
+later, and those that people wrote and saved. One row each, with the body as base64.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from store.sql.storable import text_without_nul
 LISTENED = Bounds(number=200, bytes=32 * 1024 * 1024, age=3_600_000)
 """Of the accepted deliveries of one webhook."""
 
-_COLUMNS = (
-    "id, webhook, verdict, at, number, event_id, remote, status, reason, name, method, path, url, query, headers, body"
-)
+_COLUMNS = "id, webhook, verdict, at, number, event_id, remote, status, reason, name, method, path, url, query, headers, body"
 """Those of `RawDelivery`, in its order."""
 _WITHOUT_CONTENT = _COLUMNS.replace("query, headers, body", "'', '{}', ''")
 _INTO = f"bridge.raw_deliveries ({_COLUMNS}, size)"
@@ -32,13 +30,15 @@ _WEBHOOKS = rows.jumps("webhook", "bridge.raw_deliveries", "webhook >= ''")
 
 _NUMBERED = "webhook = %(webhook)s AND verdict IN ('accepted', 'pruned')"
 NEXT_NUMBER = f"SELECT coalesce(max(number), 0) + 1 FROM bridge.raw_deliveries WHERE {_NUMBERED}"
-"""The number of the next accepted delivery of a webhook, if only one transaction writes at a time."""
+"""The number of the next accepted delivery of a webhook, if only one transaction writes at a time.
+"""
 
 _BOUNDED = """
 SELECT id, at, remote, size, event_id IS NOT NULL, {known} FROM bridge.raw_deliveries
 WHERE webhook = %s AND verdict = %s ORDER BY number, id
 """
-# The last one that is deleted stays as a mark without content: nothing else says later that there was one.
+# The last one that is deleted stays as a mark without content: nothing else says later that there
+# was one.
 _MARK = "UPDATE bridge.raw_deliveries SET verdict = 'pruned', query = '', headers = '{}', body = '' WHERE id = %s"
 _UNMARK = """
 DELETE FROM bridge.raw_deliveries WHERE webhook = %(webhook)s AND verdict = 'pruned'
@@ -54,10 +54,14 @@ _PRUNED = f"""
 SELECT {{columns}} FROM bridge.raw_deliveries
 WHERE {_NUMBERED} AND {{known}} AND (verdict = 'pruned' OR at < %(oldest)s) ORDER BY number DESC LIMIT 1
 """
-_GREATEST = f"SELECT coalesce(max(number), 0) FROM bridge.raw_deliveries WHERE {_NUMBERED} AND {{known}}"
+_GREATEST = (
+    f"SELECT coalesce(max(number), 0) FROM bridge.raw_deliveries WHERE {_NUMBERED} AND {{known}}"
+)
 
 _REJECTED = "FROM bridge.raw_deliveries WHERE verdict = 'rejected' AND event_id IS NULL"
-_NEXT_REJECTED = f"SELECT id, size {_REJECTED} AND webhook = %s AND id > %s AND at >= %s ORDER BY id LIMIT %s"
+_NEXT_REJECTED = (
+    f"SELECT id, size {_REJECTED} AND webhook = %s AND id > %s AND at >= %s ORDER BY id LIMIT %s"
+)
 _NEWEST_REJECTED = f"SELECT id, size {_REJECTED} AND id > '' ORDER BY id DESC LIMIT %s"
 _BECAME = "UPDATE bridge.raw_deliveries SET event_id = %s, size = 0, body = '' WHERE id = %s"
 
@@ -70,10 +74,13 @@ def are_any(events: Iterable[NewEvent]) -> bool:
 
 
 def keep_accepted(
-    transaction: Transaction, events: Sequence[NewEvent], stored: set[str], next_number: str = NEXT_NUMBER
+    transaction: Transaction,
+    events: Sequence[NewEvent],
+    stored: set[str],
+    next_number: str = NEXT_NUMBER,
 ) -> None:
-    """Keeps the deliveries of these events, each under the id of its first one; `stored`: the ids of those that weren't
-    known. `next_number` is a statement like `NEXT_NUMBER`."""
+    """Keeps the deliveries of these events, each under the id of its first one; `stored`: the ids
+    of those that weren't known. `next_number` is a statement like `NEXT_NUMBER`."""
     kept: dict[int, RawDelivery] = {}
     for event in events:
         if event.raw is not None and event.id in stored:
@@ -82,7 +89,9 @@ def keep_accepted(
     new_rows = []
     for raw in kept.values():
         if raw.webhook not in numbers:
-            numbers[raw.webhook] = int(transaction.fetch(next_number, {"webhook": raw.webhook})[0][0])
+            numbers[raw.webhook] = int(
+                transaction.fetch(next_number, {"webhook": raw.webhook})[0][0]
+            )
         new_rows.append(_row(replace(raw, number=numbers[raw.webhook])))
         numbers[raw.webhook] += 1
     transaction.insert(_INTO, new_rows)
@@ -95,7 +104,8 @@ def _row(raw: RawDelivery) -> tuple[object, ...]:
 
 
 def _delivery(row: Sequence[Any]) -> RawDelivery:
-    """From the columns of `_COLUMNS`. Raises TypeError or ValueError if headers or body can't be read."""
+    """From the columns of `_COLUMNS`. Raises TypeError or ValueError if headers or body can't be
+    read."""
     values = rows.readable(row, (3, 4, 7))
     values[14:] = dict(json.loads(row[14])), base64.b64decode(row[15])
     return RawDelivery(*values)
@@ -111,7 +121,8 @@ class RawDeliveries(Part):
     known: ClassVar[str] = "true"
     """SQL: whether an accepted delivery's number is one of this server's."""
     settled: ClassVar[str] = "true"
-    """SQL: whether no accepted delivery with a lower number can still become visible. Parameters: `webhook`, `now`."""
+    """SQL: whether no accepted delivery with a lower number can still become visible. Parameters:
+    `webhook`, `now`."""
 
     def prune(self, webhook: str, bounds: Mapping[Verdict, Bounds]) -> None:
         """Deletes what is beyond the bounds of each verdict. Writes nothing if nothing is."""
@@ -125,7 +136,9 @@ class RawDeliveries(Part):
             with self._database.transaction() as transaction:
                 if verdict == "accepted" and gone:
                     mark = gone.pop()
-                    transaction.write(_UNMARK.format(known=self.known), {"webhook": webhook, "mark": mark})
+                    transaction.write(
+                        _UNMARK.format(known=self.known), {"webhook": webhook, "mark": mark}
+                    )
                     transaction.write(_MARK, (mark,))
                 transaction.write(_DELETE, ([*foreign, *gone],))
 
@@ -134,15 +147,20 @@ class RawDeliveries(Part):
         return [webhook for (webhook,) in self._database.read(_WEBHOOKS)]
 
     def _read(self, ids: list[str]) -> list[RawDelivery]:
-        """These deliveries, in the order of their ids' list; those that can't be read are left out."""
-        found = {one.id: one for one in _deliveries(self._database.read(_OF_IDS, (ids,)))} if ids else {}
+        """These deliveries, in the order of their ids' list; those that can't be read are left
+        out."""
+        found = (
+            {one.id: one for one in _deliveries(self._database.read(_OF_IDS, (ids,)))}
+            if ids
+            else {}
+        )
         return [found[id_] for id_ in ids if id_ in found]
 
     # --- accepted: what becomes visible later has a greater number ---
 
     def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[RawDelivery]:
-        """The first accepted ones after this number, in order of arrival, without their content. Those that are too old
-        are left out."""
+        """The first accepted ones after this number, in order of arrival, without their content.
+        Those that are too old are left out."""
         return _deliveries(self._accepted(_WITHOUT_CONTENT, webhook, after, limit))
 
     def next_accepted(self, webhook: str, after: int, limit: int) -> tuple[list[RawDelivery], int]:
@@ -153,25 +171,39 @@ class RawDeliveries(Part):
         found = self._accepted("id, size, number", webhook, after, limit)
         ids = first_within((id_, size) for id_, size, _ in found)
         deliveries = self._read(ids)
-        last = deliveries[-1].number if deliveries else max([after, *(number for _, _, number in found[: len(ids)])])
+        last = (
+            deliveries[-1].number
+            if deliveries
+            else max([after, *(number for _, _, number in found[: len(ids)])])
+        )
         return deliveries, last
 
     def _accepted(self, columns: str, webhook: str, after: int, limit: int) -> Rows:
         sql = _ACCEPTED.format(columns=columns, settled=self.settled)
         now = self._database.now()
-        values = {"webhook": webhook, "after": after, "oldest": now - LISTENED.age, "now": now, "limit": limit}
+        values = {
+            "webhook": webhook,
+            "after": after,
+            "oldest": now - LISTENED.age,
+            "now": now,
+            "limit": limit,
+        }
         return self._database.read(sql, values)
 
     def last_pruned(self, webhook: str) -> RawDelivery | None:
-        """The last accepted one that is no longer listed, without its content; None if there was none."""
+        """The last accepted one that is no longer listed, without its content; None if there was
+        none."""
         sql = _PRUNED.format(columns=_WITHOUT_CONTENT, known=self.known)
         values = {"webhook": webhook, "oldest": self._database.now() - LISTENED.age}
         return next(iter(_deliveries(self._database.read(sql, values))), None)
 
     def greatest_number(self, webhook: str) -> int:
-        """The greatest number that an accepted delivery of the webhook has had here, also if it was pruned; 0 for none.
-        A greater one is from another store, or from this one before an older copy was restored."""
-        return int(self._database.read(_GREATEST.format(known=self.known), {"webhook": webhook})[0][0])
+        """The greatest number that an accepted delivery of the webhook has had here, also if it was
+        pruned; 0 for none. A greater one is from another store, or from this one before an older
+        copy was restored."""
+        return int(
+            self._database.read(_GREATEST.format(known=self.known), {"webhook": webhook})[0][0]
+        )
 
     # --- rejected: they may be accepted later, once a secret is corrected ---
 
@@ -186,16 +218,21 @@ class RawDeliveries(Part):
         """The rejected delivery with this id."""
         return next((one for one in self._read([id_]) if one.verdict == "rejected"), None)
 
-    def next_rejected(self, webhook: str, since: int, after: str = "", limit: int = 100) -> list[RawDelivery]:
-        """The webhook's deliveries that arrived since that time and haven't been accepted, after that id, in order of
-        arrival.
+    def next_rejected(
+        self, webhook: str, since: int, after: str = "", limit: int = 100
+    ) -> list[RawDelivery]:
+        """The webhook's deliveries that arrived since that time and haven't been accepted, after
+        that id, in order of arrival.
 
         Fewer than `limit` if they are large; none only if there are no more.
         """
-        return self._read(first_within(self._database.read(_NEXT_REJECTED, (webhook, after, since, limit))))
+        return self._read(
+            first_within(self._database.read(_NEXT_REJECTED, (webhook, after, since, limit)))
+        )
 
     def newest_rejected(self, limit: int) -> list[RawDelivery]:
-        """The newest deliveries of all webhooks that haven't been accepted; fewer if they are large."""
+        """The newest deliveries of all webhooks that haven't been accepted; fewer if they are
+        large."""
         return self._read(first_within(self._database.read(_NEWEST_REJECTED, (limit,))))
 
     def accepted(self, id_: str, event_id: str) -> None:
@@ -206,10 +243,16 @@ class RawDeliveries(Part):
     # --- saved by people ---
 
     def save(self, delivery: RawDelivery, most: int) -> bool:
-        """Saves it in place of the webhook's one of that name; False if the webhook has `most` others already."""
+        """Saves it in place of the webhook's one of that name; False if the webhook has `most`
+        others already."""
         id_ = _id_of(delivery.webhook, delivery.name)
         with self._database.transaction() as transaction:
-            if transaction.fetch(f"SELECT count(*) {_SAVED} AND id != %s", (delivery.webhook, id_))[0][0] >= most:
+            if (
+                transaction.fetch(
+                    f"SELECT count(*) {_SAVED} AND id != %s", (delivery.webhook, id_)
+                )[0][0]
+                >= most
+            ):
                 return False
             transaction.write(_DELETE, ([id_],))
             transaction.insert(_INTO, [_row(replace(delivery, id=id_, verdict="saved"))])

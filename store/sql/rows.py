@@ -1,5 +1,5 @@
-"""What the SQL stores share: conversion of rows to records, with the same columns in the same order, and index
-jumps."""
+"""What the SQL stores share: conversion of rows to records, with the same columns in the same
+order, and index jumps."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ from store.sql import storable
 from store.story import attempts_in
 
 _HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside")
-"""By number. The number with which an event is set aside tells what it was before: `HELD` or `RECHECK`."""
+"""By number. The number with which an event is set aside tells what it was before: `HELD` or
+`RECHECK`."""
 HELD, RECHECK = map(_HOLDS.index, ("held", "recheck"))
 ASIDE = _HOLDS.index("aside") - HELD
 """Added to `HELD` or `RECHECK` when the event is set aside."""
 STAGES = (-1, *range(len(_HOLDS)))
-"""PostgreSQL's numbers of what an unsettled event is in: -1 before its decision, then its hold's number."""
+"""PostgreSQL's numbers of what an unsettled event is in: -1 before its decision, then its hold's
+number."""
 MAY_BE_SET_ASIDE = f"({HELD}, {RECHECK})"
 ARE_SET_ASIDE = f"({HELD + ASIDE}, {RECHECK + ASIDE})"
 
@@ -63,7 +65,9 @@ EVENT = (
 """The columns of `Event`, in its order. Its `summary_parts` are in the column `telling`."""
 _STATUSES: tuple[str, ...] = get_args(EventStatus)
 _EVENT_NUMBERS = (0, 3, 9, 10, 11, 12, 18)
-LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'").replace("claims, enclosing", "NULL, NULL")
+LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'").replace(
+    "claims, enclosing", "NULL, NULL"
+)
 """The same without large columns."""
 NEW_EVENT = (
     "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of, type, telling, origin,"
@@ -96,9 +100,11 @@ SET_ASIDE = "kind, id, webhook, reason, since, tries, due_at"
 REASON_KEPT = 1000
 """Characters kept of the reason why something was set aside."""
 FROM_THE_FUTURE = 5_000
-"""Milliseconds ahead of the store's clock that no event or target can be, unless the clock was set back."""
+"""Milliseconds ahead of the store's clock that no event or target can be, unless the clock was set
+back."""
 SOON = 30_000
-"""Milliseconds until items that would wait too long are due instead: longer than a lost call may take effect."""
+"""Milliseconds until items that would wait too long are due instead: longer than a lost call may
+take effect."""
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
 STEP = 1000
 """Unrelated rows written per transaction."""
@@ -108,9 +114,11 @@ STATES = tuple(
     for state in get_args(TargetState)
     if kind == "message" or state != "queued"
 )
-"""The combinations that a target can have: one index look-up each shows whether an event has such a target."""
+"""The combinations that a target can have: one index look-up each shows whether an event has such a
+target."""
 ASIDE_UNDECIDED = 0
-"""`decided_at` of an event that was set aside undecided: keeps it out of reads of undecided ones."""
+"""`decided_at` of an event that was set aside undecided: keeps it out of reads of undecided ones.
+"""
 
 
 def new_event_row(event: NewEvent) -> tuple[object, ...]:
@@ -136,7 +144,9 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
     )
 
 
-def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> tuple[object, ...]:
+def new_target_row(
+    event_id: str, new: NewTarget, claimed_by: str | None, now: int
+) -> tuple[object, ...]:
     """The values of the columns of `NEW_TARGET`; None leaves it unclaimed.
 
     A message is never claimed yet: it may not be the first of its lane.
@@ -175,7 +185,9 @@ def steps(items: Sequence[_Item], most: int = STEP) -> Iterator[Sequence[_Item]]
 
 def new_task_row(task: Task, now: int) -> tuple[object, ...]:
     """The values of the columns of `TASK`, of a task that waits."""
-    waiting = replace(task, matches=json.dumps(task.matches), state="waiting", seen_at=task.seen_at or now)
+    waiting = replace(
+        task, matches=json.dumps(task.matches), state="waiting", seen_at=task.seen_at or now
+    )
     return tuple(_OF_TASK(waiting))
 
 
@@ -191,12 +203,15 @@ def workflow_row(found: Workflow) -> tuple[object, ...]:
 
 
 def _readable(row: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], str | None]:
-    """The row's usable values, and why it can't be read, if so; `numbers` are the columns that must hold numbers.
+    """The row's usable values, and why it can't be read, if so; `numbers` are the columns that must
+    hold numbers.
 
     SQLite stores any value in any column, and another program may have written anything.
     """
     values = list(row)
-    if _PLAIN.issuperset(map(type, values)) and not any(type(values[place]) is str for place in numbers):
+    if _PLAIN.issuperset(map(type, values)) and not any(
+        type(values[place]) is str for place in numbers
+    ):
         return values, None
     for place, value in enumerate(values):
         if place in numbers:
@@ -207,7 +222,8 @@ def _readable(row: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], st
 
 
 def event(row: Sequence[Any]) -> Event:
-    """From the columns of `EVENT`. An unreadable event raises when its payload is requested; others aren't affected."""
+    """From the columns of `EVENT`. An unreadable event raises when its payload is requested; others
+    aren't affected."""
     values, unreadable = _readable(row, _EVENT_NUMBERS)
     for place, name in ((6, "headers"), (7, "query")):
         try:
@@ -242,12 +258,16 @@ def _summary_parts(text: str | None) -> dict[str, str] | None:
         return None
     try:
         return {str(path): str(value) for path, value in json.loads(text).items()}
-    except (AttributeError, ValueError):  # it only serves lists, so the event can be read without it
+    except (
+        AttributeError,
+        ValueError,
+    ):  # it only serves lists, so the event can be read without it
         return {}
 
 
 def task(row: Sequence[Any]) -> Task:
-    """From the columns of `TASK`. A task whose matches can't be read is broken; others aren't affected."""
+    """From the columns of `TASK`. A task whose matches can't be read is broken; others aren't
+    affected."""
     values, unreadable = _readable(row, _TASK_NUMBERS)
     if unreadable is not None:
         values[4], values[10] = _NO_CRITERIA, unreadable
@@ -256,41 +276,61 @@ def task(row: Sequence[Any]) -> Task:
     except (TypeError, ValueError) as error:
         values[4] = str(values[4])  # no criteria: it matches nothing
         values[10] = f"its matches in the store can't be read: {error}"
-    for place, words, instead in ((8, get_args(FoundBy), "queue"), (9, get_args(TaskState), "gone")):
+    for place, words, instead in (
+        (8, get_args(FoundBy), "queue"),
+        (9, get_args(TaskState), "gone"),
+    ):
         if values[place] not in words:
             name = TASK.split(", ")[place]
-            values[place], values[10] = instead, f"its {name} in the store can't be read: {values[place]}"
+            values[place], values[10] = (
+                instead,
+                f"its {name} in the store can't be read: {values[place]}",
+            )
     return Task(*values)
 
 
 def target_for_people(row: Sequence[Any]) -> Target:
     """The same, with text for a value that can't be read: it must not hide the targets beside it."""
     values = _readable(row, _TARGET_NUMBERS)[0]
-    for place, words, instead in ((_KIND, get_args(TargetKind), "start"), (_STATE, get_args(TargetState), "failed")):
+    for place, words, instead in (
+        (_KIND, get_args(TargetKind), "start"),
+        (_STATE, get_args(TargetState), "failed"),
+    ):
         if values[place] not in words:
             name = TARGET.split(", ")[place]
-            values[place], values[_ERROR] = instead, f"its {name} in the store can't be read: {values[place]}"
+            values[place], values[_ERROR] = (
+                instead,
+                f"its {name} in the store can't be read: {values[place]}",
+            )
     return target(values)
 
 
 def readable(row: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
-    """The row's values, for people; `numbers` are the columns that must hold numbers, and hold 0 if they don't."""
+    """The row's values, for people; `numbers` are the columns that must hold numbers, and hold 0 if
+    they don't."""
     return _readable(row, numbers)[0]
 
 
 def readable_ones(
     what: str, found: Iterable[Sequence[Any]], convert: Callable[[Sequence[Any]], _Item]
 ) -> Iterator[_Item]:
-    """The rows that can be converted; `convert` raises TypeError or ValueError for one that can't be read."""
+    """The rows that can be converted; `convert` raises TypeError or ValueError for one that can't
+    be read."""
     for row in found:
         try:
             yield convert(row)
         except (TypeError, ValueError) as error:
-            log.error("a row of the store can't be read, and is left out", what=what, id=str(row[0]), error=str(error))
+            log.error(
+                "a row of the store can't be read, and is left out",
+                what=what,
+                id=str(row[0]),
+                error=str(error),
+            )
 
 
 def target(row: Sequence[Any]) -> Target:
-    """From the columns of `TARGET`. A target whose versions can't be read fits none, so its event is decided again."""
+    """From the columns of `TARGET`. A target whose versions can't be read fits none, so its event
+    is decided again."""
     values = list(row)
     try:
         versions = values[_ONLY_VERSIONS]
@@ -311,22 +351,26 @@ def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
 
 
 def size(row: Sequence[Any]) -> int:
-    """Characters of payload, headers, query, claims and what enclosed it in a row of the columns of `EVENT`."""
+    """Characters of payload, headers, query, claims and what enclosed it in a row of the columns of
+    `EVENT`."""
     return len(row[5]) + len(row[6]) + len(row[7]) + len(row[20] or "") + len(row[21] or "")
 
 
 def jumps(column: str, table: str, where: str, after: str = "", to: str = "") -> str:
-    """SQL for the column's distinct values: jumps in its index from one to the next, past all rows of each.
+    """SQL for the column's distinct values: jumps in its index from one to the next, past all rows
+    of each.
 
-    `after` restricts it to greater values, `to` to values not greater; each is a parameter in the store's own syntax.
-    Rows are produced one by one, so an appended LIMIT ends the jumps.
+    `after` restricts it to greater values, `to` to values not greater; each is a parameter in the
+    store's own syntax. Rows are produced one by one, so an appended LIMIT ends the jumps.
     """
     last = f" AND {column} <= {to}" if to else ""
 
     def least(greater_than: str) -> str:
         # Not min(): expecting few rows, PostgreSQL may read them all by another index.
         greater = f" AND {column} > {greater_than}" if greater_than else ""
-        return f"(SELECT {column} FROM {table} WHERE {where}{greater}{last} ORDER BY {column} LIMIT 1)"
+        return (
+            f"(SELECT {column} FROM {table} WHERE {where}{greater}{last} ORDER BY {column} LIMIT 1)"
+        )
 
     return (
         f"WITH RECURSIVE jumps (value) AS (SELECT {least(after)} UNION ALL SELECT {least('value')} FROM jumps"

@@ -1,7 +1,9 @@
-"""The tables that are the same on both databases, and the version that a store has of all its tables.
+"""The tables that are the same on both databases, and the version that a store has of all its
+tables.
 
-Written for PostgreSQL, as all shared statements are. Until the first release this text is simply edited, and `OLDEST`
-raised with it; from then on it never changes, and what changes is a step of its database's own list.
+Written for PostgreSQL, as all shared statements are. Until the first release this text is simply
+edited, and `OLDEST` raised with it; from then on it never changes, and what changes is a step of
+its database's own list.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from store.sql.database import Transaction
 log = structlog.get_logger()
 
 OLDEST = 7
-"""The version of a store that has been created and not migrated yet. This program uses none that is older."""
+"""The version of a store that has been created and not migrated yet. This program uses none that is
+older."""
 _ONE_OF_OURS = "delivery_counts"
 """A table that every store has had, also when none had a version yet."""
 
@@ -332,7 +335,8 @@ class Schema:
     def version_of(self, database: Transaction, tables: set[str], shown: str) -> int:
         """The version of the store that has these tables; 0 if it has none of the bridge's.
 
-        `shown` says where it is. Raises NewerStore, and StoreRefused if it is from before the first release.
+        `shown` says where it is. Raises NewerStore, and StoreRefused if it is from before the first
+        release.
         """
         version = 0
         if "schema_version" in tables:
@@ -351,10 +355,14 @@ class Schema:
             )
         return version
 
-    def advance(self, database: Transaction, version: int, execute: Callable[[str], object]) -> None:
-        """Creates the tables (of version 0) or executes the next step, and records the version it then has.
+    def advance(
+        self, database: Transaction, version: int, execute: Callable[[str], object]
+    ) -> None:
+        """Creates the tables (of version 0) or executes the next step, and records the version it
+        then has.
 
-        In the caller's transaction, so that a step and its record are committed together. `execute` takes statements.
+        In the caller's transaction, so that a step and its record are committed together. `execute`
+        takes statements.
         """
         if version == 0:
             execute(self.tables)

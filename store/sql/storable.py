@@ -38,7 +38,8 @@ def text(value: str) -> str:
 
 
 def stored(found: bytes) -> str:
-    """Text from the database; `Foreign` if it isn't UTF-8, so that it affects only its own row, not a whole page."""
+    """Text from the database; `Foreign` if it isn't UTF-8, so that it affects only its own row, not
+    a whole page."""
     try:
         return found.decode()
     except UnicodeDecodeError:

@@ -1,11 +1,13 @@
-"""The store: an object of small parts. `store.sqlite` and `store.postgres` have what differs between the databases.
+"""The store: an object of small parts. `store.sqlite` and `store.postgres` have what differs
+between the databases.
 
-All times are Unix milliseconds by the store's clock (`Store.now`). Unless it says otherwise, every method of every part
-raises StoreUnavailable if the store is unavailable: then nothing has changed, or everything has and the answer was
-lost. Methods that change very many rows work in steps, each a transaction, some of which may have been committed by
-then.
+All times are Unix milliseconds by the store's clock (`Store.now`). Unless it says otherwise, every
+method of every part raises StoreUnavailable if the store is unavailable: then nothing has changed,
+or everything has and the answer was lost. Methods that change very many rows work in steps, each a
+transaction, some of which may have been committed by then.
 
-`store.rules.transitions` defines what follows from a decision or a result; a store reads, calls it, and writes.
+`store.rules.transitions` defines what follows from a decision or a result; a store reads, calls it,
+and writes.
 """
 
 from __future__ import annotations
@@ -74,8 +76,8 @@ class Store:
         self._connections.close()
 
     def end_waits(self, seconds: float) -> None:
-        """The process is stopping: from now on no step waits long for the database, and none beyond this many seconds
-        from now.
+        """The process is stopping: from now on no step waits long for the database, and none beyond
+        this many seconds from now.
 
         Safe in signal handlers.
         """

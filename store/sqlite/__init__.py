@@ -40,10 +40,12 @@ def open_store(
 ) -> SqliteStore:
     """The store at ``sqlite:///PATH``.
 
-    With `migrate`, creates the database if there is none, and migrates it to this program's version; without, a missing
-    database is an error, and nothing is written. `scheduler`: see `store.sql.deliveries`.
+    With `migrate`, creates the database if there is none, and migrates it to this program's
+    version; without, a missing database is an error, and nothing is written. `scheduler`: see
+    `store.sql.deliveries`.
 
-    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program created it.
+    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program
+    created it.
     """
     connections = Connections(Path(url.removeprefix("sqlite:///")), scheduler)
     if migrate:

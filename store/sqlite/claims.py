@@ -1,5 +1,5 @@
-"""Finds due targets, with webhooks taking turns, and writes decisions, results and what becomes of events:
-one row per statement.
+"""Finds due targets, with webhooks taking turns, and writes decisions, results and what becomes of
+events: one row per statement.
 """
 
 from __future__ import annotations
@@ -64,12 +64,17 @@ class SqliteEventRows(EventRows):
         """Inserts new targets; returns those that are claimed or have a once key."""
         if not new_rows:
             return []
-        webhooks: dict[str, str] = dict(transaction.fetch(_WEBHOOKS, (list({row[0] for row in new_rows}),)))
+        webhooks: dict[str, str] = dict(
+            transaction.fetch(_WEBHOOKS, (list({row[0] for row in new_rows}),))
+        )
         found: list[Target] = []
         for is_returned, some in groupby(new_rows, _is_returned):
             returning = f"RETURNING {rows.TARGET}" if is_returned else ""
             found += map(
-                rows.target, transaction.insert(_TARGETS, [(*row, webhooks.get(row[0])) for row in some], returning)
+                rows.target,
+                transaction.insert(
+                    _TARGETS, [(*row, webhooks.get(row[0])) for row in some], returning
+                ),
             )
         return found
 
@@ -100,7 +105,9 @@ UPDATE targets SET state = ?, due_at = ?, error = ?, not_sent = ?, workflow_id =
     failures = ?
 WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?
 """
-_VALUES = attrgetter("state", "due_at", "error", "not_sent", "workflow_id", "settled_at", "failing_since")
+_VALUES = attrgetter(
+    "state", "due_at", "error", "not_sent", "workflow_id", "settled_at", "failing_since"
+)
 
 
 class SqliteClaims(Claims):
@@ -118,21 +125,27 @@ class SqliteClaims(Claims):
             found += self._database.read(_WEBHOOKS_TO, values)
         return [webhook for (webhook,) in found[: fairness.WEBHOOKS]]
 
-    def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
+    def _claim_first(
+        self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]
+    ) -> Rows:
         return [
             row
             for webhook, share in shares.items()
             for row in transaction.fetch(_CLAIM_FIRST, (worker, now, webhook, now, share))
         ]
 
-    def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterator[int]:
+    def _record(
+        self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int
+    ) -> Iterator[int]:
         for target_id, result in by_id.items():
             change = transitions.target_after(result.target, result, now)
             values = (*_VALUES(change), attempts_text(change.failures))
             if transaction.write(_RECORD, (*values, target_id, worker, result.target.attempts)):
                 yield target_id
 
-    def _change_tasks(self, transaction: Transaction, changes: Mapping[str, transitions.TaskChange]) -> None:
+    def _change_tasks(
+        self, transaction: Transaction, changes: Mapping[str, transitions.TaskChange]
+    ) -> None:
         for task_id, change in changes.items():
             transaction.write(
                 "UPDATE tasks SET state = ?, settled_at = ? WHERE id = ? AND state = 'taken'",

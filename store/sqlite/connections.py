@@ -1,4 +1,5 @@
-"""Connections to the database: one writer per process, one reader per thread, none shared across a fork.
+"""Connections to the database: one writer per process, one reader per thread, none shared across a
+fork.
 
 Each is sqlite-utils' `Database`, which also takes shared statements (`store.sql`).
 """
@@ -37,7 +38,9 @@ class Connection(Database):
             return super().execute(sql, parameters)
         except UnicodeEncodeError:  # nothing was executed
             if isinstance(parameters, Mapping):
-                return super().execute(sql, {name: _storable(value) for name, value in parameters.items()})
+                return super().execute(
+                    sql, {name: _storable(value) for name, value in parameters.items()}
+                )
             return super().execute(sql, [_storable(value) for value in parameters])
 
     def fetch(self, statement: str, parameters: Parameters = ()) -> Rows:
@@ -53,8 +56,11 @@ class Connection(Database):
         return [self.fetch(*statement) for statement in statements]
 
     def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
-        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the `rest` has it."""
-        statement = f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(rows[0]))}) {rest}" if rows else ""
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the
+        `rest` has it."""
+        statement = (
+            f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(rows[0]))}) {rest}" if rows else ""
+        )
         return [found for row in rows for found in self.fetch(statement, row)]
 
 
@@ -68,7 +74,8 @@ _NAMED = re.compile(r"%\((\w+)\)s")
 def in_sqlite(statement: str) -> str:
     """The statement in SQLite's syntax. One that is SQLite's already is returned unchanged.
 
-    No rows are locked: a write transaction locks the whole database. Lists are passed as JSON (`_as_json`).
+    No rows are locked: a write transaction locks the whole database. Lists are passed as JSON
+    (`_as_json`).
     """
     if "bridge." not in statement:
         return statement
@@ -85,15 +92,17 @@ def _storable(value: Any) -> Any:
 
 def _as_json(values: list[Any]) -> str:
     # SQLite's JSON ends a text at its first NUL, so that it would be a different one.
-    return json.dumps([storable.text_without_nul(one) if isinstance(one, str) else one for one in values])
+    return json.dumps(
+        [storable.text_without_nul(one) if isinstance(one, str) else one for one in values]
+    )
 
 
 sqlite3.register_adapter(list, _as_json)
 
 
 BUSY_TIMEOUT = 2.5
-"""Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
-three seconds within which Slack and others want an answer."""
+"""Seconds that a write waits for another process's transaction before the store counts as
+unavailable: less than the three seconds within which Slack and others want an answer."""
 _MIGRATION = 120.0
 """The same for the migration of a large database by another process."""
 _NAP = 0.0001
@@ -132,7 +141,8 @@ class Connections:
         self._writing = threading.Lock()
 
     def now(self) -> int:
-        """This machine's clock, in Unix milliseconds; all of the database's processes run on this machine."""
+        """This machine's clock, in Unix milliseconds; all of the database's processes run on this
+        machine."""
         return int(time.time() * 1000)
 
     @property
@@ -146,8 +156,8 @@ class Connections:
 
     def _open(self, *, create: bool = False) -> Connection:
         mode = "rwc" if create else "rw"
-        # The time-out applies to opening and to readers, which wait only rarely: for recovery after a crash, or the end
-        # of a checkpoint.
+        # The time-out applies to opening and to readers, which wait only rarely: for recovery after
+        # a crash, or the end of a checkpoint.
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode={mode}",
             uri=True,
@@ -164,9 +174,11 @@ class Connections:
     def _open_writer(self) -> Connection:
         db = self._open()
         db.execute("PRAGMA busy_timeout=0")  # `begin` waits, in shorter naps
-        # By default a statement's undo log moves to a file from 64 KB on, which a dozen deliveries reach.
+        # By default a statement's undo log moves to a file from 64 KB on, which a dozen deliveries
+        # reach.
         db.execute("PRAGMA temp_store=MEMORY")
-        # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the relay's commits.
+        # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the
+        # relay's commits.
         db.execute(f"PRAGMA wal_autocheckpoint={_PAGES_UNTIL_CHECKPOINT}")
         return db
 
@@ -181,7 +193,8 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """This thread's connection for reading. Raises StoreUnavailable when the database can't be read."""
+        """This thread's connection for reading. Raises StoreUnavailable when the database can't be
+        read."""
         with translated():
             try:
                 yield self.reader
@@ -192,15 +205,18 @@ class Connections:
                 raise
 
     def _raise_if_of_rows(self, error: sqlite3.Error) -> None:
-        """Raises RowsUnavailable if a part of the file is damaged, but the database can still be opened and read."""
+        """Raises RowsUnavailable if a part of the file is damaged, but the database can still be
+        opened and read."""
         if error_code(error) == _SQLITE_CORRUPT:
             with translated(), self._open() as db:
                 db.table_names()
             raise RowsUnavailable(f"SQLite: {error}") from error
 
-    def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
-        """The rows of a query, which never waits for a writer. Raises StoreUnavailable when the database can't be
-        read."""
+    def read(
+        self, statement: str, parameters: Parameters = (), *, until: float = float("inf")
+    ) -> Rows:
+        """The rows of a query, which never waits for a writer. Raises StoreUnavailable when the
+        database can't be read."""
         with self.reading() as db:
             return db.fetch(statement, parameters)
 
@@ -211,7 +227,8 @@ class Connections:
     def read_some(
         self, sql: str, parameters: Iterable[Any], most: int, size: Callable[[tuple[Any, ...]], int]
     ) -> tuple[list[tuple[Any, ...]], bool]:
-        """The first rows of a query, until their sizes add up to `most`, and whether more may follow.
+        """The first rows of a query, until their sizes add up to `most`, and whether more may
+        follow.
 
         The row that exceeds it is the last one that is read. Raises StoreUnavailable.
         """
@@ -232,8 +249,9 @@ class Connections:
     def transaction(self, until: float = float("inf")) -> Iterator[Connection]:
         """One write transaction (BEGIN IMMEDIATE), on the process's only writing connection.
 
-        Raises StoreUnavailable if the database can't be written within `busy_timeout`, or by `until` (monotonic clock)
-        if that is sooner. That includes waiting for others in this process.
+        Raises StoreUnavailable if the database can't be written within `busy_timeout`, or by
+        `until` (monotonic clock) if that is sooner. That includes waiting for others in this
+        process.
         """
         until = self.wait_limits.until(self.busy_timeout, until)
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
@@ -254,7 +272,8 @@ class Connections:
 
     @contextmanager
     def _committing(self, db: Connection, until: float) -> Iterator[Connection]:
-        """One write transaction. Not `db.atomic()`: that is a deferred BEGIN, whose first write may fail at once."""
+        """One write transaction. Not `db.atomic()`: that is a deferred BEGIN, whose first write may
+        fail at once."""
         begin(db, until, self._nap)
         try:
             yield db
@@ -286,14 +305,16 @@ class Connections:
     def migrate(self) -> None:
         """Creates the database if there is none, and migrates it to this program's version.
 
-        Raises NewerStore if a newer program created it, StoreUnavailable if it can't be written, StoreRefused if it is
-        no database, another program's, or from before the first release.
+        Raises NewerStore if a newer program created it, StoreUnavailable if it can't be written,
+        StoreRefused if it is no database, another program's, or from before the first release.
         """
         with translated(), self._naming_the_file():
             try:
                 private.make_folder(self.path.parent)
             except OSError as error:
-                raise StoreUnavailable(f"the folder of {self.path} can't be created: {error.strerror}") from error
+                raise StoreUnavailable(
+                    f"the folder of {self.path} can't be created: {error.strerror}"
+                ) from error
             with suppress(OSError):  # SQLite's own error says more
                 open(self.path, "ab", opener=private.opener).close()
             with self._open(create=True) as db:
@@ -307,13 +328,18 @@ class Connections:
                     # If several processes start at once, one migrates, and the others find it done.
                     with self._committing(db, self.wait_limits.until(_MIGRATION)):
                         if (version := self._version(db)) < SCHEMA.newest:
-                            SCHEMA.advance(db, version, lambda text: db.executescript(in_sqlite_schema(text)))
+                            SCHEMA.advance(
+                                db, version, lambda text: db.executescript(in_sqlite_schema(text))
+                            )
 
     def check_version(self) -> None:
-        """Raises StoreMissing if there is no database, StoreUnavailable for an older one, NewerStore for a newer,
-        StoreRefused for a file that is none, for another program's, and for one from before the first release."""
+        """Raises StoreMissing if there is no database, StoreUnavailable for an older one,
+        NewerStore for a newer, StoreRefused for a file that is none, for another program's, and for
+        one from before the first release."""
         if not self.path.exists():
-            raise StoreMissing(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
+            raise StoreMissing(
+                f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours"
+            )
         with translated(), self._naming_the_file(), self._open() as db:
             if self._version(db) < SCHEMA.newest:
                 raise StoreUnavailable(
@@ -332,7 +358,9 @@ class Connections:
             if error_code(error) != _SQLITE_CANTOPEN:
                 raise
             if self.path.is_dir():
-                raise StoreRefused(f"{self.path} is a folder; set BRIDGE_DATABASE to a file's path") from error
+                raise StoreRefused(
+                    f"{self.path} is a folder; set BRIDGE_DATABASE to a file's path"
+                ) from error
             raise StoreUnavailable(
                 f"{self.path} can't be opened; may this user read and write the file, and create others in its folder?"
             ) from error
@@ -352,9 +380,10 @@ class Connections:
 def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:
     """Begins a write transaction, waiting for those of other processes until that monotonic time.
 
-    SQLite's own busy handler sleeps for up to 100 ms at a time, which shows in the relay's response times; these waits
-    are short. The first ones block the process, later ones sleep: another relay's commit is over before gevent's hub
-    would get back to a sleeper, which by then finds the database locked by the next commit.
+    SQLite's own busy handler sleeps for up to 100 ms at a time, which shows in the relay's response
+    times; these waits are short. The first ones block the process, later ones sleep: another
+    relay's commit is over before gevent's hub would get back to a sleeper, which by then finds the
+    database locked by the next commit.
     """
     naps = 0
     pause = _NAP
@@ -381,11 +410,17 @@ def error_code(error: sqlite3.Error) -> int:
     return int(code) & 0xFF
 
 
-_ABOUT_A_STATEMENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
+_ABOUT_A_STATEMENT = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.NotSupportedError,
+)
 
 
 def _is_stale_after(error: sqlite3.Error) -> bool:
-    """Whether a new connection may succeed: one that was opened on a read-only file system stays read-only."""
+    """Whether a new connection may succeed: one that was opened on a read-only file system stays
+    read-only."""
     return not isinstance(error, _ABOUT_A_STATEMENT) and error_code(error) != _SQLITE_BUSY
 
 

@@ -37,7 +37,10 @@ class SqliteDeliveries(Deliveries):
         if stored:
             self._signals.notify("events")
         return [
-            [Committed(event.id, False) if event.id in stored else first[event.id] for event in events]
+            [
+                Committed(event.id, False) if event.id in stored else first[event.id]
+                for event in events
+            ]
             for events in deliveries
         ]
 

@@ -19,8 +19,8 @@ from store.sqlite.signals import SqliteSignals
 class ProcessLock:
     """An exclusive lock on a file, which the kernel frees however the process ends.
 
-    A process that gets it knows that the former holder is dead, and needn't wait for its term to run out. Failing to
-    get it proves nothing: the holder may hang.
+    A process that gets it knows that the former holder is dead, and needn't wait for its term to
+    run out. Failing to get it proves nothing: the holder may hang.
     """
 
     def __init__(self, path: Path, mode: int = 0o600):
@@ -56,9 +56,9 @@ class ProcessLock:
 class SqliteLeadership(Leadership):
     """Leadership on SQLite.
 
-    The leader locks a file, and records that in its row (`guarded`). A worker that gets the lock while the row says so
-    knows that the leader has ended. A leader without the lock, which replaced one that hangs, can only be replaced when
-    its term runs out; it keeps trying for the lock.
+    The leader locks a file, and records that in its row (`guarded`). A worker that gets the lock
+    while the row says so knows that the leader has ended. A leader without the lock, which replaced
+    one that hangs, can only be replaced when its term runs out; it keeps trying for the lock.
     """
 
     def __init__(self, connections: Connections, signals: SqliteSignals):
@@ -82,7 +82,9 @@ class SqliteLeadership(Leadership):
         now = self._connections.now()
         until = now + int(seconds * 1000)
         with self._connections.transaction() as db:
-            row = db.execute("SELECT holder, until, guarded FROM leads WHERE name = 'decider'").fetchone()
+            row = db.execute(
+                "SELECT holder, until, guarded FROM leads WHERE name = 'decider'"
+            ).fetchone()
             before, before_until, guarded = row or (None, 0, False)
             if before not in (None, worker) and before_until >= now and not (guarded and locked):
                 return None
@@ -108,7 +110,9 @@ class SqliteLeadership(Leadership):
                 kept = bool(rows)
                 had_lock = kept
             finally:
-                if not kept and not had_lock:  # where that can't be told, who had the lock stays its holder
+                if (
+                    not kept and not had_lock
+                ):  # where that can't be told, who had the lock stays its holder
                     self._unlock(term.holder)
             return kept
 
@@ -116,7 +120,9 @@ class SqliteLeadership(Leadership):
         with self._changing:
             try:
                 with self._connections.transaction() as db:
-                    db.execute("DELETE FROM leads WHERE name = 'decider' AND holder = ?", (term.holder,))
+                    db.execute(
+                        "DELETE FROM leads WHERE name = 'decider' AND holder = ?", (term.holder,)
+                    )
             finally:
                 self._unlock(term.holder)
         self._signals.notify("targets")
@@ -127,7 +133,8 @@ class SqliteLeadership(Leadership):
 
     @contextmanager
     def deciding(self, term: Term, *, large: bool = False) -> Iterator[Connection]:
-        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads now."""
+        """A transaction in which only the leader may write. Raises LeadershipLost if another worker
+        leads now."""
         with self._connections.transaction() as db:
             row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()
             if row is None or row[0] != term.holder:

@@ -43,8 +43,8 @@ class SqliteMaintenance(Maintenance):
         maintenance.make_due(self._connections)
         with self._connections.reading() as db:
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
-            # Under constant load the log never empties by itself. This checkpoint waits for readers and blocks writers
-            # meanwhile, so it mustn't wait for a backup.
+            # Under constant load the log never empties by itself. This checkpoint waits for readers
+            # and blocks writers meanwhile, so it mustn't wait for a backup.
             if pages > _LONG_LOG:
                 db.execute("PRAGMA busy_timeout=50")
                 try:

@@ -20,7 +20,9 @@ from store.sqlite.connections import Connections
 _IS_UNDECIDED = "decided_at IS NULL"
 _WEBHOOKS_AFTER = jumps("webhook", "events", _IS_UNDECIDED, after=":after") + " LIMIT :most"
 _WEBHOOKS_TO = jumps("webhook", "events", _IS_UNDECIDED, to=":after") + " LIMIT :most"
-_NEXT_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
+_NEXT_OF_WEBHOOK = (
+    "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
+)
 
 _RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' AND id > ? ORDER BY id LIMIT ?"
 
@@ -33,7 +35,9 @@ def _has_hold(hold: Hold) -> str:
 class SqliteDecisions(Decisions):
     """Decisions on SQLite."""
 
-    def __init__(self, connections: Connections, leadership: Deciding, events: EventRows, signals: Signals):
+    def __init__(
+        self, connections: Connections, leadership: Deciding, events: EventRows, signals: Signals
+    ):
         super().__init__(leadership, events, signals)
         self._connections = connections
 
@@ -45,7 +49,9 @@ class SqliteDecisions(Decisions):
         self._returned_after = fairness.read_to(returned, limit)
         undecided, more = self._undecided(limit, left_out)
         freed, more_freed = self._freed(limit, left_out)
-        return Agenda(paused, undecided, freed, returned, more or more_freed or len(returned) == limit)
+        return Agenda(
+            paused, undecided, freed, returned, more or more_freed or len(returned) == limit
+        )
 
     def _undecided(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         if not without:
@@ -57,33 +63,50 @@ class SqliteDecisions(Decisions):
         webhooks = self._next_webhooks(without)
         share = fairness.share(limit, len(webhooks))
         firsts = [
-            [seq for (seq,) in self._connections.read(_NEXT_OF_WEBHOOK, (webhook, share))] for webhook in webhooks
+            [seq for (seq,) in self._connections.read(_NEXT_OF_WEBHOOK, (webhook, share))]
+            for webhook in webhooks
         ]
         events: list[Event] = []
         room = fairness.BYTES
         for seq in fairness.in_turn(firsts)[:limit]:
             if room <= 0:
                 break
-            for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE seq = ?", (seq,)):
+            for row in self._connections.read(
+                f"SELECT {rows.EVENT} FROM events WHERE seq = ?", (seq,)
+            ):
                 events.append(rows.event(row))
                 room -= size(row)
         self._undecided_after = fairness.last_served(webhooks, {event.webhook for event in events})
-        more = room <= 0 or len(webhooks) == fairness.WEBHOOKS or any(len(seqs) == share for seqs in firsts)
+        more = (
+            room <= 0
+            or len(webhooks) == fairness.WEBHOOKS
+            or any(len(seqs) == share for seqs in firsts)
+        )
         return sorted(events, key=lambda event: event.seq), more
 
     def _next_webhooks(self, without: Collection[str]) -> list[str]:
         """The webhooks with undecided events whose turn is next."""
         most = fairness.WEBHOOKS + len(without)
         values = {"after": self._undecided_after, "most": most}
-        found = [name for (name,) in self._connections.read(_WEBHOOKS_AFTER, values) if name not in without]
+        found = [
+            name
+            for (name,) in self._connections.read(_WEBHOOKS_AFTER, values)
+            if name not in without
+        ]
         if len(found) < fairness.WEBHOOKS:
-            found += [name for (name,) in self._connections.read(_WEBHOOKS_TO, values) if name not in without]
+            found += [
+                name
+                for (name,) in self._connections.read(_WEBHOOKS_TO, values)
+                if name not in without
+            ]
         return found[: fairness.WEBHOOKS]
 
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
         of = "" if webhook is None else "webhook = ? AND "
         values = (after_seq, limit) if webhook is None else (webhook, after_seq, limit)
-        return self._some_events(f"WHERE {of}{_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", values)[0]
+        return self._some_events(
+            f"WHERE {of}{_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", values
+        )[0]
 
     def _freed(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         # They are few, even with paused webhooks: no more than calls can be in flight.
@@ -99,15 +122,12 @@ class SqliteDecisions(Decisions):
         return [rows.event(row) for row in found], cut
 
 
-# Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.
+# Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by
+# itself.
 _ALL = "bridge.events WHERE seq < %(before)s"
-_UNDECIDED = (
-    "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND seq < %(before)s"
-)
+_UNDECIDED = "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND seq < %(before)s"
 _DECIDED = "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at >= 0 AND seq < %(before)s"
-_UNDECIDED_OF_WEBHOOK = (
-    "bridge.events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = %(webhook)s AND seq < %(before)s"
-)
+_UNDECIDED_OF_WEBHOOK = "bridge.events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = %(webhook)s AND seq < %(before)s"
 _DECIDED_OF_WEBHOOK = (
     "bridge.events INDEXED BY events_decided WHERE status = 'pending' AND decided_at IS NOT NULL"
     " AND webhook = %(webhook)s AND seq < %(before)s"
@@ -132,12 +152,16 @@ class SqliteQueries(Queries):
         webhook = query.webhook is not None
         if query.status is None and not webhook:
             return [_ALL]
-        pending = [_UNDECIDED_OF_WEBHOOK, _DECIDED_OF_WEBHOOK] if webhook else [_UNDECIDED, _DECIDED]
+        pending = (
+            [_UNDECIDED_OF_WEBHOOK, _DECIDED_OF_WEBHOOK] if webhook else [_UNDECIDED, _DECIDED]
+        )
         statuses = STATUSES if query.status is None else (query.status,)
         finished = [_finished(status, webhook) for status in statuses if status != "pending"]
         return [*(pending if "pending" in statuses else ()), *finished]
 
     def event_counts(self) -> dict[str, int]:
         counts = dict(self._database.read("SELECT status, number FROM finished_events"))
-        counts["pending"] = self._database.read("SELECT count(*) FROM events WHERE status = 'pending'")[0][0]
+        counts["pending"] = self._database.read(
+            "SELECT count(*) FROM events WHERE status = 'pending'"
+        )[0][0]
         return {status: counts[status] for status in STATUSES if counts.get(status)}

@@ -1,7 +1,8 @@
 """The tables on SQLite.
 
-It writes only to those indexes of a row whose columns change, so what is live needs no tables apart from the record:
-views have the names that shared statements use (PostgreSQL: `store.postgres.schema`).
+It writes only to those indexes of a row whose columns change, so what is live needs no tables apart
+from the record: views have the names that shared statements use (PostgreSQL:
+`store.postgres.schema`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""How one process learns about another's commits at once: a FIFO for the leader, polling for the others."""
+"""How one process learns about another's commits at once: a FIFO for the leader, polling for the
+others."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ _LOOK_EVERY = 0.025
 
 
 class SqliteSignals(Signals):
-    """Signals on SQLite. `events` arrive through a FIFO beside the database, which has one reader: the leader. Who
-    listens to other topics polls."""
+    """Signals on SQLite. `events` arrive through a FIFO beside the database, which has one reader:
+    the leader. Who listens to other topics polls."""
 
     def __init__(self, connections: Connections):
         self._connections = connections
@@ -34,7 +35,9 @@ class SqliteSignals(Signals):
         descriptor = self._descriptor  # other threads may reset it when no process listens
         try:
             if descriptor is None:
-                descriptor = self._descriptor = Descriptor(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
+                descriptor = self._descriptor = Descriptor(
+                    os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+                )
             os.write(descriptor.number, b"\0")
         except BlockingIOError:
             pass  # it hasn't read the last ones yet, so it will wake up
@@ -53,7 +56,8 @@ class SqliteListener(Listener):
         """`path` of the FIFO, which is created if need be."""
         super().__init__()
         self._connections = connections
-        # After the wake-up: if the process has no descriptors left for that, this one would stay open.
+        # After the wake-up: if the process has no descriptors left for that, this one would stay
+        # open.
         self._heard = self._fifo = _opened(path, connections.mode) if path is not None else None
         if self._fifo is None:
             self._look_every = _LOOK_EVERY
@@ -83,7 +87,8 @@ def _opened(path: str, mode: int) -> FileIO | None:
     try:
         with suppress(FileExistsError):
             os.mkfifo(path, mode)
-        # Opened for writing too, so that reads don't return end of file whenever the last writer exits.
+        # Opened for writing too, so that reads don't return end of file whenever the last writer
+        # exits.
         return FileIO(os.open(path, os.O_RDWR | os.O_NONBLOCK))
     except OSError:
         return None

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from testkit.postgres import Postgres
 from tests.acceptance.shell import Shell, Workplace
 from tests.support.bridge import Bridge
+from tools.servers.postgres import Postgres
 
 STORES = (os.environ.get("TEST_STORE", "sqlite"),)
 """Which stores a module's tests run on, unless the module says so itself (`STORES`)."""
@@ -27,8 +27,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def database_settings(request: pytest.FixtureRequest, store_kind: str) -> Callable[[], dict[str, str]]:
-    """Makes a new database of that kind; the setting that names it, or none for a file in the bridge's folder."""
+def database_settings(
+    request: pytest.FixtureRequest, store_kind: str
+) -> Callable[[], dict[str, str]]:
+    """Makes a new database of that kind; the setting that names it, or none for a file in the
+    bridge's folder."""
     if store_kind == "sqlite":
         return dict
     postgres: Postgres = request.getfixturevalue("postgres")
@@ -50,7 +53,8 @@ def bridge(
     database_settings: Callable[[], dict[str, str]],
     bridge_settings: dict[str, str],
 ) -> Iterator[Bridge]:
-    """One bridge for a module's tests, with the module's WEBHOOKS and settings: each test has names of its own.
+    """One bridge for a module's tests, with the module's WEBHOOKS and settings: each test has names
+    of its own.
 
     Where the module says `RELAY = False`, its tests are about the worker, which alone is started.
     """
@@ -62,7 +66,11 @@ def bridge(
         **bridge_settings,
     )
     try:
-        yield bridge.start() if getattr(request.module, "RELAY", True) else bridge.start_worker_alone()
+        yield (
+            bridge.start()
+            if getattr(request.module, "RELAY", True)
+            else bridge.start_worker_alone()
+        )
     finally:
         bridge.stop()
 
@@ -71,12 +79,18 @@ def bridge(
 def new_bridge(
     conductor_url: str, tmp_path: Path, database_settings: Callable[[], dict[str, str]]
 ) -> Iterator[Callable[..., Bridge]]:
-    """Makes bridges of a test's own, `new_bridge(WEBHOOKS, **settings)`, and stops them at its end."""
+    """Makes bridges of a test's own, `new_bridge(WEBHOOKS, **settings)`, and stops them at its
+    end."""
     made: list[Bridge] = []
 
     def make(webhooks: str, **settings: str) -> Bridge:
         settings = {**database_settings(), **settings}
-        bridge = Bridge(tmp_path / f"bridge{len(made)}", settings.pop("conductor", conductor_url), webhooks, **settings)
+        bridge = Bridge(
+            tmp_path / f"bridge{len(made)}",
+            settings.pop("conductor", conductor_url),
+            webhooks,
+            **settings,
+        )
         made.append(bridge)
         return bridge
 
@@ -92,7 +106,15 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
         pytest.skip("only root can mount a small file system")
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={request.module.ROOM},mode=777", "tmpfs", str(folder)]
+    command = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        f"size={request.module.ROOM},mode=777",
+        "tmpfs",
+        str(folder),
+    ]
     mount = subprocess.run(command, capture_output=True, text=True)
     if mount.returncode != 0:
         pytest.skip(f"no file system can be mounted here: {mount.stderr.strip()}")
@@ -103,7 +125,8 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
 
 @pytest.fixture(scope="module")
 def workplace(conductor_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """One bridge for a module's pages of the documentation: relay, worker and admin page as `make run` has them.
+    """One bridge for a module's pages of the documentation: relay, worker and admin page as `make
+    run` has them.
 
     It ends with the module: its worker would poll the tasks of the next module's bridge.
     """

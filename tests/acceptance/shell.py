@@ -1,4 +1,5 @@
-"""A terminal beside a running bridge, as the documentation supposes it: bash in a folder prepared by `make run`."""
+"""A terminal beside a running bridge, as the documentation supposes it: bash in a folder prepared
+by `make run`."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from typing import NoReturn
 from click.testing import CliRunner
 
 from admin.cli import main
-from demo import preparations
-from testkit import PATIENCE
-from testkit.processes import Child, free_port, start_admin
 from tests.support.bridge import Bridge
 from tests.support.document import Step
+from tools.demo import preparations
+from tools.servers import PATIENCE
+from tools.servers.processes import Child, free_port, start_admin
 
 _PRELUDE = """
 webhook-bridge() {
@@ -31,7 +32,8 @@ webhook-bridge() {
 }
 . data/run.env
 """
-"""Has the command line run in the tests' own process: its start takes more time than all the rest."""
+"""Has the command line run in the tests' own process: its start takes more time than all the rest.
+"""
 _LOOKS = re.compile(
     r"webhook-bridge (webhooks|events( show| explain| -| *$)|tasks|check|rejections)|curl (?!.*(-X|-d))"
 )
@@ -62,7 +64,9 @@ class Workplace(Bridge):
     def start(self) -> Workplace:
         """Starts relay, worker and admin page."""
         super().start()
-        self.admin = start_admin(self.environment, self.folder / "admin.log", self.admin_port, self.folder)
+        self.admin = start_admin(
+            self.environment, self.folder / "admin.log", self.admin_port, self.folder
+        )
         return self
 
     def stop(self) -> None:
@@ -85,7 +89,9 @@ class Shell:
         self._job.mkdir(exist_ok=True)
         requests, to_us = os.pipe()
         from_us, answers = os.pipe()
-        (self._job / ".curlrc").write_text("silent\n")  # as on a terminal, which the output here is none of
+        (self._job / ".curlrc").write_text(
+            "silent\n"
+        )  # as on a terminal, which the output here is none of
         known = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
@@ -116,7 +122,9 @@ class Shell:
         """What the command prints, and its exit code."""
         output, stdin = self._job / "output", self._bash.stdin
         assert stdin is not None
-        stdin.write(f'{{ {command}\n}} > "$JOB/output" 2>&1 < /dev/null; printf "%s\\0" end "$?" >&"$REQUESTS"\n')
+        stdin.write(
+            f'{{ {command}\n}} > "$JOB/output" 2>&1 < /dev/null; printf "%s\\0" end "$?" >&"$REQUESTS"\n'
+        )
         stdin.flush()
         patience = threading.Timer(PATIENCE, self._bash.kill)
         patience.start()
@@ -149,7 +157,8 @@ class Shell:
         print(int(answer.exit_code), file=self._answers, flush=True)
 
     def play(self, step: Step) -> str:
-        """What the step prints, once that is what its page shows: people look again, too. Fails if it never is."""
+        """What the step prints, once that is what its page shows: people look again, too. Fails if
+        it never is."""
         deadline, has_reloaded = time.monotonic() + PATIENCE, False
         while True:
             printed, code = self.run(step.command)
@@ -158,7 +167,8 @@ class Shell:
             # The relay hasn't read the definition yet, or is just reading it.
             is_unknown = printed.startswith("404") or "Connection aborted" in printed
             assert (is_unknown or _LOOKS.match(step.command)) and time.monotonic() < deadline, (
-                f"$ {step.command}\n{printed}\nexit code {code}; the page shows\n" + "\n".join(step.shown)
+                f"$ {step.command}\n{printed}\nexit code {code}; the page shows\n"
+                + "\n".join(step.shown)
             )
             if is_unknown and not has_reloaded:
                 self._place.reload()

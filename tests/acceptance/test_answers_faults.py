@@ -1,4 +1,5 @@
-"""Senders wait for their workflows while everything is killed: none is lost, and each gets its workflow's answer."""
+"""Senders wait for their workflows while everything is killed: none is lost, and each gets its
+workflow's answer."""
 
 from __future__ import annotations
 
@@ -10,14 +11,14 @@ from collections.abc import Callable
 
 import pytest
 
-from testkit import PATIENCE
-from testkit.backends import Conductors, chosen_kind
-from testkit.client import Answer, Conductor
 from tests.acceptance.faults.clients import BROKEN, Clients
 from tests.support.bridge import Bridge, started_by, unique
 from tests.support.chance import SEED
 from tests.support.kills import kills, storm
 from tests.support.storms import lasting
+from tools.servers import PATIENCE
+from tools.servers.backends import Conductors, chosen_kind
+from tools.servers.client import Answer, Conductor
 
 pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.storm]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
@@ -36,7 +37,8 @@ webhooks:
 
 
 class Senders:
-    """Each sends one delivery after the other, again and again under one delivery id until its workflow answers."""
+    """Each sends one delivery after the other, again and again under one delivery id until its
+    workflow answers."""
 
     def __init__(self, bridge: Bridge, conductor: Conductor) -> None:
         self._bridge = bridge
@@ -78,7 +80,8 @@ class Senders:
             time.sleep(0.2)
 
     def _nudge(self, event: str) -> None:
-        """Ends the pause of a workflow that a killed Conductor has forgotten between one task and the next."""
+        """Ends the pause of a workflow that a killed Conductor has forgotten between one task and
+        the next."""
         for workflow in started_by(self._conductor, WORKFLOW, event):
             self._conductor.call("PUT", f"/workflow/decide/{workflow['workflowId']}")
             for task in workflow["tasks"]:
@@ -95,7 +98,12 @@ class Senders:
 def test_each_sender_gets_its_own_workflows_answer_while_every_process_is_killed(
     new_bridge: Callable[..., Bridge], conductor_server: Conductors, conductor: Conductor
 ) -> None:
-    pause = {"name": "w", "taskReferenceName": "w", "type": "WAIT", "inputParameters": {"duration": "1 seconds"}}
+    pause = {
+        "name": "w",
+        "taskReferenceName": "w",
+        "type": "WAIT",
+        "inputParameters": {"duration": "1 seconds"},
+    }
     reply = {"delivery": "${workflow.input.delivery}", "workflow": "${workflow.workflowId}"}
     conductor.register(WORKFLOW, [pause], outputParameters={"reply": reply})
     bridge, random_ = new_bridge(WEBHOOKS, bridge_call_timeout="5s").start(), random.Random(SEED)
@@ -108,6 +116,8 @@ def test_each_sender_gets_its_own_workflows_answer_while_every_process_is_killed
     for delivery, (first, again) in senders.answers.items():
         assert first["delivery"] == delivery
         assert again == first
-        event = conductor.call("GET", f"/workflow/{first['workflow']}?includeTasks=false")["correlationId"]
+        event = conductor.call("GET", f"/workflow/{first['workflow']}?includeTasks=false")[
+            "correlationId"
+        ]
         assert len(started_by(conductor, WORKFLOW, event)) == 1
     assert len({first["workflow"] for first, _ in senders.answers.values()}) == len(senders.answers)

@@ -6,9 +6,9 @@ import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from testkit import signing
-from testkit.client import Conductor, http, outputs, wait_for, wait_for_webhook
 from tests.support.bridge import API_KEY, GITHUB_SECRET, Bridge, accepted, unique, waiting
+from tools.demo import signing
+from tools.servers.client import Conductor, http, outputs, wait_for, wait_for_webhook
 
 WEBHOOKS = f"""
 webhooks:
@@ -63,7 +63,10 @@ def test_deliveries_that_prove_nothing_are_refused_and_the_next_good_one_resumes
     assert [answer.status for answer in refused] == [401] * 5
     assert {answer.json["error"] for answer in refused} == {refused[0].json["error"]}
     assert bridge.events("github") == []
-    wait_for(lambda: len(bridge.store.without_events.rejections("github")) == 5, "the rejections are kept")
+    wait_for(
+        lambda: len(bridge.store.without_events.rejections("github")) == 5,
+        "the rejections are kept",
+    )
     assert GITHUB_SECRET not in str(bridge.store.without_events.rejections("github"))
     assert conductor.status(workflow_id) == "RUNNING"
 
@@ -82,7 +85,10 @@ def test_each_kind_of_bad_request_has_its_answer(bridge: Bridge) -> None:
         (bridge.post("nowhere", b"{}", key), 404),
         (http("PUT", f"{bridge.url}/webhook/orders", b"{}", key), 405),
         (bridge.post("orders", b'"' + b"x" * 4096 + b'"', key), 413),
-        (bridge.post("orders", b"\x00\x01", {"Content-Type": "image/png", "X-Api-Key": API_KEY}), 415),
+        (
+            bridge.post("orders", b"\x00\x01", {"Content-Type": "image/png", "X-Api-Key": API_KEY}),
+            415,
+        ),
     ]
     for answer, status in cases:
         assert answer.status == status, f"{answer.status} instead of {status}: {answer.text}"
@@ -103,12 +109,16 @@ def test_a_task_whose_matches_cannot_be_parsed_never_matches_and_is_shown_as_bro
     assert conductor.status(broken) == "RUNNING"
     task = conductor.task(broken, "wait")
     assert task is not None
-    known = wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the broken task")
+    known = wait_for(
+        lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the broken task"
+    )
     assert known is not None
     assert "$.[" in (known.broken or "")
 
 
-def test_criteria_that_are_written_flat_let_nobody_elses_event_through(bridge: Bridge, conductor: Conductor) -> None:
+def test_criteria_that_are_written_flat_let_nobody_elses_event_through(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     """As Conductor's SDKs for JavaScript and C# write them: beside `matches`, not under it."""
     name = unique("bad_flat")
     flat = {**wait_for_webhook("wait"), "inputParameters": {"$['user']": "${workflow.input.user}"}}
@@ -119,7 +129,9 @@ def test_criteria_that_are_written_flat_let_nobody_elses_event_through(bridge: B
         rows = bridge.cli_json("tasks", "--broken", "--workflow", name)
         return {row["workflowId"]: row["broken"] for row in rows}
 
-    wait_for(lambda: listed().keys() == both, "the worker knows both tasks, and lists them as broken")
+    wait_for(
+        lambda: listed().keys() == both, "the worker knows both tasks, and lists them as broken"
+    )
     assert all("written flat" in reason and "matches" in reason for reason in listed().values())
 
     event_id = bridge.orders("flat", {"user": "carol"})
@@ -133,7 +145,9 @@ def test_criteria_that_are_written_flat_let_nobody_elses_event_through(bridge: B
         assert f"waiting tasks: wait of {name} ({workflow_id}): " in said
 
 
-def test_a_repeated_delivery_is_a_duplicate_and_has_one_effect(bridge: Bridge, conductor: Conductor) -> None:
+def test_a_repeated_delivery_is_a_duplicate_and_has_one_effect(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     first, second = (waiting(conductor, "bad_twice", {"$.number": number}) for number in (1, 2))
     delivery = str(uuid.uuid4())
 
@@ -144,7 +158,9 @@ def test_a_repeated_delivery_is_a_duplicate_and_has_one_effect(bridge: Bridge, c
 
     delivery = str(uuid.uuid4())
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: bridge.github("twice", {"number": 2}, delivery=delivery), range(8)))
+        answers = list(
+            pool.map(lambda _: bridge.github("twice", {"number": 2}, delivery=delivery), range(8))
+        )
     assert {answer.status for answer in answers} == {200}
     assert len({answer.json["eventId"] for answer in answers}) == 1
     assert sum("duplicate" not in answer.json for answer in answers) == 1
@@ -157,7 +173,8 @@ def test_a_repeated_delivery_is_a_duplicate_and_has_one_effect(bridge: Bridge, c
 def test_a_repetition_of_what_came_to_nothing_does_nothing_and_says_how_to_replay_it(
     bridge: Bridge, conductor: Conductor
 ) -> None:
-    """GitHub and Stripe show answers to people, who may press *Redeliver* once they have corrected `matches`."""
+    """GitHub and Stripe show answers to people, who may press *Redeliver* once they have corrected
+    `matches`."""
     delivery = str(uuid.uuid4())
     event_id = accepted(bridge.github("lost", {"number": 1}, delivery=delivery))
     bridge.wait_for_event(event_id, "expired")
@@ -165,9 +182,17 @@ def test_a_repetition_of_what_came_to_nothing_does_nothing_and_says_how_to_repla
 
     again = bridge.github("lost", {"number": 1}, delivery=delivery)
     assert f"webhook-bridge events replay {event_id}" in again.json["message"]
-    assert again.json == {"eventId": event_id, "duplicate": True, "status": "expired", "message": again.json["message"]}
+    assert again.json == {
+        "eventId": event_id,
+        "duplicate": True,
+        "status": "expired",
+        "message": again.json["message"],
+    }
     advice = "Its sender has delivered it again"
-    wait_for(lambda: advice in bridge.cli("events", "explain", event_id), "the event tells of the repetition")
+    wait_for(
+        lambda: advice in bridge.cli("events", "explain", event_id),
+        "the event tells of the repetition",
+    )
     assert conductor.status(workflow_id) == "RUNNING"
 
     bridge.cli("events", "replay", event_id)

@@ -1,4 +1,5 @@
-"""Callbacks on a real server: a link approves an order as documented, and URLs complete tasks of every type, once."""
+"""Callbacks on a real server: a link approves an order as documented, and URLs complete tasks of
+every type, once."""
 
 from __future__ import annotations
 
@@ -13,16 +14,30 @@ from typing import Any
 
 import pytest
 
-from testkit.client import Answer, Conductor, RequestFailed, by_hand, http, wait_for, wait_for_webhook
-from testkit.conductor import ConductorServer
-from testkit.processes import free_port, start_admin
-from testkit.services import Services
 from tests.support.bridge import Bridge, unique
 from tests.support.document import Document
+from tools.demo.services import Services
+from tools.servers.client import (
+    Answer,
+    Conductor,
+    RequestFailed,
+    by_hand,
+    http,
+    wait_for,
+    wait_for_webhook,
+)
+from tools.servers.conductor import ConductorServer
+from tools.servers.processes import free_port, start_admin
 
-SECTION = re.search(r"^## Callback URLs$(.*?)^## ", Document("docs/definitions.md").text, re.MULTILINE | re.DOTALL)
+SECTION = re.search(
+    r"^## Callback URLs$(.*?)^## ", Document("docs/definitions.md").text, re.MULTILINE | re.DOTALL
+)
 assert SECTION is not None
-DOCUMENTED, FLOW, STRANGER = unique("approved_order"), unique("callback_flow"), unique("callback_stranger")
+DOCUMENTED, FLOW, STRANGER = (
+    unique("approved_order"),
+    unique("callback_flow"),
+    unique("callback_stranger"),
+)
 [DEFINITION] = re.findall(r"^```yaml\nwebhooks:\n(.*?)^```", SECTION[1], re.MULTILINE | re.DOTALL)
 [WORKFLOW] = re.findall(r"^```json\n(.*?)^```", SECTION[1], re.MULTILINE | re.DOTALL)
 TOKEN = "the-token-of-the-admin-process"
@@ -82,12 +97,16 @@ def inner_tasks(conductor: Conductor, workflow_id: str) -> list[Any]:
 
 def url(bridge: Bridge, workflow_id: str, task: str = "approve", webhook: str = "any") -> str:
     """As the command line makes it, at the relay under test."""
-    made = bridge.cli("callback", webhook, "--workflow", workflow_id, "--task", task, "--expires", "1h")
+    made = bridge.cli(
+        "callback", webhook, "--workflow", workflow_id, "--task", task, "--expires", "1h"
+    )
     return bridge.url + re.sub(r"^https?://[^/]+", "", made.split()[0])
 
 
 def post(address: str, body: Any = None) -> Answer:
-    return http("POST", address, json.dumps(body or {}).encode(), {"Content-Type": "application/json"})
+    return http(
+        "POST", address, json.dumps(body or {}).encode(), {"Content-Type": "application/json"}
+    )
 
 
 def event_of(answer: Answer) -> str:
@@ -95,14 +114,22 @@ def event_of(answer: Answer) -> str:
     return str(answer.json["eventId"])
 
 
-@pytest.mark.skipif("TEST_CONDUCTOR_SERVER_URL" in os.environ, reason="that server doesn't have the admin's token")
-def test_an_order_is_approved_by_a_link_as_documented(bridge: Bridge, conductor: Conductor, services: Services) -> None:
+@pytest.mark.skipif(
+    "TEST_CONDUCTOR_SERVER_URL" in os.environ, reason="that server doesn't have the admin's token"
+)
+def test_an_order_is_approved_by_a_link_as_documented(
+    bridge: Bridge, conductor: Conductor, services: Services
+) -> None:
     port = free_port()
     environment = {**bridge.environment, "BRIDGE_PUBLIC_URL": bridge.url}
     admin = start_admin(environment, bridge.folder / "admin.log", port, bridge.folder)
     try:
-        text = WORKFLOW.replace("approved_order", DOCUMENTED).replace("https://", f"{services.url}/")
-        workflow = json.loads(text.replace("http://bridge-admin.internal:8090", f"http://127.0.0.1:{port}"))
+        text = WORKFLOW.replace("approved_order", DOCUMENTED).replace(
+            "https://", f"{services.url}/"
+        )
+        workflow = json.loads(
+            text.replace("http://bridge-admin.internal:8090", f"http://127.0.0.1:{port}")
+        )
         conductor.call("POST", "/metadata/workflow", workflow)
         workflow_id = conductor.start(DOCUMENTED, approver="ann@example.com")
         mail = wait_for(lambda: services.calls and services.calls[0].body, "the mail is sent")
@@ -111,7 +138,12 @@ def test_an_order_is_approved_by_a_link_as_documented(bridge: Bridge, conductor:
         scanner = http("GET", link, headers={"Accept": "text/html"})
         assert (scanner.status, "<button>" in scanner.text) == (200, True)
         assert conductor.status(workflow_id) == "RUNNING"
-        clicked = http("POST", link, b"", {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"})
+        clicked = http(
+            "POST",
+            link,
+            b"",
+            {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"},
+        )
         assert (clicked.status, "Received" in clicked.text) == (200, True)
         ended = conductor.wait_for_status(workflow_id)
         assert ended["output"] == {"decision": "approved"}
@@ -124,13 +156,20 @@ def test_an_order_is_approved_by_a_link_as_documented(bridge: Bridge, conductor:
     "task",
     [
         human(),
-        {"name": "wait", "taskReferenceName": "approve", "type": "WAIT", "inputParameters": {"duration": "2 hours"}},
+        {
+            "name": "wait",
+            "taskReferenceName": "approve",
+            "type": "WAIT",
+            "inputParameters": {"duration": "2 hours"},
+        },
         {"name": unique("of_a_worker"), "taskReferenceName": "approve", "type": "SIMPLE"},
         wait_for_webhook("approve", {"$.never": "holds"}),
     ],
     ids=lambda task: task["type"],
 )
-def test_a_url_completes_a_task_of_any_type_once(bridge: Bridge, conductor: Conductor, task: dict[str, Any]) -> None:
+def test_a_url_completes_a_task_of_any_type_once(
+    bridge: Bridge, conductor: Conductor, task: dict[str, Any]
+) -> None:
     if task["type"] == "SIMPLE":
         conductor.register_task(task["name"])
     workflow_id = flow(conductor, task, human("next"))
@@ -139,8 +178,16 @@ def test_a_url_completes_a_task_of_any_type_once(bridge: Bridge, conductor: Cond
     event_id = event_of(post(address, {"ok": True}))
     bridge.wait_for_event(event_id, "delivered")
     conductor.wait_for_task(workflow_id, "next")
-    [done] = [one for one in conductor.workflow(workflow_id)["tasks"] if one["referenceTaskName"] == "approve"]
-    assert (done["status"], done["workerId"], done["outputData"]["ok"]) == ("COMPLETED", event_id, True)
+    [done] = [
+        one
+        for one in conductor.workflow(workflow_id)["tasks"]
+        if one["referenceTaskName"] == "approve"
+    ]
+    assert (done["status"], done["workerId"], done["outputData"]["ok"]) == (
+        "COMPLETED",
+        event_id,
+        True,
+    )
     assert done["outputData"]["_webhook"]["name"] == "any"
     assert address.rpartition("/")[2] not in json.dumps(done["outputData"])
     assert post(address).status == 410
@@ -148,7 +195,9 @@ def test_a_url_completes_a_task_of_any_type_once(bridge: Bridge, conductor: Cond
     bridge.cli("events", "explain", event_id)
 
 
-@pytest.mark.parametrize("task", [human(), wait_for_webhook("approve", {})], ids=lambda task: task["type"])
+@pytest.mark.parametrize(
+    "task", [human(), wait_for_webhook("approve", {})], ids=lambda task: task["type"]
+)
 def test_an_event_that_comes_before_its_task_is_held_for_it(
     bridge: Bridge, conductor: Conductor, task: dict[str, Any]
 ) -> None:
@@ -163,7 +212,9 @@ def test_an_event_that_comes_before_its_task_is_held_for_it(
 
 
 @pytest.mark.parametrize("called", ["while it waits", "before"])
-def test_in_a_nested_loop_each_task_has_urls_of_its_own(bridge: Bridge, conductor: Conductor, called: str) -> None:
+def test_in_a_nested_loop_each_task_has_urls_of_its_own(
+    bridge: Bridge, conductor: Conductor, called: str
+) -> None:
     """Conductor calls the first inner task of every outer iteration ``approve__1``."""
     workflow_id = flow(conductor, loop("outer", 2, [by_hand(), loop("inner", 1, [human()])]))
     old: list[str] = []
@@ -183,7 +234,9 @@ def test_in_a_nested_loop_each_task_has_urls_of_its_own(bridge: Bridge, conducto
     conductor.terminate(workflow_id)
 
 
-@pytest.mark.parametrize("task", [human(), wait_for_webhook("approve", {})], ids=lambda task: task["type"])
+@pytest.mark.parametrize(
+    "task", [human(), wait_for_webhook("approve", {})], ids=lambda task: task["type"]
+)
 @pytest.mark.parametrize("again", ["restart", "rerun"])
 def test_a_task_that_runs_again_has_new_urls_and_the_old_ones_are_used_up(
     bridge: Bridge, conductor: Conductor, task: dict[str, Any], again: str
@@ -197,7 +250,9 @@ def test_a_task_that_runs_again_has_new_urls_and_the_old_ones_are_used_up(
     if again == "restart":
         conductor.call("POST", f"/workflow/{workflow_id}/restart")
     else:
-        conductor.call("POST", f"/workflow/{workflow_id}/rerun", {"reRunFromWorkflowId": workflow_id})
+        conductor.call(
+            "POST", f"/workflow/{workflow_id}/rerun", {"reRunFromWorkflowId": workflow_id}
+        )
     conductor.wait_for_task(workflow_id, "approve")
     assert [post(reject, {"n": 0}).status, post(approve, {"n": 0}).status] == [410, 410]
     event_id = event_of(post(url(bridge, workflow_id), {"n": 2}))
@@ -210,7 +265,8 @@ def test_a_task_that_runs_again_has_new_urls_and_the_old_ones_are_used_up(
 def test_of_urls_for_one_task_the_first_that_is_called_counts_though_the_task_waits_later(
     bridge: Bridge, conductor: Conductor
 ) -> None:
-    """The second is made after the first was called, so the relay can't know that both are for one task."""
+    """The second is made after the first was called, so the relay can't know that both are for one
+    task."""
     workflow_id = flow(conductor, loop("outer", 2, [by_hand(), loop("inner", 1, [human()])]))
     conductor.wait_for_task(workflow_id, "gate__1")
     first = event_of(post(url(bridge, workflow_id, "approve__1"), {"n": 1}))
@@ -223,7 +279,9 @@ def test_of_urls_for_one_task_the_first_that_is_called_counts_though_the_task_wa
     assert post(late).status == 410
     conductor.wait_for_task(workflow_id, "gate__2")
     conductor.complete(workflow_id, "gate__2")
-    bridge.wait_for_event(event_of(post(url(bridge, workflow_id, "approve__1"), {"n": 3})), "delivered")
+    bridge.wait_for_event(
+        event_of(post(url(bridge, workflow_id, "approve__1"), {"n": 3})), "delivered"
+    )
     assert inner_tasks(conductor, workflow_id) == [1, 3]
     conductor.terminate(workflow_id)
 
@@ -238,7 +296,9 @@ def test_what_it_can_not_complete_says_why(bridge: Bridge, conductor: Conductor)
         (nowhere, "failed", "Conductor has no workflow"),
         (ended, "expired", "ended"),
     ):
-        event_id = event_of(post(url(bridge, workflow_id, webhook="brief" if workflow_id == nowhere else "any")))
+        event_id = event_of(
+            post(url(bridge, workflow_id, webhook="brief" if workflow_id == nowhere else "any"))
+        )
         bridge.wait_for_event(event_id, status)
         (target,) = bridge.targets(event_id)
         assert reason in str(target.error)
@@ -252,11 +312,16 @@ def test_with_by_id_a_workflow_has_its_own_urls_and_made_up_ids_are_forgotten(
 ) -> None:
     workflow_id = flow(conductor, human())
     conductor.wait_for_task(workflow_id, "approve")
-    made_up = event_of(post(f"{bridge.url}/webhook/open/00000000-1111-4222-8333-444444444444/approve"))
+    made_up = event_of(
+        post(f"{bridge.url}/webhook/open/00000000-1111-4222-8333-444444444444/approve")
+    )
     event_id = event_of(post(f"{bridge.url}/webhook/open/{workflow_id}/approve", {"ok": 1}))
     bridge.wait_for_event(event_id, "delivered")
     assert conductor.wait_for_status(workflow_id)["tasks"][0]["outputData"]["ok"] == 1
-    wait_for(lambda: bridge.store.queries.event(made_up) in (None, bridge.event(made_up)), "it is decided")
+    wait_for(
+        lambda: bridge.store.queries.event(made_up) in (None, bridge.event(made_up)),
+        "it is decided",
+    )
     bridge.wait_for_event(made_up, "ignored")
     assert bridge.targets(made_up) == []
 
@@ -274,7 +339,9 @@ def test_callbacks_complete_their_tasks_once_while_processes_are_killed(
     conductor.register(human_flow, [human("one"), human("two")])
     conductor.register(hook_flow, [wait_for_webhook("one", {}), wait_for_webhook("two", {})])
     workflows = [conductor.start(name) for name in (human_flow, hook_flow) for _ in range(6)]
-    addresses = {(flow_, task): url(bridge, flow_, task) for flow_ in workflows for task in ("two", "one")}
+    addresses = {
+        (flow_, task): url(bridge, flow_, task) for flow_ in workflows for task in ("two", "one")
+    }
     chance = random.Random(7)
     accepted: dict[tuple[str, str], str] = {}
 
@@ -296,7 +363,9 @@ def test_callbacks_complete_their_tasks_once_while_processes_are_killed(
     with ThreadPoolExecutor(4) as pool:
         sent = [pool.submit(send, place) for place in addresses]
         for _ in range(4):
-            wait_for(lambda: all(one.done() for one in sent) or chance.random() < 0.3, "some are sent")
+            wait_for(
+                lambda: all(one.done() for one in sent) or chance.random() < 0.3, "some are sent"
+            )
             if chance.random() < 0.5 and bridge.relay is not None:
                 bridge.relay.kill()
                 bridge.start_relay()

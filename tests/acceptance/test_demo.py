@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from testkit import PATIENCE
-from testkit.client import Conductor, wait_for
-from testkit.processes import ROOT, dies_with_us
+from tools.servers import PATIENCE
+from tools.servers.client import Conductor, wait_for
+from tools.servers.processes import ROOT, dies_with_us
 
 
 def demo(**environment: str) -> subprocess.Popen[str]:
     """The demo as `make demo` starts it, in a process group of its own."""
     return subprocess.Popen(
-        dies_with_us([sys.executable, "-m", "demo"]),
+        dies_with_us([sys.executable, "-m", "tools.demo"]),
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -36,15 +36,22 @@ def processes_with(variable: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if variable.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
+            if (
+                variable.encode() in (folder / "environ").read_bytes()
+                and int(folder.name) != os.getpid()
+            ):
                 found.append(int(folder.name))
         except OSError:  # it has ended, or isn't ours
             continue
     return found
 
 
-def test_the_demo_shows_the_workflow_completed_with_the_event_in_its_output(conductor: Conductor) -> None:
-    with demo(CONDUCTOR_SERVER_URL=conductor.url, BRIDGE_DATABASE="postgresql://127.0.0.1:1/none") as process:
+def test_the_demo_shows_the_workflow_completed_with_the_event_in_its_output(
+    conductor: Conductor,
+) -> None:
+    with demo(
+        CONDUCTOR_SERVER_URL=conductor.url, BRIDGE_DATABASE="postgresql://127.0.0.1:1/none"
+    ) as process:
         output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert "not BRIDGE_DATABASE" in output
@@ -68,7 +75,9 @@ def test_the_demo_says_why_it_cannot_start(conductor: Conductor) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda one: one.name)
-def test_the_demo_leaves_nothing_running_however_it_is_ended(conductor: Conductor, number: signal.Signals) -> None:
+def test_the_demo_leaves_nothing_running_however_it_is_ended(
+    conductor: Conductor, number: signal.Signals
+) -> None:
     mark = f"DEMO_MARK=mark-{time.monotonic_ns()}"
     name, _, value = mark.partition("=")
     with demo(CONDUCTOR_SERVER_URL=conductor.url, **{name: value}) as process:

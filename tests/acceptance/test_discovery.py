@@ -1,4 +1,5 @@
-"""Waiting tasks are found wherever they are: in the queue, in a domain's queue, or only in the index."""
+"""Waiting tasks are found wherever they are: in the queue, in a domain's queue, or only in the
+index."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.support.bridge import Bridge, unique, waiting
 from tests.support.faulty_proxy import FaultyProxy, port_of
+from tools.servers.client import Conductor, outputs, wait_for, wait_for_webhook
 
 pytestmark = pytest.mark.server
 GO = {"$.kind": "go"}
@@ -28,7 +29,8 @@ webhooks:
 
 
 def taken_by_somebody(conductor: Conductor, workflow_id: str) -> str:
-    """Takes the workflow's waiting task from the queue, as another program's poll does; the task's id."""
+    """Takes the workflow's waiting task from the queue, as another program's poll does; the task's
+    id."""
 
     def polled() -> str | None:
         found = [task for task in conductor.poll() if task["workflowInstanceId"] == workflow_id]
@@ -36,11 +38,16 @@ def taken_by_somebody(conductor: Conductor, workflow_id: str) -> str:
 
     task_id = wait_for(polled, f"the task of workflow {workflow_id} is polled")
     assert task_id is not None
-    wait_for(lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS", "the task is IN_PROGRESS")  # type: ignore[index]
+    wait_for(
+        lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS",
+        "the task is IN_PROGRESS",
+    )  # type: ignore[index]
     return task_id
 
 
-def test_a_task_in_a_domains_queue_is_found(conductor: Conductor, new_bridge: Callable[..., Bridge]) -> None:
+def test_a_task_in_a_domains_queue_is_found(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
     bridge = new_bridge(webhooks("domain"), bridge_task_domains="billing").start_worker_alone()
     name = conductor.register(unique("domain"), [wait_for_webhook("wait", {"$.kind": "go"})])
     body = {"name": name, "input": {}, "taskToDomain": {"WAIT_FOR_WEBHOOK": "billing"}}
@@ -77,7 +84,9 @@ def test_tasks_that_wait_when_a_worker_starts_are_completed_known_or_polled_by_s
 def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_index_search(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s")
+    bridge = new_bridge(
+        webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s"
+    )
     bridge.start_worker_alone()
     # The worker scans at its start; afterwards the queue is ours until an event comes.
     wait_for(lambda: bridge.store.facts.all().get("conductor"), "the worker has reached Conductor")
@@ -102,7 +111,9 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
     }
 
     for bridge, ids in workflows.items():
-        for _ in ids:  # what the other bridge has adopted is found by the index, later; those events are held
+        for _ in (
+            ids
+        ):  # what the other bridge has adopted is found by the index, later; those events are held
             bridge.orders("orders", {"kind": "go"})
         for workflow_id in ids:
             conductor.wait_for_status(workflow_id)
@@ -135,10 +146,15 @@ def drained(conductor: Conductor, conductor_url: str) -> Iterator[FaultyProxy]:
 def test_where_no_queue_hands_it_out_an_event_takes_effect_at_once_and_not_at_the_next_search(
     conductor: Conductor, drained: FaultyProxy, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("drained"), conductor=drained.url, bridge_discovery_interval="1h").start_worker_alone()
+    bridge = new_bridge(
+        webhooks("drained"), conductor=drained.url, bridge_discovery_interval="1h"
+    ).start_worker_alone()
     wait_for(lambda: bridge.store.facts.all().get("discovery"), "the worker has searched")
     workflow_id = waiting(conductor, "drained", GO)
-    wait_for(lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS", "somebody has taken it")  # type: ignore[index]
+    wait_for(
+        lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS",
+        "somebody has taken it",
+    )  # type: ignore[index]
     time.sleep(2)  # an index may be late; that isn't the question here
     event_id = bridge.orders("orders", {"kind": "go"})
     # The next search would be an hour later, and this waits for two minutes.

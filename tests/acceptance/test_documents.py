@@ -1,6 +1,8 @@
-"""The pages of the documentation do what they say: their commands are run, and print what the pages show.
+"""The pages of the documentation do what they say: their commands are run, and print what the pages
+show.
 
-Recipes do more: their definitions and workflows are played to their ends, with the services that they call.
+Recipes do more: their definitions and workflows are played to their ends, with the services that
+they call.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from testkit import sample
-from testkit.client import Conductor, wait_for
-from testkit.conductor import ConductorServer
-from testkit.services import SECRETS, Services
 from tests.acceptance.shell import Shell, Workplace
 from tests.support.bridge import Bridge, started_by
 from tests.support.document import RECIPES, recipe
 from tests.support.pages import LEFT_OUT, PAGES, RUN
+from tools.demo import sample
+from tools.demo.services import SECRETS, Services
+from tools.servers.client import Conductor, wait_for
+from tools.servers.conductor import ConductorServer
 
 pytestmark = pytest.mark.skipif(
     "TEST_CONDUCTOR_SERVER_URL" in os.environ,
@@ -28,13 +30,17 @@ pytestmark = pytest.mark.skipif(
 
 SUPPOSED = {
     "docs/definitions.md": {"config/webhooks.yaml": PAGES["docs/definitions.md"].blocks("yaml")[0]},
-    "docs/recipes/README.md": {"workflow.json": recipe("chatbot").blocks("json")[0].replace("chatbot", "try_one")},
+    "docs/recipes/README.md": {
+        "workflow.json": recipe("chatbot").blocks("json")[0].replace("chatbot", "try_one")
+    },
 }
 """Files that a page supposes to be there."""
 
 
 @pytest.mark.parametrize("path", RUN)
-def test_a_page_does_what_it_shows(path: str, shell: Shell, workplace: Workplace, conductor_url: str) -> None:
+def test_a_page_does_what_it_shows(
+    path: str, shell: Shell, workplace: Workplace, conductor_url: str
+) -> None:
     sample.register(Conductor(conductor_url))
     for name, text in SUPPOSED.get(path, {}).items():
         (workplace.folder / name).parent.mkdir(exist_ok=True)
@@ -46,9 +52,11 @@ def test_a_page_does_what_it_shows(path: str, shell: Shell, workplace: Workplace
 
 # --- recipes ---
 
-# Conductor reads the secrets of workflows from its environment, or else from these; no server starts before all modules
-# are imported.
-ConductorServer.java_options.extend(f"-DCONDUCTOR_SECRET_{name}={secret}" for name, secret in SECRETS.items())
+# Conductor reads the secrets of workflows from its environment, or else from these; no server
+# starts before all modules are imported.
+ConductorServer.java_options.extend(
+    f"-DCONDUCTOR_SECRET_{name}={secret}" for name, secret in SECRETS.items()
+)
 
 SECRET = "It's a Secret to Everybody, of 42 letters."
 
@@ -69,8 +77,11 @@ def bridge(workplace: Workplace) -> Workplace:
 
 
 @pytest.fixture
-def play(shell: Shell, workplace: Workplace, conductor: Conductor, services: Services) -> Iterator[Play]:
-    """Follows a recipe: each `next` runs the page's next command, and is the event's or workflow's id or "filtered"."""
+def play(
+    shell: Shell, workplace: Workplace, conductor: Conductor, services: Services
+) -> Iterator[Play]:
+    """Follows a recipe: each `next` runs the page's next command, and is the event's or workflow's
+    id or "filtered"."""
     services.calls.clear()
     names = []
     env_file = workplace.folder / ".env"
@@ -82,7 +93,9 @@ def play(shell: Shell, workplace: Workplace, conductor: Conductor, services: Ser
         conductor.call("POST", "/metadata/workflow", workflow)
         names.append(workflow["name"])
         variables = set(re.findall(r"\$\{([A-Z_]+)\}", page.webhooks))
-        lines = [f'{name}="{SECRET}"\n' for name in variables if f"\n{name}=" not in env_file.read_text()]
+        lines = [
+            f'{name}="{SECRET}"\n' for name in variables if f"\n{name}=" not in env_file.read_text()
+        ]
         with env_file.open("a") as file:
             file.writelines(lines)
         (workplace.definitions / f"{name}.yaml").write_text(page.webhooks)
@@ -122,10 +135,16 @@ def test_chatbot_answers_a_mention_in_its_thread_and_no_bot(
     assert asked.body == {"user": "U061F7AUR", "question": "<@U0LAN0Z89> When do we ship?"}
     assert asked.authorization == f"Bearer {SECRETS['ASSISTANT_TOKEN']}"
     assert posted.url == "slack.com/api/chat.postMessage"
-    assert posted.body == {"channel": "C024BE91L", "thread_ts": "1700000000.000100", "text": "On Friday."}
+    assert posted.body == {
+        "channel": "C024BE91L",
+        "thread_ts": "1700000000.000100",
+        "text": "On Friday.",
+    }
     assert posted.authorization == f"Bearer {SECRETS['SLACK_BOT_TOKEN']}"
     assert bot == "filtered"
-    assert SECRETS["SLACK_BOT_TOKEN"] not in json.dumps(ended), "the history has the reference alone"
+    assert SECRETS["SLACK_BOT_TOKEN"] not in json.dumps(ended), (
+        "the history has the reference alone"
+    )
 
 
 def test_onboarding_goes_on_once_both_platforms_have_sent_their_event_for_the_same_employee(
@@ -187,7 +206,10 @@ def test_alerts_open_one_issue_and_closing_it_completes_the_workflow(
 
     bridge.wait_for_event(this, "delivered")
     ended = conductor.wait_for_status(workflow["workflowId"])
-    assert ended["output"] == {"issue": "https://github.com/acme/shop/issues/7", "closedBy": "octocat"}
+    assert ended["output"] == {
+        "issue": "https://github.com/acme/shop/issues/7",
+        "closedBy": "octocat",
+    }
     assert bridge.targets(other) == []
 
 

@@ -1,4 +1,5 @@
-"""Nothing lost and nothing twice, whatever is killed: a load, faults at random moments, and an audit of Conductor."""
+"""Nothing lost and nothing twice, whatever is killed: a load, faults at random moments, and an
+audit of Conductor."""
 
 from __future__ import annotations
 
@@ -11,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from testkit import PATIENCE
-from testkit.backends import Conductors
-from testkit.client import Conductor
 from tests.acceptance.faults.load import Load, webhooks
 from tests.support.bridge import Bridge
 from tests.support.chance import SEED
 from tests.support.faulty_proxy import FAULTS, Fault, FaultyProxy
 from tests.support.kills import kills, storm
 from tests.support.storms import lasting
+from tools.servers import PATIENCE
+from tools.servers.backends import Conductors
+from tools.servers.client import Conductor
 
 SECONDS = lasting(5)
 
@@ -35,7 +36,13 @@ def load(
     label = f"{zlib.crc32(request.node.name.encode()):08x}"
     # A start that takes longer than twice the time-out would be made again.
     settings = {"bridge_call_timeout": "5s", "bridge_discovery_interval": "3s"}
-    bridge = Bridge(tmp_path / "bridge", conductor_server.url, webhooks(label), **settings, **database_settings())
+    bridge = Bridge(
+        tmp_path / "bridge",
+        conductor_server.url,
+        webhooks(label),
+        **settings,
+        **database_settings(),
+    )
     load = Load(Conductor(conductor_server.url), bridge, label, SEED)
     load.register()
     yield load
@@ -54,18 +61,23 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
     rounds = storm(kills(bridge, conductor_server), SECONDS, random_, pause=2.5)
     load.stop()
     load.audit()
-    print(f"seed {SEED}: {load.events} events in {rounds} rounds, {load.retries} deliveries sent again")
+    print(
+        f"seed {SEED}: {load.events} events in {rounds} rounds, {load.retries} deliveries sent again"
+    )
     assert load.events > 50
 
 
 @pytest.mark.server
 @pytest.mark.long  # tests/worker/test_sick_items.py has a storm that is simulated
 @pytest.mark.storm
-def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load, conductor_server: Conductors) -> None:
+def test_calls_that_break_in_every_way_have_their_effect_exactly_once(
+    load: Load, conductor_server: Conductors
+) -> None:
     random_ = random.Random(SEED)
 
     def decide(method: str, path: str) -> Fault | None:
-        """A quarter of all calls breaks, polls among them: a lost poll's tasks are known to the index alone."""
+        """A quarter of all calls breaks, polls among them: a lost poll's tasks are known to the
+        index alone."""
         return random_.choice(FAULTS) if random_.random() < 0.25 else None
 
     proxy = FaultyProxy(conductor_server.port, decide, late=0.7, hang=1.5)
@@ -74,7 +86,9 @@ def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load
         load.bridge.start()
         load.run(clients=4, scenarios=max(8, int(SECONDS / 2)))
         load.join()
-        load.audit(patience=5 * PATIENCE)  # a try that looks three times for an earlier start seldom succeeds here
+        load.audit(
+            patience=5 * PATIENCE
+        )  # a try that looks three times for an earlier start seldom succeeds here
     finally:
         load.bridge.stop()
         proxy.stop()
@@ -94,8 +108,9 @@ def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(
         assert frozen is not None
         time.sleep(random_.uniform(0.5, 1.5))
         frozen.signal(signal.SIGSTOP)
-        # The other decides once the lease has run out, and takes the claims over once they have. If it froze within a
-        # transaction, the store is locked meanwhile, and deliveries are answered with 503.
+        # The other decides once the lease has run out, and takes the claims over once they have. If
+        # it froze within a transaction, the store is locked meanwhile, and deliveries are answered
+        # with 503.
         time.sleep(random_.uniform(9, 11))
         frozen.signal(signal.SIGCONT)
     load.stop()
@@ -131,7 +146,9 @@ def test_several_relays_on_one_store_take_turns(load: Load) -> None:
     """A delivery that one relay accepted is a duplicate to another."""
     bridge = load.bridge.start()
     database = bridge.environment["BRIDGE_DATABASE"]
-    second = Bridge(bridge.folder, load.conductor.url, webhooks(load.label), bridge_database=database)
+    second = Bridge(
+        bridge.folder, load.conductor.url, webhooks(load.label), bridge_database=database
+    )
     second.start_relay()
     try:
         load.run(clients=2, scenarios=8)

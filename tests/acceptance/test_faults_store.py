@@ -1,4 +1,5 @@
-"""The store in trouble, as seen from outside: full, read-only, or being copied, while everything runs."""
+"""The store in trouble, as seen from outside: full, read-only, or being copied, while everything
+runs."""
 
 from __future__ import annotations
 
@@ -14,11 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from testkit import PATIENCE
-from testkit.client import Answer, Conductor, RequestFailed, http, outputs, set_variable, wait_for, wait_for_webhook
-from testkit.processes import children_of
 from tests.acceptance.faults.clients import Clients
 from tests.support.bridge import Bridge, unique
+from tools.servers import PATIENCE
+from tools.servers.client import (
+    Answer,
+    Conductor,
+    RequestFailed,
+    http,
+    outputs,
+    set_variable,
+    wait_for,
+    wait_for_webhook,
+)
+from tools.servers.processes import children_of
 
 WEBHOOKS = f"""
 webhooks:
@@ -39,10 +49,13 @@ ROOM = 8 * 1024**2
 
 
 class Sender:
-    """A platform: it remembers each delivery's id, sends it again under that id, and knows what must come of it."""
+    """A platform: it remembers each delivery's id, sends it again under that id, and knows what
+    must come of it."""
 
     def __init__(self, bridge: Bridge, conductor: Conductor) -> None:
-        conductor.register(unique("store_wait"), [wait_for_webhook("wait", {"$.to": "${workflow.input.key}"})])
+        conductor.register(
+            unique("store_wait"), [wait_for_webhook("wait", {"$.to": "${workflow.input.key}"})]
+        )
         conductor.register(unique("store_started"), [set_variable()])
         self.bridge = bridge
         self.conductor = conductor
@@ -99,7 +112,8 @@ def readiness(bridge: Bridge) -> int:
 
 
 def sound(database: Path) -> sqlite3.Connection:
-    """A connection to the database, which SQLite finds sound, and in which each target has its event."""
+    """A connection to the database, which SQLite finds sound, and in which each target has its
+    event."""
     connection = sqlite3.connect(database)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     orphans = "SELECT count(*) FROM targets WHERE event_id NOT IN (SELECT id FROM events)"
@@ -151,7 +165,8 @@ def test_a_full_disk_is_answered_with_503_and_nothing_is_half_written(
 
 
 def refused_of(sender: Sender, keys: list[str]) -> list[str]:
-    """The keys whose deliveries are refused; empty when all are accepted. The payloads are large ones."""
+    """The keys whose deliveries are refused; empty when all are accepted. The payloads are large
+    ones."""
     refused = []
     for key in keys:
         if key not in sender.accepted:
@@ -175,7 +190,9 @@ def accepted_by(sender: Sender, key: str) -> Answer:
 
 
 @pytest.mark.long  # tests/store/sqlite/test_connections.py fills a database too
-def test_files_that_may_not_grow_are_answered_with_503(conductor: Conductor, bridge: Bridge) -> None:
+def test_files_that_may_not_grow_are_answered_with_503(
+    conductor: Conductor, bridge: Bridge
+) -> None:
     """As a quota does it; a write fails with another error then than on a full disk."""
     sender = Sender(bridge.start(), conductor)
     key = sender.begin()
@@ -254,9 +271,19 @@ def test_a_file_system_that_goes_read_only_is_answered_with_503_until_it_is_moun
     bridge.relay.kill()
     image = failing_disk.parent / "image"
     unmount = ["umount", str(failing_disk)]
-    wait_for(lambda: subprocess.run(unmount, capture_output=True).returncode == 0, "what was killed is gone")
-    attached = ["losetup", "--associated", str(image)]  # what such a device still writes would undo the repair
-    wait_for(lambda: not subprocess.run(attached, capture_output=True, check=True).stdout, "its device is gone")
+    wait_for(
+        lambda: subprocess.run(unmount, capture_output=True).returncode == 0,
+        "what was killed is gone",
+    )
+    attached = [
+        "losetup",
+        "--associated",
+        str(image),
+    ]  # what such a device still writes would undo the repair
+    wait_for(
+        lambda: not subprocess.run(attached, capture_output=True, check=True).stdout,
+        "its device is gone",
+    )
     repaired = subprocess.run(["fsck.ext4", "-fy", str(image)], capture_output=True, text=True)
     assert repaired.returncode in (0, 1), repaired.stdout
     subprocess.run(["mount", "-o", "loop", str(image), str(failing_disk)], check=True)
@@ -274,7 +301,8 @@ def test_a_relay_process_that_begins_on_a_read_only_file_system_recovers_with_it
     sender = Sender(bridge.start(), conductor)
     key = sender.begin()
     assert bridge.relay is not None
-    # A second mount over the first: who has files open there can write on, who opens them now can't.
+    # A second mount over the first: who has files open there can write on, who opens them now
+    # can't.
     subprocess.run(["mount", "--bind", str(small_disk), str(small_disk)], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", str(small_disk)], check=True)

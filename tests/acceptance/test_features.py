@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from testkit.client import Conductor, outputs, set_variable, wait_for, wait_for_webhook
-from testkit.http_server import Handler, HttpServer
 from tests.support.bridge import API_KEY, Bridge, accepted, started_by, unique
+from tools.servers.client import Conductor, outputs, set_variable, wait_for, wait_for_webhook
+from tools.servers.http_server import Handler, HttpServer
 
 WEBHOOKS = f"""
 webhooks:
@@ -44,7 +44,12 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
     class Collecting(Handler):
         def do_POST(self) -> None:
             request = ExportTraceServiceRequest.FromString(self.read_body())
-            spans.extend(one for got in request.resource_spans for scope in got.scope_spans for one in scope.spans)
+            spans.extend(
+                one
+                for got in request.resource_spans
+                for scope in got.scope_spans
+                for one in scope.spans
+            )
             self.say(200)
 
     with HttpServer(Collecting) as server:
@@ -55,17 +60,26 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
 def bridge_settings(collector: tuple[str, list[Any]]) -> dict[str, str]:
     """The module's bridge tells its spans."""
     url, _ = collector
-    return {"otel_exporter_otlp_endpoint": url, "otel_bsp_schedule_delay": "200", "bridge_follow_traces": "on"}
+    return {
+        "otel_exporter_otlp_endpoint": url,
+        "otel_bsp_schedule_delay": "200",
+        "bridge_follow_traces": "on",
+    }
 
 
-def test_only_lets_in_what_holds_and_answers_everybody_alike(bridge: Bridge, conductor: Conductor) -> None:
+def test_only_lets_in_what_holds_and_answers_everybody_alike(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     conductor.register(unique("ticket_flow"), [wait_for_webhook("wait", {"$.id": 7})])
     workflow_id = conductor.start(unique("ticket_flow"))
     key = {"X-Api-Key": API_KEY}
     for kind in ("closed", "made"):
         answer = bridge.post("tickets", {"id": 7, "type": kind}, key)
         assert (answer.status, answer.text) == (202, "thanks")
-    wait_for(lambda: conductor.workflow(workflow_id)["status"] == "COMPLETED", "the ticket's workflow goes on")
+    wait_for(
+        lambda: conductor.workflow(workflow_id)["status"] == "COMPLETED",
+        "the ticket's workflow goes on",
+    )
     [event] = bridge.events("tickets")
     assert json.loads(event.payload)["type"] == "made"
     wait_for(lambda: bridge.cli_json("rejections", "--filtered") != [], "the filtered one is shown")
@@ -73,7 +87,9 @@ def test_only_lets_in_what_holds_and_answers_everybody_alike(bridge: Bridge, con
     assert filtered["reason"] == '$.type is "closed", expected is $in ["made", "changed"]'
 
 
-def test_many_failed_events_are_replayed_once_the_reason_is_mended(bridge: Bridge, conductor: Conductor) -> None:
+def test_many_failed_events_are_replayed_once_the_reason_is_mended(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     ids = [bridge.orders("later", {"n": number}) for number in range(5)]
     for event_id in ids:
         bridge.wait_for_event(event_id, "failed")
@@ -111,8 +127,12 @@ def looping(conductor: Conductor) -> str:
     return workflow_id
 
 
-def test_one_target_of_several_is_replayed_and_no_other(bridge: Bridge, conductor: Conductor) -> None:
-    conductor.register(unique("one_target_known"), [set_variable("note", kind="${workflow.input.kind}")])
+def test_one_target_of_several_is_replayed_and_no_other(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    conductor.register(
+        unique("one_target_known"), [set_variable("note", kind="${workflow.input.kind}")]
+    )
     loops = [looping(conductor) for _ in range(3)]
     event_id = bridge.orders("several", {"kind": "go"})
     bridge.wait_for_event(event_id, "failed")
@@ -121,7 +141,9 @@ def test_one_target_of_several_is_replayed_and_no_other(bridge: Bridge, conducto
     for workflow_id in loops:
         conductor.wait_for_task(workflow_id, "wait__2")
 
-    conductor.register(unique("one_target_missing"), [set_variable("note", kind="${workflow.input.kind}")])
+    conductor.register(
+        unique("one_target_missing"), [set_variable("note", kind="${workflow.input.kind}")]
+    )
     place = next(number for number, target in enumerate(targets, 1) if target.state == "failed")
     start = bridge.cli("events", "replay", event_id, "--yes", "--target", str(place)).strip()
     bridge.wait_for_event(start, "delivered")
@@ -131,7 +153,9 @@ def test_one_target_of_several_is_replayed_and_no_other(bridge: Bridge, conducto
     assert bridge.event(event_id).resolved_by == start
     assert "Resolved by replay" in bridge.cli("events", "show", event_id)
 
-    place = next(number for number, target in enumerate(targets, 1) if target.workflow_id == loops[1])
+    place = next(
+        number for number, target in enumerate(targets, 1) if target.workflow_id == loops[1]
+    )
     completion = bridge.cli("events", "replay", event_id, "--yes", "--target", str(place)).strip()
     bridge.wait_for_event(completion, "delivered")
     conductor.wait_for_status(loops[1])

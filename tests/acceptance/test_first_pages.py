@@ -1,5 +1,5 @@
-"""The pages for whoever has a Conductor, from an empty folder on: their commands run as they stand there and print what
-the pages show."""
+"""The pages for whoever has a Conductor, from an empty folder on: their commands run as they stand
+there and print what the pages show."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from demo import preparations
-from testkit import PATIENCE
-from testkit.client import Conductor, outputs, wait_for
-from testkit.processes import Child, free_port, status_of
 from tests.support.bridge import unique
 from tests.support.document import Step
 from tests.support.pages import LEFT_OUT, PAGES
+from tools.demo import preparations
+from tools.servers import PATIENCE
+from tools.servers.client import Conductor, outputs, wait_for
+from tools.servers.processes import Child, free_port, status_of
 
 pytestmark = pytest.mark.slow(60)
 
@@ -35,11 +35,16 @@ ORKES = [
         "workflowsToStart": {},
     }
 ]
-PUSH = {"repository": {"full_name": "acme/shop"}, "ref": "refs/heads/main", "commits": [{"message": "Sell more"}]}
+PUSH = {
+    "repository": {"full_name": "acme/shop"},
+    "ref": "refs/heads/main",
+    "commits": [{"message": "Sell more"}],
+}
 
 
 class Terminal:
-    """A terminal in an empty folder. `CONDUCTOR_SERVER_URL` and ports are the tests'; everything else is as made."""
+    """A terminal in an empty folder. `CONDUCTOR_SERVER_URL` and ports are the tests'; everything
+    else is as made."""
 
     def __init__(self, folder: Path, conductor_url: str) -> None:
         self.folder = folder
@@ -58,7 +63,9 @@ class Terminal:
     def start(self, command: str) -> None:
         """Runs a command that stays, until the relay is ready."""
         log = self.folder.parent / "run.log"
-        self._child = Child("the bridge", ["bash", "-c", command], log, self.environment, self.folder)
+        self._child = Child(
+            "the bridge", ["bash", "-c", command], log, self.environment, self.folder
+        )
         self._child.wait_until(lambda: status_of(f"http://127.0.0.1:{self.port}/readyz") == 200)
 
     def stop(self) -> None:
@@ -85,12 +92,16 @@ class Terminal:
     def play(self, step: Step) -> None:
         """Runs the step; it must print what the page shows."""
         printed = self.run(step.command)
-        assert step.is_shown(printed), f"$ {step.command}\n{printed}\nthe page shows\n" + "\n".join(step.shown)
+        assert step.is_shown(printed), f"$ {step.command}\n{printed}\nthe page shows\n" + "\n".join(
+            step.shown
+        )
 
 
 def block(language: str) -> str:
     """README's first block in that language."""
-    [found] = re.findall(rf"^( *)```{language}\n(.*?)^\1```", README.text, re.MULTILINE | re.DOTALL)[:1]
+    [found] = re.findall(
+        rf"^( *)```{language}\n(.*?)^\1```", README.text, re.MULTILINE | re.DOTALL
+    )[:1]
     return textwrap.dedent(found[1])
 
 
@@ -117,18 +128,26 @@ def terminal(started: Terminal) -> Iterator[Terminal]:
             file.unlink()
 
 
-def test_readme_leads_from_an_empty_folder_to_a_completed_workflow(terminal: Terminal, conductor: Conductor) -> None:
+def test_readme_leads_from_an_empty_folder_to_a_completed_workflow(
+    terminal: Terminal, conductor: Conductor
+) -> None:
     workflow, definition = unique("deploy"), block("yaml")
     conductor.register(workflow, [json.loads(block("json"))])
     workflow_id = conductor.start(workflow, ref=PUSH["ref"])
-    rows = re.findall(r"^ *\| `(.*?)` \| any file `(.*?)` \| `(.*?)` \|$", README.text, re.MULTILINE)
+    rows = re.findall(
+        r"^ *\| `(.*?)` \| any file `(.*?)` \| `(.*?)` \|$", README.text, re.MULTILINE
+    )
     places = {started_by: (definitions, secrets) for started_by, definitions, secrets in rows}
     definitions, secrets = places["webhook-bridge run"]
     assert places["make run"] == (f"{preparations.DEFINITIONS}/*.yaml", ".env")
-    (terminal.folder / definitions.replace("*", "first")).write_text(definition.replace("deploy:", f"{workflow}:"))
+    (terminal.folder / definitions.replace("*", "first")).write_text(
+        definition.replace("deploy:", f"{workflow}:")
+    )
     with (terminal.folder / secrets).open("a") as file:
         file.write("GITHUB_WEBHOOK_SECRET=a-long-secret-of-the-tests-4711\n")
-    assert "webhooks (first.yaml, hello.yaml): 2 webhooks, no errors" in terminal.run("webhook-bridge check --offline")
+    assert "webhooks (first.yaml, hello.yaml): 2 webhooks, no errors" in terminal.run(
+        "webhook-bridge check --offline"
+    )
     send = f"webhook-bridge send github-deploys --header 'X-GitHub-Event: push' --data '{json.dumps(PUSH)}'"
     # The relay reads the file within five seconds.
     wait_for(lambda: "eventId" in terminal.run(f"{send} || true"), "the webhook is there")
@@ -139,7 +158,9 @@ def test_readme_leads_from_an_empty_folder_to_a_completed_workflow(terminal: Ter
 
 def test_orkes_webhooks_are_moved_to_the_bridge_and_back(terminal: Terminal) -> None:
     (terminal.folder / "orkes-webhook.json").write_text(json.dumps(ORKES))
-    [token] = re.findall("^BRIDGE_ADMIN_TOKEN=(.*)$", (terminal.folder / ".env").read_text(), re.MULTILINE)
+    [token] = re.findall(
+        "^BRIDGE_ADMIN_TOKEN=(.*)$", (terminal.folder / ".env").read_text(), re.MULTILINE
+    )
     terminal.environment["BRIDGE_ADMIN_TOKEN"] = token
     for step in PAGES["docs/orkes.md"].steps:
         if step.command not in LEFT_OUT:
@@ -152,11 +173,15 @@ def test_a_backup_is_made_while_all_runs_and_restored(terminal: Terminal) -> Non
     send, events = "webhook-bridge send hello --data '{}'", "webhook-bridge events --json"
     terminal.run(send)
     before = json.loads(terminal.run(events))
-    [backup, *restore] = [step for step in PAGES["docs/operations.md"].steps if step.command not in LEFT_OUT]
+    [backup, *restore] = [
+        step for step in PAGES["docs/operations.md"].steps if step.command not in LEFT_OUT
+    ]
     terminal.play(backup)
     terminal.run(send)
     terminal.stop()
     for step in restore:
         terminal.play(step)
     terminal.start("webhook-bridge run")
-    assert [one["eventId"] for one in json.loads(terminal.run(events))] == [one["eventId"] for one in before]
+    assert [one["eventId"] for one in json.loads(terminal.run(events))] == [
+        one["eventId"] for one in before
+    ]

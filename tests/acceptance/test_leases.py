@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from testkit.client import Conductor, wait_for, wait_for_webhook
 from tests.support.bridge import Bridge, unique
+from tools.servers.client import Conductor, wait_for, wait_for_webhook
 
 pytestmark = pytest.mark.server
 
@@ -27,11 +27,18 @@ def test_a_response_timeout_never_ends_the_wait_but_the_tasks_own_timeout_does(
     bridge: Bridge, conductor: Conductor
 ) -> None:
     conductor.register_task(unique("lease_task"), responseTimeoutSeconds=5, timeoutSeconds=3600)
-    conductor.register(unique("lease"), [wait_for_webhook("wait", {"$.kind": "go"}, task=unique("lease_task"))])
-    conductor.register_task(
-        unique("limit_task"), responseTimeoutSeconds=5, timeoutSeconds=8, timeoutPolicy="TIME_OUT_WF"
+    conductor.register(
+        unique("lease"), [wait_for_webhook("wait", {"$.kind": "go"}, task=unique("lease_task"))]
     )
-    conductor.register(unique("limit"), [wait_for_webhook("wait", {"$.kind": "never"}, task=unique("limit_task"))])
+    conductor.register_task(
+        unique("limit_task"),
+        responseTimeoutSeconds=5,
+        timeoutSeconds=8,
+        timeoutPolicy="TIME_OUT_WF",
+    )
+    conductor.register(
+        unique("limit"), [wait_for_webhook("wait", {"$.kind": "never"}, task=unique("limit_task"))]
+    )
     kept, limited = conductor.start(unique("lease")), conductor.start(unique("limit"))
     task_id = conductor.wait_for_task(kept, "wait")["taskId"]
     began = time.monotonic()

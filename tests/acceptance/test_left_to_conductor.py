@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from testkit.client import Conductor, wait_for_webhook
 from tests.support.bridge import Bridge, unique
+from tools.servers.client import Conductor, wait_for_webhook
 
 WEBHOOKS = """
 webhooks:

@@ -1,4 +1,5 @@
-"""A public bridge and one on a laptop, as real processes: all arrives, in order, whatever is killed meanwhile."""
+"""A public bridge and one on a laptop, as real processes: all arrives, in order, whatever is killed
+meanwhile."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from testkit import PATIENCE
-from testkit.processes import Child, free_port, start_admin
 from tests.support.bridge import Bridge, accepted
+from tools.servers import PATIENCE
+from tools.servers.processes import Child, free_port, start_admin
 
 pytestmark = pytest.mark.long
 TOKEN = "the-token-of-the-public-bridge"
@@ -30,7 +31,9 @@ def public(tmp_path: Path) -> Iterator[Bridge]:
 
 @pytest.fixture
 def laptop(tmp_path: Path) -> Iterator[Bridge]:
-    bridge = Bridge(tmp_path / "laptop", NOWHERE, WEBHOOK.replace("MORE", ""), bridge_listen_token=TOKEN)
+    bridge = Bridge(
+        tmp_path / "laptop", NOWHERE, WEBHOOK.replace("MORE", ""), bridge_listen_token=TOKEN
+    )
     yield bridge
     bridge.stop()
 
@@ -40,7 +43,9 @@ def sent_to(bridge: Bridge) -> dict[str | None, str]:
     return {event.delivery_id: event.payload for event in reversed(bridge.events("orders"))}
 
 
-def test_deliveries_reach_the_laptop_in_order_whatever_is_killed_meanwhile(public: Bridge, laptop: Bridge) -> None:
+def test_deliveries_reach_the_laptop_in_order_whatever_is_killed_meanwhile(
+    public: Bridge, laptop: Bridge
+) -> None:
     port = free_port()
 
     def deliver(*numbers: int) -> None:
@@ -52,19 +57,27 @@ def test_deliveries_reach_the_laptop_in_order_whatever_is_killed_meanwhile(publi
         return child
 
     def admin_page() -> Child:
-        return started(start_admin(public.environment, public.folder / "admin.log", port, public.folder))
+        return started(
+            start_admin(public.environment, public.folder / "admin.log", port, public.folder)
+        )
 
     def listen(since: str) -> Child:
         """The command, once it has begun or said why not."""
         program = str(Path(sys.executable).with_name("webhook-bridge"))
         forward = ("--forward", f"{laptop.url}/webhook/orders", "--from", since)
         command = [program, "listen", f"http://127.0.0.1:{port}", *forward]
-        child = started(Child("listen", command, laptop.folder / "listen.log", laptop.environment, laptop.folder))
+        child = started(
+            Child(
+                "listen", command, laptop.folder / "listen.log", laptop.environment, laptop.folder
+            )
+        )
         child.wait_until(lambda: "Listening to" in child.output())
         return child
 
     def has_all(number: int) -> bool:
-        return [json.loads(payload)["n"] for payload in sent_to(laptop).values()] == [*range(number)]
+        return [json.loads(payload)["n"] for payload in sent_to(laptop).values()] == [
+            *range(number)
+        ]
 
     with ExitStack() as stack:
         public.start_relay()
@@ -85,13 +98,17 @@ def test_deliveries_reach_the_laptop_in_order_whatever_is_killed_meanwhile(publi
         admin_page()
         listener.wait_until(lambda: has_all(11))
 
-        last = [line.split()[2] for line in listener.output().splitlines() if "  POST  " in line][-1]
+        last = [line.split()[2] for line in listener.output().splitlines() if "  POST  " in line][
+            -1
+        ]
         listener.kill()
         deliver(*range(11, 16))
         listener = listen(last)
         listener.wait_until(lambda: has_all(16))
         first = next(line for line in listener.output().splitlines() if last in line)
-        assert "duplicate true" in first, "at least once: what was answered last comes again, and has no effect"
+        assert "duplicate true" in first, (
+            "at least once: what was answered last comes again, and has no effect"
+        )
 
         listener.signal(2)
         assert listener.process.wait(PATIENCE) == 0

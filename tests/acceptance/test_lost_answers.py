@@ -1,4 +1,5 @@
-"""What a call did is found out, though its answer was lost and Conductor no longer has what it was about.
+"""What a call did is found out, though its answer was lost and Conductor no longer has what it was
+about.
 
 A loop removes its earlier iterations (`keepLastN`), and Conductor archives workflows as they end.
 """
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from testkit.client import Conductor, RequestFailed, set_variable, wait_for, wait_for_webhook
 from tests.support.bridge import Bridge, unique
 from tests.support.faulty_proxy import Fault, FaultyProxy, port_of
+from tools.servers.client import Conductor, RequestFailed, set_variable, wait_for, wait_for_webhook
 
 LOOP, WAITS, STARTED, TOLD = unique("loop"), unique("waits"), unique("started"), unique("told")
 WEBHOOKS = f"""
@@ -34,11 +35,14 @@ LOOKS_UP_TASK = re.compile("/api/tasks/[0-9a-f-]{36}")
 NOTHING = b'{"totalHits": 0, "results": []}'
 
 
-archives = pytest.mark.skipif("TEST_CONDUCTOR_SERVER_URL" in os.environ, reason="that server may not archive")
+archives = pytest.mark.skipif(
+    "TEST_CONDUCTOR_SERVER_URL" in os.environ, reason="that server may not archive"
+)
 
 
 class LosesOne(FaultyProxy):
-    """Loses the answer to the first POST whose path ends so; from then on look-ups fail until they may go on."""
+    """Loses the answer to the first POST whose path ends so; from then on look-ups fail until they
+    may go on."""
 
     def __init__(self, to: int) -> None:
         super().__init__(to, self.loses, instead=self.empty_search)
@@ -68,13 +72,16 @@ def proxy(conductor_url: str) -> Iterator[LosesOne]:
 
 @pytest.fixture(scope="module")
 def bridge(proxy: LosesOne, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
-    bridge = Bridge(tmp_path_factory.mktemp("bridge"), proxy.url, WEBHOOKS, bridge_call_timeout="3s")
+    bridge = Bridge(
+        tmp_path_factory.mktemp("bridge"), proxy.url, WEBHOOKS, bridge_call_timeout="3s"
+    )
     yield bridge.start_worker_alone()
     bridge.stop()
 
 
 def loop_of(conductor: Conductor) -> tuple[str, str]:
-    """A workflow whose loop keeps its last iteration and waits for events of its own, and its first task."""
+    """A workflow whose loop keeps its last iteration and waits for events of its own, and its first
+    task."""
     loop = {
         "name": "loop",
         "taskReferenceName": "loop",
@@ -103,7 +110,9 @@ def look_up_once_gone(proxy: LosesOne, conductor: Conductor, path: str) -> None:
     proxy.look_ups_fail = False
 
 
-def look_up_once_next_waits(proxy: LosesOne, conductor: Conductor, workflow_id: str, task_id: str) -> None:
+def look_up_once_next_waits(
+    proxy: LosesOne, conductor: Conductor, workflow_id: str, task_id: str
+) -> None:
     conductor.wait_for_task(workflow_id, "item__2")
     look_up_once_gone(proxy, conductor, f"/tasks/{task_id}")
 
@@ -122,7 +131,9 @@ def test_an_event_whose_answer_was_lost_in_a_loop_that_keeps_one_iteration_compl
     event_id = bridge.orders("events", {"workflow": workflow_id})
     look_up_once_next_waits(proxy, conductor, workflow_id, first)
     bridge.wait_for_event(event_id, "delivered")
-    assert [(target.task_id, target.state) for target in bridge.targets(event_id)] == [(first, "done")]
+    assert [(target.task_id, target.state) for target in bridge.targets(event_id)] == [
+        (first, "done")
+    ]
     assert conductor.wait_for_task(workflow_id, "item__2")
 
 
@@ -135,7 +146,9 @@ def test_one_that_the_index_does_not_show_fails_and_completes_the_next_only_by_a
     event_id = bridge.orders("events", {"workflow": workflow_id})
     look_up_once_next_waits(proxy, conductor, workflow_id, first)
     bridge.wait_for_event(event_id, "failed")
-    assert [(target.task_id, target.state) for target in bridge.targets(event_id)] == [(first, "unknown")]
+    assert [(target.task_id, target.state) for target in bridge.targets(event_id)] == [
+        (first, "unknown")
+    ]
     assert "It can't be found out whether task item__1" in bridge.cli("events", "explain", event_id)
     second = conductor.wait_for_task(workflow_id, "item__2")
     replay = bridge.cli_json("events", "replay", event_id)["eventId"]
@@ -159,13 +172,17 @@ def test_a_completion_whose_answer_was_lost_is_done_though_its_workflow_is_archi
 
 
 @archives
-@pytest.mark.skipif(os.environ.get("TEST_CONDUCTOR") == "redis-es", reason="it shows archived workflows as others")
+@pytest.mark.skipif(
+    os.environ.get("TEST_CONDUCTOR") == "redis-es", reason="it shows archived workflows as others"
+)
 @pytest.mark.parametrize("webhook", ["starts", "chat"])
 def test_a_start_whose_answer_was_lost_is_made_once_though_its_workflow_is_archived(
     bridge: Bridge, proxy: LosesOne, conductor: Conductor, webhook: str
 ) -> None:
     workflow = STARTED if webhook == "starts" else TOLD
-    conductor.register(workflow, [set_variable("note", done=True)], workflowStatusListenerEnabled=True)
+    conductor.register(
+        workflow, [set_variable("note", done=True)], workflowStatusListenerEnabled=True
+    )
     proxy.end_of_path = "/api/workflow"
     event_id = bridge.orders(webhook, {"thread": unique("thread")})
     [started] = wait_for(lambda: in_index(conductor, workflow), "the index shows it")

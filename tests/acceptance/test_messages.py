@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from store.rules.keys import LONGEST_KEY
-from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for
-from testkit.processes import ROOT
 from tests.support.bridge import API_KEY, Bridge, accepted, started_by, unique
+from tools.servers.client import Conductor, by_hand, outputs, set_variable, wait_for
+from tools.servers.processes import ROOT
 
 STORES = ("sqlite", "postgres")
 PAGE = (ROOT / "docs" / "definitions.md").read_text(encoding="utf-8")
@@ -80,7 +80,9 @@ def pull(size: int = 1000) -> dict[str, Any]:
 
 def payloads(workflow: dict[str, Any]) -> list[dict[str, Any]]:
     """What the workflow has read, in order."""
-    return [message["payload"] for output in outputs(workflow, "read") for message in output["messages"]]
+    return [
+        message["payload"] for output in outputs(workflow, "read") for message in output["messages"]
+    ]
 
 
 def running(conductor: Conductor, name: str, key: str) -> str:
@@ -92,13 +94,17 @@ def running(conductor: Conductor, name: str, key: str) -> str:
 def test_the_agent_of_the_page_reads_its_conversation_until_it_ends(
     bridge: Bridge, conductor: Conductor, key: str
 ) -> None:
-    [definition] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", CHAPTER, re.DOTALL)]
+    [definition] = [
+        json.loads(block) for block in re.findall(r"```json\n(.*?)```", CHAPTER, re.DOTALL)
+    ]
     name = conductor.register(unique("agent"), definition["tasks"], version=definition["version"])
 
     def say(text: str, thread: str) -> str:
         about = {"type": "message", "channel": "C024BE91L", "text": text, "thread_ts": thread}
         return accepted(
-            bridge.slack("chat", {"type": "event_callback", "event_id": f"{thread} {text}", "event": about})
+            bridge.slack(
+                "chat", {"type": "event_callback", "event_id": f"{thread} {text}", "event": about}
+            )
         )
 
     events = [say(text, key) for text in ("hello", "how are you?", "bye")]
@@ -109,7 +115,10 @@ def test_the_agent_of_the_page_reads_its_conversation_until_it_ends(
     assert target.workflow_id is not None
     workflow = conductor.wait_for_status(target.workflow_id)
     assert [one["_webhook"]["eventId"] for one in payloads(workflow)] == events
-    assert [one["result"] for one in outputs(workflow, "reply")][:2] == ["You said: hello", "You said: how are you?"]
+    assert [one["result"] for one in outputs(workflow, "reply")][:2] == [
+        "You said: hello",
+        "You said: how are you?",
+    ]
     assert running(conductor, name, f"{key}-2") == bridge.targets(other)[0].workflow_id
 
     # It has ended: the next message begins a new conversation.
@@ -117,8 +126,12 @@ def test_the_agent_of_the_page_reads_its_conversation_until_it_ends(
     assert target.workflow_id == running(conductor, name, key) != workflow["workflowId"]
 
 
-@pytest.mark.parametrize("key", ["a/b?x=1&y#z", "..", " a,b*", "ü☃😀", "x" * LONGEST_KEY, "'; --", 17])
-def test_a_key_may_have_any_characters(bridge: Bridge, conductor: Conductor, key: str | int) -> None:
+@pytest.mark.parametrize(
+    "key", ["a/b?x=1&y#z", "..", " a,b*", "ü☃😀", "x" * LONGEST_KEY, "'; --", 17]
+)
+def test_a_key_may_have_any_characters(
+    bridge: Bridge, conductor: Conductor, key: str | int
+) -> None:
     conductor.register(unique("reader"), [by_hand(), pull()])
     text = key if isinstance(key, str) else json.dumps(key)
     first, second = (bridge.orders("read", {"thread": key}) for _ in range(2))
@@ -129,23 +142,32 @@ def test_a_key_may_have_any_characters(bridge: Bridge, conductor: Conductor, key
     assert conductor.workflow(workflow_id)["correlationId"] == text
 
 
-def test_a_message_is_held_until_somebody_starts_its_workflow(bridge: Bridge, conductor: Conductor, key: str) -> None:
+def test_a_message_is_held_until_somebody_starts_its_workflow(
+    bridge: Bridge, conductor: Conductor, key: str
+) -> None:
     name = conductor.register(unique("held"), [pull()])
     event_id = bridge.orders("held", {"thread": key})
     wait_for(lambda: any(one.error for one in bridge.targets(event_id)), "it is looked for in vain")
     workflow_id = conductor.start(name, correlation_id=key)
     bridge.wait_for_event(event_id, "delivered")
-    assert [one["_webhook"]["eventId"] for one in payloads(conductor.wait_for_status(workflow_id))] == [event_id]
+    assert [
+        one["_webhook"]["eventId"] for one in payloads(conductor.wait_for_status(workflow_id))
+    ] == [event_id]
 
 
-def test_a_message_is_ignored_where_no_workflow_runs(bridge: Bridge, conductor: Conductor, key: str) -> None:
+def test_a_message_is_ignored_where_no_workflow_runs(
+    bridge: Bridge, conductor: Conductor, key: str
+) -> None:
     name = conductor.register(unique("ignored"), [by_hand(), pull()])
     bridge.wait_for_event(bridge.orders("ignored", {"thread": key}), "ignored")
     assert started_by(conductor, name, key) == []
     workflow_id = conductor.start(name, correlation_id=key)
     wait_for(lambda: started_by(conductor, name, key), "Conductor finds it by its correlation id")
     event_id = bridge.orders("ignored", {"thread": key})
-    assert bridge.targets(bridge.wait_for_event(event_id, "delivered").id)[0].workflow_id == workflow_id
+    assert (
+        bridge.targets(bridge.wait_for_event(event_id, "delivered").id)[0].workflow_id
+        == workflow_id
+    )
 
 
 def test_a_paused_workflow_gets_its_messages_in_order_when_it_goes_on(
@@ -159,7 +181,9 @@ def test_a_paused_workflow_gets_its_messages_in_order_when_it_goes_on(
     events += [bridge.orders("read", {"thread": key}) for _ in range(3)]
     for event_id in events:
         bridge.wait_until_decided(event_id)
-    wait_for(lambda: any(one.error for one in bridge.targets(events[1])), "the first one is refused")
+    wait_for(
+        lambda: any(one.error for one in bridge.targets(events[1])), "the first one is refused"
+    )
     assert "is paused" in str(bridge.targets(events[1])[0].error)
     assert [bridge.targets(event)[0].state for event in events[2:]] == ["queued", "queued"]
     conductor.call("PUT", f"/workflow/{workflow_id}/resume")
@@ -202,8 +226,13 @@ def test_what_a_workflow_left_unread_goes_first_to_the_one_that_follows(
     if ends == "is terminated":
         conductor.terminate(first)
     else:
-        conductor.call("POST", f"/tasks/{first}/gate/{'COMPLETED' if ends == 'completes' else 'FAILED'}", {})
-    wait_for(lambda: all(bridge.targets(one)[0].workflow_id != first for one in events[1:]), "they go to another")
+        conductor.call(
+            "POST", f"/tasks/{first}/gate/{'COMPLETED' if ends == 'completes' else 'FAILED'}", {}
+        )
+    wait_for(
+        lambda: all(bridge.targets(one)[0].workflow_id != first for one in events[1:]),
+        "they go to another",
+    )
     events += [bridge.orders("read", {"thread": key, "n": 4})]
     for event_id in events:
         bridge.wait_for_event(event_id, "delivered")
@@ -228,20 +257,28 @@ def test_where_no_workflow_follows_an_unread_message_is_not_delivered_and_says_s
     conductor.wait_for_task(workflow_id, "gate")
     conductor.complete(workflow_id, "gate")
     bridge.wait_for_event(unread, status)
-    assert f"workflow {workflow_id} ended before it read the message" in bridge.cli("events", "explain", unread)
+    assert f"workflow {workflow_id} ended before it read the message" in bridge.cli(
+        "events", "explain", unread
+    )
     assert bridge.event(read).status == "delivered"
 
 
 def test_a_sender_is_not_answered_by_a_workflow_that_did_not_read_its_message(
     bridge: Bridge, conductor: Conductor, key: str
 ) -> None:
-    name = conductor.register(unique("asked"), ending("gate"), outputParameters={"reply": "${gate.output.text}"})
+    name = conductor.register(
+        unique("asked"), ending("gate"), outputParameters={"reply": "${gate.output.text}"}
+    )
     workflow_id = conductor.start(name, correlation_id=key)
     wait_for(lambda: started_by(conductor, name, key), "Conductor finds it by its correlation id")
     with ThreadPoolExecutor(2) as pool:
         asked = []
         for number in range(2):
-            asked.append(pool.submit(bridge.post, "asked", {"thread": key, "n": number}, {"X-Api-Key": API_KEY}))
+            asked.append(
+                pool.submit(
+                    bridge.post, "asked", {"thread": key, "n": number}, {"X-Api-Key": API_KEY}
+                )
+            )
             wait_for(lambda: len(bridge.events("asked")) == len(asked), "it has arrived")
             bridge.wait_for_event(bridge.events("asked")[0].id, "delivered")
         conductor.wait_for_task(workflow_id, "gate")

@@ -1,7 +1,8 @@
-"""Messages while everything is killed: each arrives at least once, and for the first time in the order of arrival.
+"""Messages while everything is killed: each arrives at least once, and for the first time in the
+order of arrival.
 
-Only on Redis does a Conductor that is killed keep what its queues hold. Elsewhere those messages must arrive that were
-sent after it had started again.
+Only on Redis does a Conductor that is killed keep what its queues hold. Elsewhere those messages
+must arrive that were sent after it had started again.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ from typing import Any
 
 import pytest
 
-from testkit import PATIENCE
-from testkit.backends import Conductors
-from testkit.client import Conductor, by_hand
-from testkit.processes import Child, start_worker
 from tests.acceptance.faults.clients import until_accepted
 from tests.acceptance.test_messages import payloads, pull
 from tests.support.bridge import Bridge, unique
 from tests.support.chance import SEED
 from tests.support.kills import restart_conductor, restart_relay, restart_worker, storm
 from tests.support.storms import lasting
+from tools.servers import PATIENCE
+from tools.servers.backends import Conductors
+from tools.servers.client import Conductor, by_hand
+from tools.servers.processes import Child, start_worker
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(40)]
 SECONDS = lasting(5)
 KEYS = 4
 MOST = 80
-"""Messages of one key: as many as one task may read by default, of what its queue holds until then."""
+"""Messages of one key: as many as one task may read by default, of what its queue holds until
+then."""
 WEBHOOKS = f"""
 webhooks:
   - name: read
@@ -58,7 +60,9 @@ def test_messages_arrive_and_first_in_order_while_every_process_is_killed(
     def another_worker() -> None:
         if second:
             second.pop().kill()
-        second.append(start_worker(bridge.environment, bridge.folder / "worker2.log", bridge.folder))
+        second.append(
+            start_worker(bridge.environment, bridge.folder / "worker2.log", bridge.folder)
+        )
 
     def client(thread: str) -> None:
         while not over.wait(0.3):
@@ -102,7 +106,9 @@ def test_messages_arrive_and_first_in_order_while_every_process_is_killed(
         [workflow] = conductor.started_by(name, key)
         workflow_id = str(workflow["workflowId"])
         conductor.complete(workflow_id, "gate")
-        read = [one["_webhook"]["eventId"] for one in payloads(conductor.wait_for_status(workflow_id))]
+        read = [
+            one["_webhook"]["eventId"] for one in payloads(conductor.wait_for_status(workflow_id))
+        ]
         first = list(dict.fromkeys(read))
         assert first == [event for event in events if event in first], f"out of order; seed {SEED}"
         assert set(events[kept[key] :]) <= set(first), f"lost; seed {SEED}"

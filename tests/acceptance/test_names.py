@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
-from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.support.bridge import Bridge, unique
 from tests.support.faulty_proxy import FaultyProxy, port_of
+from tools.servers.client import Conductor, set_variable, wait_for, wait_for_webhook
 
 RESUMED, STARTED, TOLD = unique("team/resume"), unique("team/charge"), unique("team\\\\chat")
 WEBHOOKS = f"""
@@ -48,7 +48,11 @@ def test_a_task_whose_name_fits_no_path_is_completed_by_its_id(
         bridge.wait_for_event(event_id, "delivered")
         task = conductor.task(workflow_id, name)
         assert task is not None
-        assert (task["status"], task["workerId"], task["outputData"]["step"]) == ("COMPLETED", event_id, name)
+        assert (task["status"], task["workerId"], task["outputData"]["step"]) == (
+            "COMPLETED",
+            event_id,
+            name,
+        )
     conductor.wait_for_status(workflow_id)
 
 
@@ -68,7 +72,9 @@ def test_a_start_whose_answer_is_lost_or_that_is_older_than_the_worker_is_made_o
         bridge.wait_for_event(event_id, "delivered")
         [target] = bridge.targets(event_id)
         assert (faults, target.attempts) == ([], 2)
-        assert wait_for(lambda: started(conductor, event_id), "the index shows it") == [target.workflow_id]
+        assert wait_for(lambda: started(conductor, event_id), "the index shows it") == [
+            target.workflow_id
+        ]
     finally:
         proxy.stop()
 
@@ -77,7 +83,9 @@ def _next(faults: list[str], method: str, path: str) -> str | None:
     return faults.pop() if faults and (method, path) == ("POST", "/api/workflow") else None
 
 
-def test_what_cannot_work_fails_and_check_says_so(new_bridge: Callable[..., Bridge], conductor: Conductor) -> None:
+def test_what_cannot_work_fails_and_check_says_so(
+    new_bridge: Callable[..., Bridge], conductor: Conductor
+) -> None:
     name = TOLD.replace("\\\\", "\\")
     for one in (RESUMED, STARTED, name):
         conductor.register(one, [wait_for_webhook("wait")])

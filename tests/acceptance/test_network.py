@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from testkit.backends import Conductors
-from testkit.client import Conductor, set_variable, wait_for
-from testkit.processes import Failed
 from tests.acceptance.faults.namespace import Namespace
 from tests.support.bridge import Bridge, started_by, unique
+from tools.servers.backends import Conductors
+from tools.servers.client import Conductor, set_variable, wait_for
+from tools.servers.processes import Failed
 
 WEBHOOKS = f"""
 webhooks:
@@ -34,10 +34,13 @@ def namespace() -> Iterator[Namespace]:
 @pytest.mark.slow(40)
 @pytest.mark.server
 def test_calls_that_a_cut_of_the_network_catches_are_made_once(
-    new_bridge: Callable[..., Bridge], conductor_server: Conductors, conductor: Conductor, namespace: Namespace
+    new_bridge: Callable[..., Bridge],
+    conductor_server: Conductors,
+    conductor: Conductor,
+    namespace: Namespace,
 ) -> None:
-    """Without the reset the kernel sends a request again when the network is back, after the worker has found that
-    it never arrived, and has made it anew."""
+    """Without the reset the kernel sends a request again when the network is back, after the worker
+    has found that it never arrived, and has made it anew."""
     name = conductor.register(unique("cut_off"), [set_variable()])
     url = f"http://{namespace.here[0]}:{conductor_server.port}/api"
     bridge = new_bridge(WEBHOOKS, conductor=url, bridge_call_timeout="5s")
@@ -52,8 +55,11 @@ def test_calls_that_a_cut_of_the_network_catches_are_made_once(
         if is_killed:
             assert bridge.worker is not None
             bridge.worker.kill()
-        # Its connection would be closed by now, but the kernel would go on for another minute and a half.
-        wait_for(lambda: namespace.unsent() == 0, "nothing of the calls can arrive later", timeout=45)
+        # Its connection would be closed by now, but the kernel would go on for another minute and a
+        # half.
+        wait_for(
+            lambda: namespace.unsent() == 0, "nothing of the calls can arrive later", timeout=45
+        )
         namespace.set_route("up")
     bridge.start_worker()
     for event in events:

@@ -1,4 +1,5 @@
-"""Somebody who has never seen the bridge, a browser, and an empty folder: to a completed workflow by the page alone."""
+"""Somebody who has never seen the bridge, a browser, and an empty folder: to a completed workflow
+by the page alone."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 
 from config.settings import Settings
-from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.admin.page.test_browser import await_true
 from tests.support import browser
 from tests.support.bridge import Bridge, unique
+from tools.servers.client import Conductor, outputs, wait_for, wait_for_webhook
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -34,7 +35,9 @@ class EmptyFolder(Bridge):
 @pytest.fixture(scope="module")
 def bridge(conductor_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyFolder]:
     """Its folder is empty for the module's first test."""
-    bridge = EmptyFolder(tmp_path_factory.mktemp("newcomer"), conductor_url, "", bridge_admin_writes="on")
+    bridge = EmptyFolder(
+        tmp_path_factory.mktemp("newcomer"), conductor_url, "", bridge_admin_writes="on"
+    )
     try:
         bridge.start()
         yield bridge
@@ -56,13 +59,18 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
             "bridge_admin_writes": True,
         }
     )
-    wait_for(lambda: bridge.store.queries.waiting_by_workflow().get(workflow), "the worker has found the task")
+    wait_for(
+        lambda: bridge.store.queries.waiting_by_workflow().get(workflow),
+        "the worker has found the task",
+    )
     with browser.serving_page(settings) as url:
 
         def click(text: str) -> None:
             def is_clicked() -> bool:
                 found = driver.find_elements(By.XPATH, f"//main//*[{text}]")
-                shown = [element for element in found if element.is_displayed()]  # Enter presses one that isn't
+                shown = [
+                    element for element in found if element.is_displayed()
+                ]  # Enter presses one that isn't
                 for element in shown[:1]:
                     element.click()
                 return bool(shown)
@@ -83,7 +91,10 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
         driver.find_element(By.CSS_SELECTOR, f"input[name=receiver][value={workflow}]").click()
         click(button("Create"))
         await_text("h1", "my-first Unverified")
-        assert driver.find_element(By.ID, "url").get_attribute("value") == f"{bridge.url}/webhook/my-first"
+        assert (
+            driver.find_element(By.ID, "url").get_attribute("value")
+            == f"{bridge.url}/webhook/my-first"
+        )
         assert len(str(driver.find_element(By.ID, "new-secret").get_attribute("value"))) > 40
         click(button("Send a test event"))
         await_text("[role=status]", "The webhook is Verified")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.support.bridge import Bridge, started_by, unique
+from tools.servers.client import Conductor, set_variable, wait_for, wait_for_webhook
 
 KEY = 'headers: {X-Api-Key: "${API_KEY}"}'
 RELAY = False
@@ -38,7 +38,9 @@ webhooks:
 """
 
 
-def test_two_deliveries_of_one_key_start_one_workflow_while_it_runs(bridge: Bridge, conductor: Conductor) -> None:
+def test_two_deliveries_of_one_key_start_one_workflow_while_it_runs(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     name = conductor.register(unique("ticket"), [wait_for_webhook("wait")])
     first = bridge.orders("tickets", {"ticket": {"id": 7}})
     second = bridge.orders("tickets", {"ticket": {"id": "7"}})
@@ -60,7 +62,9 @@ def test_two_deliveries_of_one_key_start_one_workflow_while_it_runs(bridge: Brid
     assert len(started_by(conductor, name, third)) == 1
 
 
-def test_one_url_resumes_a_waiting_workflow_or_starts_one(bridge: Bridge, conductor: Conductor) -> None:
+def test_one_url_resumes_a_waiting_workflow_or_starts_one(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     name = conductor.register(unique("talk"), [wait_for_webhook("wait", {"$.say": "go on"})])
     starting = bridge.orders("talk", {"say": "go on"})
     bridge.wait_for_event(starting, "delivered")
@@ -82,7 +86,8 @@ def test_a_pace_spreads_the_calls_of_its_webhook_in_order_and_slows_no_other(
     quick = bridge.orders("quick", {})
     for event_id in (*paced, quick):
         bridge.wait_for_event(event_id, "delivered")
-    # They are claimed in order. On a busy machine two that run side by side may reach Conductor the other way round.
+    # They are claimed in order. On a busy machine two that run side by side may reach Conductor the
+    # other way round.
     claimed = [target.claimed_at or 0 for target in bridge.store.queries.targets_of(paced)]
     assert claimed == sorted(claimed)
     assert 0 not in claimed
@@ -91,7 +96,9 @@ def test_a_pace_spreads_the_calls_of_its_webhook_in_order_and_slows_no_other(
     assert max(starts) / 1000 - began >= 5 / 2 - 0.5, "six calls at two a second"
 
 
-def test_while_paused_deliveries_are_accepted_and_nothing_is_decided(bridge: Bridge, conductor: Conductor) -> None:
+def test_while_paused_deliveries_are_accepted_and_nothing_is_decided(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     name = conductor.register(unique("maintenance"), [wait_for_webhook("wait")])
     workflow_id = conductor.start(name)
     task = conductor.wait_for_task(workflow_id, "wait")

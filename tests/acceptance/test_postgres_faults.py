@@ -20,9 +20,6 @@ import pytest
 
 from store.open import open_store
 from store.sql.event_search import EventFilter
-from testkit.client import Answer, Conductor, http, wait_for
-from testkit.postgres import Postgres, unprivileged
-from testkit.processes import Child, Failed, free_port
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.namespace import Namespace
 from tests.support.bridge import Bridge
@@ -30,6 +27,9 @@ from tests.support.chance import SEED
 from tests.support.fleet import Fleet
 from tests.support.kills import restart_relay, restart_worker, storm
 from tests.support.storms import lasting
+from tools.servers.client import Answer, Conductor, http, wait_for
+from tools.servers.postgres import Postgres, unprivileged
+from tools.servers.processes import Child, Failed, free_port
 
 pytestmark = pytest.mark.long
 SECONDS = lasting(5)
@@ -82,7 +82,9 @@ def test_nothing_is_lost_or_done_twice_while_relays_workers_and_postgresql_are_k
     rounds = storm(faults, SECONDS, random_)
     load.stop()
     load.audit()
-    print(f"seed {SEED}: {load.events} events in {rounds} rounds, {load.retries} deliveries sent again")
+    print(
+        f"seed {SEED}: {load.events} events in {rounds} rounds, {load.retries} deliveries sent again"
+    )
 
 
 # --- a standby takes over ---
@@ -92,7 +94,9 @@ class Standby:
     """A copy of the server that its commits wait for, and that can take its place."""
 
     def __init__(self, primary: Postgres) -> None:
-        programs = self._programs = primary._programs  # where whoever runs the server can reach them
+        programs = self._programs = (
+            primary._programs
+        )  # where whoever runs the server can reach them
         if not (programs / "pg_basebackup").exists():
             pytest.skip(f"{primary.origin} has no pg_basebackup, which makes a standby")
         self.port = free_port()
@@ -100,9 +104,21 @@ class Standby:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "nobody", "nogroup")
         source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "bridge"]
-        copy = [str(programs / "pg_basebackup"), *source, "-D", str(self.folder / "data"), "-R", "-X", "stream"]
+        copy = [
+            str(programs / "pg_basebackup"),
+            *source,
+            "-D",
+            str(self.folder / "data"),
+            "-R",
+            "-X",
+            "stream",
+        ]
         done = subprocess.run(
-            [*unprivileged(), *copy, "-c", "fast"], cwd=self.folder, capture_output=True, text=True, check=False
+            [*unprivileged(), *copy, "-c", "fast"],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             pytest.skip(f"no standby can be made here: {done.stderr.strip()}")
@@ -115,13 +131,20 @@ class Standby:
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [str(programs / "postgres"), "-D", str(self.folder / "data"), *options]
-        self.child = Child("the standby", [*unprivileged(), *command], self.folder / "standby.log", folder=self.folder)
+        self.child = Child(
+            "the standby",
+            [*unprivileged(), *command],
+            self.folder / "standby.log",
+            folder=self.folder,
+        )
         self.child.wait_until(lambda: self._ask("SELECT 1") == "1")
 
     def _ask(self, statement: str) -> str:
         command = [str(self._programs / "psql"), "-X", "-A", "-t", "-w", "-c", statement]
         url = f"postgresql://bridge@127.0.0.1:{self.port}/postgres"
-        return subprocess.run([*command, url], capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(
+            [*command, url], capture_output=True, text=True, check=False
+        ).stdout.strip()
 
     def promote(self) -> None:
         """It takes writes from now on."""
@@ -134,7 +157,8 @@ class Standby:
 
 @pytest.fixture
 def standby(own_postgres: Postgres) -> Iterator[Standby]:
-    """One of that server. Name it before `fleet_of`: bridges stop at once while they have their database."""
+    """One of that server. Name it before `fleet_of`: bridges stop at once while they have their
+    database."""
     standby = Standby(own_postgres)
     yield standby
     standby.stop()
@@ -215,18 +239,27 @@ def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
     time.sleep(3)
     network.set_first_link("down")
     key = str(uuid.uuid4())
-    for _ in range(3):  # while it is cut off: a relay that waits for the database would answer nothing
+    for _ in range(
+        3
+    ):  # while it is cut off: a relay that waits for the database would answer nothing
         answer = there.github("waits", {"to": key}, delivery=key)
         assert answer.status == 503, answer.text
     store = open_store(databases[1])
     first = store.leadership.leader()
-    wait_for(lambda: store.leadership.leader() not in (None, first) or first is None, "the other worker decides")
+    wait_for(
+        lambda: store.leadership.leader() not in (None, first) or first is None,
+        "the other worker decides",
+    )
     before, said = load.events, len(worker_says(there))
     wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay")
     its_own = decided(worker_says(there)[:said])
     assert not decided(worker_says(there)[said:]), "nothing more is decided"
-    # A call that it began before may take as long as any; what the other one decided it may not call for.
-    assert set(re.findall(r'"event_id": "([^"]+)".*"target done"', worker_says(there)[said:])) <= its_own
+    # A call that it began before may take as long as any; what the other one decided it may not
+    # call for.
+    assert (
+        set(re.findall(r'"event_id": "([^"]+)".*"target done"', worker_says(there)[said:]))
+        <= its_own
+    )
     network.set_first_link("up")
     wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again")
     wait_for(lambda: accepted(there, key), "the relay accepts again")
@@ -281,7 +314,9 @@ def test_a_full_disk_under_the_database_is_answered_with_503_until_there_is_room
     ballast.unlink()
 
     def accepts_again() -> Answer | None:
-        if not cramped_postgres.healthy():  # with no room for its log a server stops, at once or as it recovers
+        if (
+            not cramped_postgres.healthy()
+        ):  # with no room for its log a server stops, at once or as it recovers
             cramped_postgres.kill()
             cramped_postgres.start()
         return accepted(fleet.hosts[0], refused)

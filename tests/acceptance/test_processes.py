@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from testkit.client import Conductor, outputs, wait_for
-from testkit.proxy import Proxy
 from tests.support.bridge import Bridge, unique, waiting
 from tests.support.faulty_proxy import port_of
+from tools.servers.client import Conductor, outputs, wait_for
+from tools.servers.proxy import Proxy
 
 
 def webhooks(*names: str, more: str = "") -> str:
@@ -33,7 +33,9 @@ def test_conductor_may_be_away_when_the_worker_starts_and_go_and_come_back_later
     assert bridge.worker is not None
 
     held = bridge.orders("away", {"number": 1})  # the relay accepts all the same
-    wait_for(lambda: bridge.worker.output().count("\n") > 1, "the worker says that Conductor is away")  # type: ignore[union-attr]
+    wait_for(
+        lambda: bridge.worker.output().count("\n") > 1, "the worker says that Conductor is away"
+    )  # type: ignore[union-attr]
     assert bridge.worker.running
     assert bridge.event(held).status == "pending"
     proxy.open()
@@ -63,7 +65,9 @@ def test_sigterm_stops_the_worker_and_the_relay_cleanly_within_seconds(
     assert bridge.stop_relay() == 0
 
 
-def test_sigterm_stops_the_worker_while_conductor_is_away(new_bridge: Callable[..., Bridge]) -> None:
+def test_sigterm_stops_the_worker_while_conductor_is_away(
+    new_bridge: Callable[..., Bridge],
+) -> None:
     proxy = Proxy(1)  # never opened
     bridge = new_bridge(webhooks("stopped_alone"), conductor=proxy.url, bridge_call_timeout="1h")
     bridge.start_worker_alone()
@@ -75,7 +79,10 @@ def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
     bridge = new_bridge(webhooks("downtime", more="hold: 6s")).start_worker_alone()
-    within, after = waiting(conductor, "downtime", gate=True), waiting(conductor, "downtime", gate=True)
+    within, after = (
+        waiting(conductor, "downtime", gate=True),
+        waiting(conductor, "downtime", gate=True),
+    )
     bridge.stop_worker()
 
     event_id = bridge.orders("downtime", {"number": 1})
@@ -90,5 +97,7 @@ def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_
     [output] = outputs(conductor.wait_for_status(within), "wait")
     assert output["_webhook"]["eventId"] == event_id
     bridge.wait_for_event(event_id, "delivered")
-    wait_for(lambda: bridge.store.queries.task(late_task["taskId"]), "the worker knows the late task")
+    wait_for(
+        lambda: bridge.store.queries.task(late_task["taskId"]), "the worker knows the late task"
+    )
     assert conductor.status(after) == "RUNNING"

@@ -6,8 +6,8 @@ import json
 
 from admin.page.app import create_app
 from config.settings import load_settings
-from testkit.client import Conductor, wait_for
 from tests.support.bridge import Bridge, unique, waiting
+from tools.servers.client import Conductor, wait_for
 
 WEBHOOKS = f"""
 webhooks:
@@ -39,15 +39,21 @@ def test_the_nearest_tasks_verdict_stays_once_the_task_was_taken_by_another_even
         tasks = client.get(f"/api/events/{missed}/why").get_json()["tasks"]
         [task] = [one for one in tasks if one["workflowId"] == workflow_id]
         assert (task["verdict"], task["reason"]) == ("differs", reason)
-        assert "expected is &#34;message&#34;" in client.get(f"/events/{missed}").get_data(as_text=True)
+        assert "expected is &#34;message&#34;" in client.get(f"/events/{missed}").get_data(
+            as_text=True
+        )
 
 
-def test_an_expired_event_says_what_came_nearest_as_its_hold_ended(bridge: Bridge, conductor: Conductor) -> None:
+def test_an_expired_event_says_what_came_nearest_as_its_hold_ended(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     workflow_id = waiting(conductor, "short_flow", {"$.id": 7})
     missed = bridge.orders("short", {"id": 8})
     bridge.wait_for_event(missed, "expired")
     conductor.terminate(workflow_id)
     assert "$.id is 8, expected is 7" in bridge.cli("events", "explain", missed)
     lines = [json.loads(line) for line in (bridge.folder / "worker.log").read_text().splitlines()]
-    [expired] = [line for line in lines if line["event"] == "event expired" and line["event_id"] == missed]
+    [expired] = [
+        line for line in lines if line["event"] == "event expired" and line["event_id"] == missed
+    ]
     assert expired["nearest"] == [f"wait of {unique('short_flow')} ({workflow_id}) differs in $.id"]

@@ -1,4 +1,5 @@
-"""What relay and worker know after a restart, an edit, or while a file is broken: one bridge for all of it."""
+"""What relay and worker know after a restart, an edit, or while a file is broken: one bridge for
+all of it."""
 
 from __future__ import annotations
 
@@ -6,21 +7,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from testkit.client import Conductor, outputs, wait_for
 from tests.acceptance.test_processes import webhooks
 from tests.support.bridge import API_KEY, Bridge, accepted, waiting
+from tools.servers.client import Conductor, outputs, wait_for
 
 WEBHOOKS = webhooks("relay_restart", "reload_old", "hup_old")
 
 
 @pytest.fixture(autouse=True)
 def defined(bridge: Bridge) -> Iterator[None]:
-    """Each test leaves these webhooks, which are in force meanwhile, too. Names that it adds are its own."""
+    """Each test leaves these webhooks, which are in force meanwhile, too. Names that it adds are
+    its own."""
     yield
     bridge.define(WEBHOOKS)
 
 
-def test_the_relay_knows_after_a_restart_what_it_knew_before(conductor: Conductor, bridge: Bridge) -> None:
+def test_the_relay_knows_after_a_restart_what_it_knew_before(
+    conductor: Conductor, bridge: Bridge
+) -> None:
     workflow_id = waiting(conductor, "relay_restart", gate=True)
     event_id = bridge.orders("relay_restart", {"number": 1})
     [before] = [row for row in bridge.cli_json("webhooks") if row["name"] == "relay_restart"]
@@ -49,7 +53,9 @@ def test_an_edit_of_the_definitions_comes_into_force_by_itself_in_both_processes
     conductor.wait_for_status(workflow_id)
 
 
-def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(conductor: Conductor, bridge: Bridge) -> None:
+def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(
+    conductor: Conductor, bridge: Bridge
+) -> None:
     workflow_id = waiting(conductor, "hup_old")
     key = {"X-Api-Key": API_KEY}
     relay = bridge.relay
@@ -59,7 +65,9 @@ def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(conduc
     bridge.define(WEBHOOKS + webhooks("hup_new").removeprefix("webhooks:"))
     bridge.reload()
     wait_for(lambda: bridge.post("hup_new", {}, key).status == 200, "the new webhook answers")
-    wait_for(lambda: "Booting worker" in relay.output()[before:], "gunicorn's parent has read them, too")
+    wait_for(
+        lambda: "Booting worker" in relay.output()[before:], "gunicorn's parent has read them, too"
+    )
 
     bridge.define(webhooks("hup_old", more="colour: red"))
     bridge.reload()

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import time
 
-from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for, wait_for_webhook
 from tests.support.bridge import Bridge, accepted, unique, waiting
+from tools.servers.client import (
+    Conductor,
+    by_hand,
+    outputs,
+    set_variable,
+    wait_for,
+    wait_for_webhook,
+)
 
 ORDERS = """
   - name: {name}
@@ -54,7 +61,9 @@ def test_a_signed_github_event_resumes_the_workflow_with_the_payload_as_output(
     conductor.register(
         unique("deploy"),
         [
-            wait_for_webhook("wait", {"$.ref": "refs/heads/main", "$._webhook.headers['x-github-event']": "push"}),
+            wait_for_webhook(
+                "wait", {"$.ref": "refs/heads/main", "$._webhook.headers['x-github-event']": "push"}
+            ),
             set_variable("note", pushed_by="${wait.output.pusher.name}"),
         ],
         outputParameters={"pusher": "${workflow.variables.pushed_by}"},
@@ -82,7 +91,9 @@ def test_a_signed_github_event_resumes_the_workflow_with_the_payload_as_output(
     assert (target.task_id, target.state) == (task["taskId"], "done")
 
 
-def test_one_event_completes_every_workflow_that_waits_for_it(bridge: Bridge, conductor: Conductor) -> None:
+def test_one_event_completes_every_workflow_that_waits_for_it(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     first = waiting(conductor, "fan_out", {"$.kind": "go"})
     second = waiting(conductor, "fan_out", {"$.kind": "go"})
     other = waiting(conductor, "fan_out", {"$.kind": "stop"})
@@ -90,7 +101,8 @@ def test_one_event_completes_every_workflow_that_waits_for_it(bridge: Bridge, co
     event_id = bridge.orders("fan_out", {"kind": "go"})
 
     for workflow_id in (first, second):
-        # All three tasks were registered one after the other; the matches are the task's, not the definition's.
+        # All three tasks were registered one after the other; the matches are the task's, not the
+        # definition's.
         conductor.wait_for_status(workflow_id)
     bridge.wait_for_event(event_id, "delivered")
     assert {target.workflow_id for target in bridge.targets(event_id)} == {first, second}
@@ -114,7 +126,9 @@ def test_a_task_whose_matches_hold_only_in_part_stays(bridge: Bridge, conductor:
     bridge.wait_for_event(event_id, "delivered")
 
 
-def test_matches_with_the_workflows_input_keep_their_types(bridge: Bridge, conductor: Conductor) -> None:
+def test_matches_with_the_workflows_input_keep_their_types(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     matches = {"$.order.id": "${workflow.input.order}", "$.items[*].sku": "${workflow.input.sku}"}
     mine = waiting(conductor, "values", matches, order=42, sku="B")
     others = waiting(conductor, "values", matches, order=43, sku="B")
@@ -147,10 +161,15 @@ def test_a_task_in_a_loop_takes_one_event_an_iteration_in_the_order_of_arrival(
     assert [output["number"] for output in outputs(workflow, "wait__")] == [1, 2, 3]
     # The store is told after Conductor.
     expected = ["delivered"] * 3 + ["pending"]
-    wait_for(lambda: sorted(event.status for event in bridge.events("loop")) == expected, "three events are delivered")
+    wait_for(
+        lambda: sorted(event.status for event in bridge.events("loop")) == expected,
+        "three events are delivered",
+    )
 
 
-def test_the_task_of_a_terminated_workflow_takes_nothing(bridge: Bridge, conductor: Conductor) -> None:
+def test_the_task_of_a_terminated_workflow_takes_nothing(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     ended = waiting(conductor, "terminated", {"$.kind": "go"})
     # A poll beside the termination could make the task wait again in the workflow that has ended.
     task_id = conductor.wait_for_task(ended, "wait")["taskId"]
@@ -162,7 +181,9 @@ def test_the_task_of_a_terminated_workflow_takes_nothing(bridge: Bridge, conduct
     # The event is free for another task: that of a workflow that ran when it arrived, or nearly so.
     bridge.wait_until_decided(event_id)
     wait_for(
-        lambda: not any(target.state in ("pending", "claimed") for target in bridge.targets(event_id)),
+        lambda: (
+            not any(target.state in ("pending", "claimed") for target in bridge.targets(event_id))
+        ),
         "every call for the event is answered",
     )
     task = conductor.task(ended, "wait")
@@ -172,7 +193,9 @@ def test_the_task_of_a_terminated_workflow_takes_nothing(bridge: Bridge, conduct
     assert task["outputData"] == {}
 
 
-def test_an_event_that_comes_before_its_task_waits_is_held_and_then_taken(bridge: Bridge, conductor: Conductor) -> None:
+def test_an_event_that_comes_before_its_task_waits_is_held_and_then_taken(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     workflow_id = waiting(conductor, "early", {"$.kind": "go"}, gate=True)
 
     event_id = bridge.orders("early", {"kind": "go"})
@@ -190,7 +213,9 @@ def test_an_event_that_nothing_takes_expires_when_its_hold_ends(bridge: Bridge) 
     assert bridge.targets(event_id) == []
 
 
-def test_a_held_event_has_one_taker_and_the_oldest_goes_first(bridge: Bridge, conductor: Conductor) -> None:
+def test_a_held_event_has_one_taker_and_the_oldest_goes_first(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     first, second, third = (waiting(conductor, "one_taker", gate=True) for _ in range(3))
     events = [bridge.orders("one_taker", {"number": number}) for number in (1, 2)]
     for event_id in events:
@@ -226,7 +251,9 @@ def test_an_event_never_completes_a_task_of_a_workflow_that_started_after_it(
     assert bridge.event(event_id).status == "pending"
 
 
-def test_only_tasks_of_the_receivers_versions_are_completed(bridge: Bridge, conductor: Conductor) -> None:
+def test_only_tasks_of_the_receivers_versions_are_completed(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     workflows = {}
     for version in (1, 2, 3):
         conductor.register(unique("versions"), [wait_for_webhook("wait")], version=version)
@@ -254,7 +281,9 @@ def test_a_paused_workflows_task_is_completed_and_the_workflow_goes_on_when_resu
     conductor.wait_for_status(workflow_id)
 
 
-def test_the_root_workflows_start_counts_for_a_task_of_a_sub_workflow(bridge: Bridge, conductor: Conductor) -> None:
+def test_the_root_workflows_start_counts_for_a_task_of_a_sub_workflow(
+    bridge: Bridge, conductor: Conductor
+) -> None:
     conductor.register(unique("parent"), [wait_for_webhook("wait")])
     sub = {
         "name": "child",

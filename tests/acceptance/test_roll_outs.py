@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from store.open import open_store
-from testkit import PATIENCE
-from testkit.client import Conductor, RequestFailed, outputs, wait_for, wait_for_webhook
 from tests.acceptance.faults.clients import Clients
 from tests.support.bridge import Bridge, accepted, unique
 from tests.support.fleet import Fleet
+from tools.servers import PATIENCE
+from tools.servers.client import Conductor, RequestFailed, outputs, wait_for, wait_for_webhook
 
 pytestmark = pytest.mark.long
 WEBHOOKS = f"""
@@ -37,7 +37,8 @@ def hosts(conductor_url: str, postgres_url: str, tmp_path: Path) -> Iterator[lis
 
 
 class Service:
-    """Posts to the relays that it knows of, one after the other, as a Service of Kubernetes spreads connections."""
+    """Posts to the relays that it knows of, one after the other, as a Service of Kubernetes spreads
+    connections."""
 
     def __init__(self, relays: list[Bridge]) -> None:
         self._relays = relays
@@ -87,8 +88,8 @@ class Service:
 
 @pytest.mark.slow(25)
 def test_a_rolling_update_loses_no_delivery(hosts: list[Bridge], postgres_url: str) -> None:
-    """A new relay is ready before an old one goes, which takes deliveries until nobody sends it any: tests/deploy shows
-    that the chart has Kubernetes do so."""
+    """A new relay is ready before an old one goes, which takes deliveries until nobody sends it
+    any: tests/deploy shows that the chart has Kubernetes do so."""
     old, new = hosts[:2], hosts[2:]
     for host in old:
         host.start_relay()
@@ -96,13 +97,17 @@ def test_a_rolling_update_loses_no_delivery(hosts: list[Bridge], postgres_url: s
         for one, next_ in zip(old, new, strict=True):
             next_.start_relay()
             before = len(service.accepted)
-            wait_for(lambda before=before: len(service.accepted) > before, "deliveries go on meanwhile")  # type: ignore[misc]
+            wait_for(
+                lambda before=before: len(service.accepted) > before, "deliveries go on meanwhile"
+            )  # type: ignore[misc]
             service.replace(one, next_)
             assert one.stop_relay() == 0
     assert service.failures == []
     assert service.accepted
     with closing(open_store(postgres_url, migrate=False)) as store:
-        assert [event_id for event_id in service.accepted if store.queries.event(event_id) is None] == []
+        assert [
+            event_id for event_id in service.accepted if store.queries.event(event_id) is None
+        ] == []
 
 
 def test_old_pods_go_on_beside_a_newer_schema_and_are_not_started_on_it(

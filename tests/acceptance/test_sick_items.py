@@ -1,4 +1,5 @@
-"""One bad item never holds up another: a drawn part of workflows and events ails for as long as anybody looks.
+"""One bad item never holds up another: a drawn part of workflows and events ails for as long as
+anybody looks.
 
 It lasts 45 minutes at most, as a target is given up after an hour of 500.
 """
@@ -13,18 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from testkit import PATIENCE
-from testkit.backends import Conductors, chosen_kind
-from testkit.client import Conductor, wait_for
 from tests.acceptance.faults.load import webhooks
 from tests.acceptance.faults.sick import AILMENTS, SickLoad, SickProxy
 from tests.support.bridge import Bridge, unique
 from tests.support.chance import SEED
 from tests.support.storms import lasting
+from tools.servers import PATIENCE
+from tools.servers.backends import Conductors, chosen_kind
+from tools.servers.client import Conductor, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(60)]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
-"""One, as a storm takes a minute: PostgreSQL where Conductor uses it too. The storms of tests/worker play on both."""
+"""One, as a storm takes a minute: PostgreSQL where Conductor uses it too. The storms of
+tests/worker play on both."""
 SECONDS = lasting(5)
 
 
@@ -35,7 +37,8 @@ def load(
     request: pytest.FixtureRequest,
     database_settings: Callable[[], dict[str, str]],
 ) -> Iterator[SickLoad]:
-    """A bridge at a proxy before Conductor, and the load for it. Receivers with versions are looked up."""
+    """A bridge at a proxy before Conductor, and the load for it. Receivers with versions are looked
+    up."""
     label = f"{zlib.crc32(request.node.name.encode()):08x}"
     definitions = webhooks(label)
     for workflow in ("wait", "loop"):
@@ -61,12 +64,20 @@ def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load
     load.stop()
     for ailment in AILMENTS:
         load.one_of_two(ailment)
-    print(f"seed {SEED}: {load.events} events; {len(load.ailing)} effects ail, {len(load.expected)} don't")
+    print(
+        f"seed {SEED}: {load.events} events; {len(load.ailing)} effects ail, {len(load.expected)} don't"
+    )
 
     load.audit()  # while all that ails still does
     assert any(not load.is_there(one) for one in load.ailing)
     print(f"seed {SEED}: {dict(load.proxy.counts)}")
-    wait_for(lambda: load.bridge.cli_json("events", "--status", "retrying"), "people see what ails", PATIENCE)
+    wait_for(
+        lambda: load.bridge.cli_json("events", "--status", "retrying"),
+        "people see what ails",
+        PATIENCE,
+    )
     load.healed()
     load.audit()
-    wait_for(lambda: not load.bridge.store.quarantine.items(), "nothing is set aside any more", PATIENCE)
+    wait_for(
+        lambda: not load.bridge.store.quarantine.items(), "nothing is set aside any more", PATIENCE
+    )

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.support.bridge import Bridge, accepted, started_by, unique
 from tests.support.faulty_proxy import Fault, FaultyProxy, port_of
+from tools.servers.client import Conductor, set_variable, wait_for, wait_for_webhook
 
 STORES = ("sqlite", "postgres")
 RELAY = False
@@ -68,7 +68,10 @@ def test_an_event_both_completes_and_starts_but_never_the_workflow_that_it_start
     bridge.wait_for_event(event_id, "delivered")
     [started] = started_by(conductor, name, event_id)
     task = conductor.wait_for_task(started["workflowId"], "wait")
-    wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the new workflow's task")
+    wait_for(
+        lambda: bridge.store.queries.task(task["taskId"]),
+        "the worker knows the new workflow's task",
+    )
     assert conductor.status(started["workflowId"]) == "RUNNING"
 
     # A held event that has started a workflow within the clock's skew is no other's to take either.
@@ -110,14 +113,18 @@ def test_a_start_whose_answer_got_lost_is_found_though_the_index_never_learns_of
         return b"{}" if path.split("?")[0].endswith("/correlated") else None
 
     proxy = FaultyProxy(port_of(conductor_url), decide, instead=instead)
-    name = conductor.register(unique("forgotten"), [wait_for_webhook("wait", {"$.kind": "nothing"})])
+    name = conductor.register(
+        unique("forgotten"), [wait_for_webhook("wait", {"$.kind": "nothing"})]
+    )
     webhooks = f"""
 webhooks:
   - name: orders
     headers: {{X-Api-Key: "${{API_KEY}}"}}
     starts: [{{workflow: {name}, input: {{number: $.number}}}}]
 """
-    bridge = new_bridge(webhooks, conductor=proxy.url, bridge_call_timeout="2s").start_worker_alone()
+    bridge = new_bridge(
+        webhooks, conductor=proxy.url, bridge_call_timeout="2s"
+    ).start_worker_alone()
     events = [bridge.orders("orders", {"number": number}) for number in range(3)]
     for event_id in events:
         bridge.wait_for_event(event_id, "delivered")
@@ -127,7 +134,9 @@ webhooks:
         workflows = [conductor.workflow(id_) for id_ in started]
         found = {workflow["correlationId"]: workflow["input"] for workflow in workflows}
         assert len(workflows) == 3
-        assert found == {event_id: {"number": number} for number, event_id in enumerate(events)}, "and no more"
+        assert found == {event_id: {"number": number} for number, event_id in enumerate(events)}, (
+            "and no more"
+        )
     finally:
         for id_ in started:
             conductor.terminate(id_)

@@ -1,4 +1,5 @@
-"""What Conductor's answers prove about waiting tasks: no wrong server, gateway, rerun or new version loses one."""
+"""What Conductor's answers prove about waiting tasks: no wrong server, gateway, rerun or new
+version loses one."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
-from testkit.conductor import ConductorServer
 from tests.acceptance.test_discovery import GO, taken_by_somebody, webhooks
 from tests.support.bridge import Bridge, unique, waiting
 from tests.support.faulty_proxy import Exchange, HttpProxy, port_of
+from tools.servers.client import Conductor, outputs, wait_for, wait_for_webhook
+from tools.servers.conductor import ConductorServer
 
 pytestmark = pytest.mark.server
 RESOURCE_NOT_FOUND = json.dumps({"statusCode": 404, "message": "Resource not found"}).encode()
@@ -75,21 +76,32 @@ def test_tasks_wait_on_while_the_address_leads_to_an_empty_conductor(
         wait_for(lambda: "another_server" in bridge.store.facts.all(), "people are told")
         assert "knows none of the tasks" in bridge.cli("check", all_output=True)
         gateway.counts.clear()
-        wait_for(lambda: min(gateway.counts[task_id] for task_id in tasks) >= 5, "they are asked for again and again")
+        wait_for(
+            lambda: min(gateway.counts[task_id] for task_id in tasks) >= 5,
+            "they are asked for again and again",
+        )
         event_id = bridge.orders("orders", {"kind": "go"})
         gateway.counts.clear()
-        wait_for(lambda: min(gateway.counts[task_id] for task_id in tasks) >= 5, "their completions are tried")
+        wait_for(
+            lambda: min(gateway.counts[task_id] for task_id in tasks) >= 5,
+            "their completions are tried",
+        )
     finally:
         gateway.to = right
         empty.stop()
     take_go(bridge, conductor, *workflows, event_id=event_id)
-    wait_for(lambda: "another_server" not in bridge.store.facts.all(), "it is known to be the right one again")
+    wait_for(
+        lambda: "another_server" not in bridge.store.facts.all(),
+        "it is known to be the right one again",
+    )
 
 
 def test_tasks_wait_on_while_a_gateway_answers_404(
     conductor: Conductor, gateway: Gateway, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("no_route"), conductor=gateway.url, bridge_discovery_interval="250ms")
+    bridge = new_bridge(
+        webhooks("no_route"), conductor=gateway.url, bridge_discovery_interval="250ms"
+    )
     bridge.start_worker_alone()
     workflow_id = waiting(conductor, "no_route", GO)
     task_id = known_to(bridge, conductor, workflow_id)

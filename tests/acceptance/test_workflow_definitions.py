@@ -1,4 +1,5 @@
-"""Webhooks beside the workflow definitions of a real Conductor: what doesn't fit is said before an event needs it."""
+"""Webhooks beside the workflow definitions of a real Conductor: what doesn't fit is said before an
+event needs it."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.support.bridge import Bridge, unique
+from tools.servers.client import Conductor, set_variable, wait_for, wait_for_webhook
 from worker.misfits import misfits_in
 
-NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic"))
+NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(
+    unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic")
+)
 RELAY = False
 WEBHOOKS = f"""
 webhooks:
@@ -41,7 +44,12 @@ def nested(*tasks: dict[str, Any]) -> dict[str, Any]:
         "type": "FORK_JOIN",
         "forkTasks": [[set_variable("left")], list(tasks)],
     }
-    join = {"name": "join", "taskReferenceName": "join", "type": "JOIN", "joinOn": ["left", tasks[-1]["name"]]}
+    join = {
+        "name": "join",
+        "taskReferenceName": "join",
+        "type": "JOIN",
+        "joinOn": ["left", tasks[-1]["name"]],
+    }
     switch = {
         "name": "switch",
         "taskReferenceName": "switch",
@@ -63,7 +71,13 @@ def nested(*tasks: dict[str, Any]) -> dict[str, Any]:
 
 def sub_workflow(name: str, *tasks: dict[str, Any]) -> dict[str, Any]:
     """A task that runs a sub-workflow which is defined inside it."""
-    inner = {"name": name, "version": 1, "schemaVersion": 2, "ownerEmail": "a@example.com", "tasks": list(tasks)}
+    inner = {
+        "name": name,
+        "version": 1,
+        "schemaVersion": 2,
+        "ownerEmail": "a@example.com",
+        "tasks": list(tasks),
+    }
     return {
         "name": "sub",
         "taskReferenceName": "sub",
@@ -77,7 +91,9 @@ def registered(conductor_url: str) -> None:
     conductor = Conductor(conductor_url)
     conductor.register(NESTED, [nested(wait_for_webhook("wait", MATCHES))], version=1)
     conductor.register(NOTHING, [set_variable()], version=1)
-    conductor.register(OUTER, [sub_workflow(INNER, wait_for_webhook("wait", {"$.ref": "refs/heads/main"}))])
+    conductor.register(
+        OUTER, [sub_workflow(INNER, wait_for_webhook("wait", {"$.ref": "refs/heads/main"}))]
+    )
     dynamic = {
         "name": "dynamic",
         "taskReferenceName": "dynamic",
@@ -96,7 +112,9 @@ def test_check_says_with_file_and_line_what_does_not_fit(bridge: Bridge) -> None
 
     lines = wait_for(check, "the check compares the workflows").splitlines()
     file = bridge.definitions
-    lines_of = {text.strip(): number for number, text in enumerate(file.read_text().splitlines(), 1)}
+    lines_of = {
+        text.strip(): number for number, text in enumerate(file.read_text().splitlines(), 1)
+    }
     nothing, outer, typo = NOTHING, OUTER, NOTHING.replace("noth", "nth")
     assert sorted(line for line in lines if "webhook deploys" in line) == sorted(
         [
@@ -125,12 +143,21 @@ def test_a_task_of_a_sub_workflow_that_is_defined_inside_belongs_to_the_sub_work
 ) -> None:
     """As the check takes it."""
     conductor.start(OUTER)
-    wait_for(lambda: INNER in bridge.store.queries.waiting_by_workflow(), "the sub-workflow's task is known")
+    wait_for(
+        lambda: INNER in bridge.store.queries.waiting_by_workflow(),
+        "the sub-workflow's task is known",
+    )
     assert OUTER not in bridge.store.queries.waiting_by_workflow()
 
 
 def test_the_worker_notes_what_does_not_fit_for_the_overview(bridge: Bridge) -> None:
-    found = wait_for(lambda: bridge.store.facts.all().get("workflow_problems"), "the worker compares the workflows")
+    found = wait_for(
+        lambda: bridge.store.facts.all().get("workflow_problems"),
+        "the worker compares the workflows",
+    )
     misfits = [str(misfit) for misfit in misfits_in(found)]
-    assert any(f"Conductor has no workflow {NESTED}d; did you mean {NESTED}?" in misfit for misfit in misfits)
+    assert any(
+        f"Conductor has no workflow {NESTED}d; did you mean {NESTED}?" in misfit
+        for misfit in misfits
+    )
     assert len(misfits) == 6  # none of samples: those are guesses

@@ -12,13 +12,14 @@ from admin.cli import main
 from admin.explain import trials
 from admin.page.app import create_app
 from config.settings import Settings
-from testkit import PATIENCE
 from tests.support.sample import Sample, make_sample
+from tools.servers import PATIENCE
 
 
 @pytest.fixture
 def patient_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Criteria are tried to the end: on a busy machine three seconds may be too few for a handful of events."""
+    """Criteria are tried to the end: on a busy machine three seconds may be too few for a handful
+    of events."""
     monkeypatch.setattr(trials, "_PATIENCE", PATIENCE)
 
 
@@ -42,7 +43,11 @@ class Cli:
     def __call__(self, *arguments: str, code: int = 0, stdin: bytes | None = None) -> Result:
         nothing = {name.upper(): None for name in Settings.model_fields}
         result = CliRunner().invoke(
-            main, arguments, input=stdin, env={**nothing, "PORT": None, **self.environment}, prog_name="webhook-bridge"
+            main,
+            arguments,
+            input=stdin,
+            env={**nothing, "PORT": None, **self.environment},
+            prog_name="webhook-bridge",
         )
         assert result.exit_code == code, result.output
         assert result.exception is None or isinstance(result.exception, SystemExit)

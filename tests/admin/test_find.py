@@ -50,5 +50,7 @@ def test_a_delivery_id_that_is_hidden_is_not_found(cli: Cli, sample: Sample) -> 
     assert "event " in cli("find", "d1").stdout
     definitions = sample.folder / "webhooks.yaml"
     text = definitions.read_text(encoding="utf-8")
-    definitions.write_text(text.replace("platform: github\n", "platform: github\n    hide: [$.a]\n"), encoding="utf-8")
+    definitions.write_text(
+        text.replace("platform: github\n", "platform: github\n    hide: [$.a]\n"), encoding="utf-8"
+    )
     assert "nothing has the id d1" in cli("find", "d1", code=1).stderr

@@ -14,7 +14,11 @@ from store.hiding import BLANK, masked, masked_target, may_be_hidden
 from store.records import Event
 from tests.support.sample import Sample
 
-PAYLOAD = {"card": {"number": "4111-1111", "name": "Robin"}, "items": [{"pin": 1}, {"pin": 2}], "kept": "x"}
+PAYLOAD = {
+    "card": {"number": "4111-1111", "name": "Robin"},
+    "items": [{"pin": 1}, {"pin": 2}],
+    "kept": "x",
+}
 
 
 def event(payload: Any = None) -> Event:
@@ -51,7 +55,9 @@ def test_headers_and_query_can_be_hidden() -> None:
 
 def test_what_encloses_an_event_can_be_hidden() -> None:
     inside = replace(event(), enclosing={"page": {"owner": "robin", "id": 1}})
-    assert masked(inside, ["$._webhook.enclosing.page.owner"]).enclosing == {"page": {"owner": BLANK, "id": 1}}
+    assert masked(inside, ["$._webhook.enclosing.page.owner"]).enclosing == {
+        "page": {"owner": BLANK, "id": 1}
+    }
     assert masked(inside, ["$._webhook"]).enclosing == {"page": BLANK}
     assert masked(inside, None).enclosing == {"page": BLANK}
 
@@ -75,7 +81,9 @@ def test_a_messages_key_and_what_surrounds_an_element_are_hidden_too(sample: Sam
 
 def test_a_hidden_value_that_came_in_the_query_is_hidden_there_too(sample: Sample) -> None:
     event = sample.bridge().event(sample.events["delivered"])
-    merged = replace(event, payload='{"card": "4111-1111", "n": "7"}', query={"card": "4111-1111", "n": "7"})
+    merged = replace(
+        event, payload='{"card": "4111-1111", "n": "7"}', query={"card": "4111-1111", "n": "7"}
+    )
     shown = masked(merged, ("$.card",))
     assert json.loads(shown.payload) == {"card": BLANK, "n": "7"}
     assert shown.query == {"card": BLANK, "n": "7"}
@@ -103,5 +111,7 @@ def test_hide_is_checked_like_every_path(tmp_path: Path) -> None:
         ("$..kept", "$.card", True),
     ],
 )
-def test_a_path_may_select_what_is_hidden_unless_it_surely_leads_elsewhere(path: str, hide: str, may: bool) -> None:
+def test_a_path_may_select_what_is_hidden_unless_it_surely_leads_elsewhere(
+    path: str, hide: str, may: bool
+) -> None:
     assert may_be_hidden(path, (hide,)) is may

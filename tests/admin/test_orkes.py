@@ -42,13 +42,27 @@ def orkes(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "platform"),
     [
-        ({"sourcePlatform": "Github", "verifier": "SIGNATURE_BASED", "headerKey": "X-Hub-Signature-256"}, "github"),
+        (
+            {
+                "sourcePlatform": "Github",
+                "verifier": "SIGNATURE_BASED",
+                "headerKey": "X-Hub-Signature-256",
+            },
+            "github",
+        ),
         ({"sourcePlatform": "Slack", "verifier": "SLACK_BASED"}, "slack"),
-        ({"sourcePlatform": "Stripe", "verifier": "STRIPE", "headerKey": "Stripe-Signature"}, "stripe"),
+        (
+            {"sourcePlatform": "Stripe", "verifier": "STRIPE", "headerKey": "Stripe-Signature"},
+            "stripe",
+        ),
         ({"sourcePlatform": "Twitter", "verifier": "TWITTER"}, "twitter"),
         ({"sourcePlatform": "SendGrid", "verifier": "SENDGRID"}, "sendgrid"),
         (
-            {"sourcePlatform": "Microsoft Teams", "verifier": "HMAC_BASED", "headerKey": "Authorization"},
+            {
+                "sourcePlatform": "Microsoft Teams",
+                "verifier": "HMAC_BASED",
+                "headerKey": "Authorization",
+            },
             "microsoft-teams",
         ),
     ],
@@ -67,7 +81,11 @@ def test_a_platforms_webhook_becomes_its_platform_with_a_secret_to_set(
 def test_headers_become_references(tmp_path: Path) -> None:
     (webhook,), text = imported(
         tmp_path,
-        orkes(sourcePlatform="Custom", verifier="HEADER_BASED", headers={"X-Api-Key": SECRET, "X-Other": SECRET}),
+        orkes(
+            sourcePlatform="Custom",
+            verifier="HEADER_BASED",
+            headers={"X-Api-Key": SECRET, "X-Other": SECRET},
+        ),
     )
     assert webhook.headers is not None
     assert list(webhook.headers) == ["X-Api-Key", "X-Other"]
@@ -81,9 +99,17 @@ def test_other_signatures_become_signature_blocks(tmp_path: Path) -> None:
         orkes(id="2", sourcePlatform="Custom", verifier="HMAC_BASED", headerKey="X-Mac"),
     )
     assert plain.signature is not None
-    assert (plain.signature.header, plain.signature.prefix, plain.signature.encoding) == ("X-Sig", "sha256=", "hex")
+    assert (plain.signature.header, plain.signature.prefix, plain.signature.encoding) == (
+        "X-Sig",
+        "sha256=",
+        "hex",
+    )
     assert encoded.signature is not None
-    assert (encoded.signature.header, encoded.signature.prefix, encoded.signature.encoding) == ("X-Mac", "", "base64")
+    assert (encoded.signature.header, encoded.signature.prefix, encoded.signature.encoding) == (
+        "X-Mac",
+        "",
+        "base64",
+    )
     assert (plain.name, encoded.name) == ("hook", "hook-2")
 
 
@@ -93,7 +119,12 @@ def test_receivers_and_starts_keep_their_versions(tmp_path: Path) -> None:
         orkes(
             verifier="STRIPE",
             receiverWorkflowNamesToVersions={"a": 2, "b": None, "c d": "3"},
-            workflowsToStart={"e": 1, "f": "", "idempotencyKey": "constant", "idempotencyStrategy": "FAIL"},
+            workflowsToStart={
+                "e": 1,
+                "f": "",
+                "idempotencyKey": "constant",
+                "idempotencyStrategy": "FAIL",
+            },
         ),
     )
     assert webhook.receivers == {"a": frozenset({2}), "b": None, "c d": frozenset({3})}
@@ -102,7 +133,8 @@ def test_receivers_and_starts_keep_their_versions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "expected"), [("FAIL_ON_RUNNING", "running"), ("RETURN_EXISTING", "kept"), ("FAIL", "kept")]
+    ("strategy", "expected"),
+    [("FAIL_ON_RUNNING", "running"), ("RETURN_EXISTING", "kept"), ("FAIL", "kept")],
 )
 def test_an_idempotency_key_becomes_once(tmp_path: Path, strategy: str, expected: str) -> None:
     key = "${workflow.input.order['id']}"
@@ -113,7 +145,9 @@ def test_an_idempotency_key_becomes_once(tmp_path: Path, strategy: str, expected
     assert (start.once.key, start.once.while_) == ("$.order['id']", expected)
 
 
-@pytest.mark.parametrize("key", ["${workflow.input}", "${workflow.input.a}-${workflow.input.b}", "${workflow.input[}"])
+@pytest.mark.parametrize(
+    "key", ["${workflow.input}", "${workflow.input.a}-${workflow.input.b}", "${workflow.input[}"]
+)
 def test_an_idempotency_key_that_is_no_value_of_the_payload_is_told(key: object) -> None:
     (made,) = convert([orkes(workflowsToStart={"e": 1, "idempotencyKey": key})])
     assert "once" not in made.keys["starts"][0]
@@ -135,7 +169,9 @@ def test_what_cannot_be_taken_over_is_told() -> None:
     assert made.unsafe
 
 
-@pytest.mark.parametrize("text", ["", "{", "5", "[]", '{"id": 1}', '[{"name": 1}]', '["a"]', "null"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "5", "[]", '{"id": 1}', '[{"name": 1}]', '["a"]', "null"]
+)
 def test_anything_else_is_not_orkes(text: str) -> None:
     with pytest.raises(NotOrkes):
         read_webhooks(text)

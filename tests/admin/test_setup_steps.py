@@ -26,14 +26,22 @@ SECRET = "a-secret-of-24-characters"
             f"signature: {{header: X-Sig, secret: {SECRET}, algorithm: sha1, encoding: base64, prefix: v1=}}",
             ["HMAC-SHA1, in base64", "header X-Sig, written as v1={signature}."],
         ),
-        ("jwt: {issuer: https://login.example.com, audience: [a, b]}", ["for a or b", "header Authorization"]),
-        ("mtls: {header: X-DN, subject: CN=a}", ["overwrite the header X-DN", "BRIDGE_TRUSTED_PROXIES"]),
+        (
+            "jwt: {issuer: https://login.example.com, audience: [a, b]}",
+            ["for a or b", "header Authorization"],
+        ),
+        (
+            "mtls: {header: X-DN, subject: CN=a}",
+            ["overwrite the header X-DN", "BRIDGE_TRUSTED_PROXIES"],
+        ),
         ("challenge: token", ["sends its challenge"]),
         (f"headers: {{X-Key: {SECRET}}}\n    challenge: token", ["X-Key", "sends its challenge"]),
         (f"platform: github\n    secret: {SECRET}", ["under Webhooks"]),
     ],
 )
-def test_the_proof_that_the_webhook_asks_for_is_told(tmp_path: Path, proof: str, told: list[str]) -> None:
+def test_the_proof_that_the_webhook_asks_for_is_told(
+    tmp_path: Path, proof: str, told: list[str]
+) -> None:
     said = setup(tmp_path, proof)
     assert all(part in said for part in told), said
     assert SECRET not in said
@@ -47,7 +55,9 @@ def test_nothing_is_told_where_nothing_is_to_be_done(tmp_path: Path, proof: str)
 def setup(folder: Path, proof: str) -> str:
     """What is told of a webhook with this proof."""
     file = folder / "webhooks.yaml"
-    file.write_text(f"webhooks:\n  - name: one\n    {proof}\n    receivers: {{flow: any}}\n", encoding="utf-8")
+    file.write_text(
+        f"webhooks:\n  - name: one\n    {proof}\n    receivers: {{flow: any}}\n", encoding="utf-8"
+    )
     (webhook,) = load_definitions(file, PLATFORMS, {}).webhooks
     return as_text(setup_steps(webhook, guides()[webhook.platform]))
 

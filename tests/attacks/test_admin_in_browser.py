@@ -1,4 +1,5 @@
-"""Hostile text in every field that a stranger or a workflow controls, looked at in a real browser: none of it acts."""
+"""Hostile text in every field that a stranger or a workflow controls, looked at in a real browser:
+none of it acts."""
 
 from __future__ import annotations
 
@@ -45,19 +46,33 @@ def attacked(sample: Sample) -> list[str]:
         + "  - {name: open, verifier: none, receivers: {flow: any}, dedup: {header: X-Id}, only: {$.let: in}}\n"
         "  - {name: shut, headers: {X-Key: a-value-of-more-than-16-characters}, receivers: {flow: any}}\n"
     )
-    ascii_attack = ALL.encode("ascii", "backslashreplace").decode().replace("\x1b", "").replace("\x07", "")
+    ascii_attack = (
+        ALL.encode("ascii", "backslashreplace").decode().replace("\x1b", "").replace("\x07", "")
+    )
     relay = create_relay(sample.settings)
     client = relay.test_client()
     headers = {"X-Evil": ascii_attack, "X-Id": ascii_attack, "User-Agent": ascii_attack}
     accepted = client.post(
-        f"/webhook/open?{quote(ALL)}={quote(ALL)}", json={"let": "in", ALL: ALL, "list": [ALL]}, headers=headers
+        f"/webhook/open?{quote(ALL)}={quote(ALL)}",
+        json={"let": "in", ALL: ALL, "list": [ALL]},
+        headers=headers,
     )
     assert accepted.status_code == 200
-    assert client.post("/webhook/open", json={"let": ALL}, headers=headers).get_json() == {"filtered": True}
-    assert client.post("/webhook/shut", json={"let": ALL}, headers={"X-Key": ascii_attack}).status_code == 401
-    assert client.post("/webhook/open", data=f'{{"{ALL}"', content_type="application/json").status_code == 400
+    assert client.post("/webhook/open", json={"let": ALL}, headers=headers).get_json() == {
+        "filtered": True
+    }
+    assert (
+        client.post("/webhook/shut", json={"let": ALL}, headers={"X-Key": ascii_attack}).status_code
+        == 401
+    )
+    assert (
+        client.post("/webhook/open", data=f'{{"{ALL}"', content_type="application/json").status_code
+        == 400
+    )
     relay.extensions["relay"].outcomes.flush()
-    store.without_events.record([WithoutEvent("shut", now, 401, ALL, ALL, ALL), WithoutEvent(ALL, now, 200, ALL)], {})
+    store.without_events.record(
+        [WithoutEvent("shut", now, 401, ALL, ALL, ALL), WithoutEvent(ALL, now, 200, ALL)], {}
+    )
     event_id = accepted.get_json()["eventId"]
     assert store.leadership.elect("sample", 10**9)
     tasks = [
@@ -69,11 +84,18 @@ def attacked(sample: Sample) -> list[str]:
         NewTarget("complete", "flow", ALL, "hostile-task", ALL),
         NewTarget("start", ALL, correlation_id=ALL),
     )
-    claimed = store.decisions.decide(Term("sample"), [Decision(event_id, "pending", "no", new)], [], now, 9)
-    store.claims.record_results("sample", [Result(target, "failed", ALL, ALL) for target in claimed], now)
+    claimed = store.decisions.decide(
+        Term("sample"), [Decision(event_id, "pending", "no", new)], [], now, 9
+    )
+    store.claims.record_results(
+        "sample", [Result(target, "failed", ALL, ALL) for target in claimed], now
+    )
     store.changes.record(Change(now, ALL, ALL, ALL, ALL))
     store.quarantine.set_aside(
-        [SetAside(kind, f"{kind}-{ALL}", ALL, ALL, now, 1, now) for kind in ("event", "task", "workflow")]
+        [
+            SetAside(kind, f"{kind}-{ALL}", ALL, ALL, now, 1, now)
+            for kind in ("event", "task", "workflow")
+        ]
     )
     store.facts.set("conductor", ALL)
     store.facts.set("conductor_lacks", ALL)
@@ -113,22 +135,39 @@ def test_nothing_that_a_stranger_sent_acts_on_any_page(driver: Chrome, sample: S
         for path in pages:
             driver.get_log("browser")
             driver.get(url + path)
-            assert "owned" not in driver.title or "<" in driver.title or "\\x1b" in driver.title, path
+            assert "owned" not in driver.title or "<" in driver.title or "\\x1b" in driver.title, (
+                path
+            )
             assert driver.title.endswith("Webhook Bridge"), path
-            acting = "script:not([src$='/static/page.js']), iframe, object, embed, base, img[onerror]"
+            acting = (
+                "script:not([src$='/static/page.js']), iframe, object, embed, base, img[onerror]"
+            )
             assert driver.find_elements(By.CSS_SELECTOR, acting) == [], path
-            assert driver.find_elements(By.CSS_SELECTOR, "[href^='javascript'], svg[onload]") == [], path
-            fetched = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+            assert (
+                driver.find_elements(By.CSS_SELECTOR, "[href^='javascript'], svg[onload]") == []
+            ), path
+            fetched = driver.execute_script(
+                "return performance.getEntriesByType('resource').map(entry => entry.name)"
+            )
             assert all(name.startswith(url) for name in fetched), path
             text = driver.find_element(By.TAG_NAME, "body").text
             for field in driver.find_elements(By.TAG_NAME, "textarea"):  # holds what its user typed
                 text = text.replace(field.text, "") if field.text else text
             acts = _ACTS_ON_TEXT.search(driver.title + text)
             assert acts is None, (path, (driver.title + text)[acts.start() - 80 : acts.end() + 20])
-            # A page that isn't there is logged as such; a script that the policy stopped would be too.
-            logged = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-            assert [message for message in logged if "404" not in message and "400" not in message] == [], path
+            # A page that isn't there is logged as such; a script that the policy stopped would be
+            # too.
+            logged = [
+                entry["message"]
+                for entry in driver.get_log("browser")
+                if entry["level"] == "SEVERE"
+            ]
+            assert [
+                message for message in logged if "404" not in message and "400" not in message
+            ] == [], path
             seen += text
-    assert seen.count("<script>document.title='owned'</script>") > 10, "it is shown, as the text that it is"
+    assert seen.count("<script>document.title='owned'</script>") > 10, (
+        "it is shown, as the text that it is"
+    )
     assert "{{ 7777*7 }}" in seen
     assert "54439" not in seen, "no template of ours or the browser's evaluated it"

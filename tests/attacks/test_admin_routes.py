@@ -1,7 +1,8 @@
-"""Every route × every method × everybody but the admin × every way to say who one is: nothing changes.
+"""Every route × every method × everybody but the admin × every way to say who one is: nothing
+changes.
 
-The same requests, sent by an admin, change something at every route that may: so what is refused is refused for who
-sends it, and not since it is a request that does nothing.
+The same requests, sent by an admin, change something at every route that may: so what is refused is
+refused for who sends it, and not since it is a request that does nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ WAYS = ("anonymous", "cookie", "Bearer", "X-Authorization", "session as X-Author
 OWN_SESSION = {"pages.log_in", "pages.logout", "orkes.token"}
 """What begins or ends the sender's own session, and nothing else."""
 ELSEWHERE = {"webhooks.test", "webhooks.run"}
-"""What changes something in a relay or in Conductor, which are not there here: so that each is refused is asserted."""
+"""What changes something in a relay or in Conductor, which are not there here: so that each is
+refused is asserted."""
 ONLY_TELLS = {"api.make_callback"}
 """What gives an admin a URL, and records nothing."""
 KEEPER = """\
@@ -43,7 +45,12 @@ KEEPER = """\
       deploy: any
 """
 """One more webhook, which keeps what it refuses."""
-DO = {"definitions.create": "create", "definitions.save": "save", "webhooks.pause": "pause", "sending.act": "save"}
+DO = {
+    "definitions.create": "create",
+    "definitions.save": "save",
+    "webhooks.pause": "pause",
+    "sending.act": "save",
+}
 """The button that is pressed, of forms with several."""
 NEW = {
     "name": "made-by-a-request",
@@ -114,7 +121,10 @@ class Walk:
         if rule.endpoint == "orkes.token":
             return {"json": {"keyId": "x", "keySecret": "none of them"}}
         if rule.rule.startswith("/api/events/") and rule.endpoint.startswith("many."):
-            return {"json": {"reason": "known"} | ({} if rule.arguments - {"verb"} else {"status": "failed"})}
+            return {
+                "json": {"reason": "known"}
+                | ({} if rule.arguments - {"verb"} else {"status": "failed"})
+            }
         if rule.rule.startswith("/api/"):
             return {}
         failed = len(self.sample.store.queries.events(EventFilter(status="failed")))
@@ -148,12 +158,15 @@ class Walk:
         return {"tables": self.tables(), "files": files, "environment": dict(os.environ)}
 
     def tables(self) -> dict[str, Any]:
-        """All rows, which are read again once another connection, as the page's is, has written any."""
+        """All rows, which are read again once another connection, as the page's is, has written
+        any."""
         [version] = self.sample.store._connections.reader.execute("PRAGMA data_version")
         if version != self._version_read:
             self._version_read = version
             self._tables = {
-                table.name: self.sample.store.tables.read(self.sample.store.tables.with_columns(table), None, 10**6)
+                table.name: self.sample.store.tables.read(
+                    self.sample.store.tables.with_columns(table), None, 10**6
+                )
                 for table in TABLES
                 if table.name not in ("sessions_over", "delivery_counts")
             }
@@ -172,7 +185,9 @@ class Walk:
             headers["X-Authorization"] = session
         elif way == "guess":
             headers["Authorization"] = "Bearer none-of-the-two-tokens"
-        with client.open(self.url(rule), method=method, headers=headers, **self.body(rule, method)) as answer:
+        with client.open(
+            self.url(rule), method=method, headers=headers, **self.body(rule, method)
+        ) as answer:
             return answer.status_code
 
 
@@ -196,7 +211,11 @@ def test_nobody_but_an_admin_changes_anything(walk: Walk, method: str, way: str)
     for rule in walk.rules():
         status = walk.send(rule, method, way, VIEWER)
         assert status != 500, f"{method} {rule.rule} as {way}"
-        if method in CHANGING and method in (rule.methods or ()) and rule.endpoint not in OWN_SESSION:
+        if (
+            method in CHANGING
+            and method in (rule.methods or ())
+            and rule.endpoint not in OWN_SESSION
+        ):
             assert status in (302, 401, 403), f"{method} {rule.rule} as {way}"
         after = walk.state()
         assert after == before, f"{method} {rule.rule} as {way} ({status})"
@@ -206,12 +225,18 @@ def test_an_admin_changes_something_at_every_route_that_may(tmp_path: Path) -> N
     changing: set[str] = set()
     unsafe: set[str] = set()
     for number, method in enumerate(CHANGING):
-        rules = [rule for rule in Walk(tmp_path / f"rules{number}").rules() if method in (rule.methods or ())]
+        rules = [
+            rule
+            for rule in Walk(tmp_path / f"rules{number}").rules()
+            if method in (rule.methods or ())
+        ]
         for place, rule in enumerate(rules):
             unsafe.add(rule.endpoint)
             walk = Walk(tmp_path / f"{number}-{place}")
             if rule.endpoint == "orkes.delete_tags":
-                walk.sample.store.facts.set("tags:github-deploys", '[{"key": "team", "value": "a"}]')
+                walk.sample.store.facts.set(
+                    "tags:github-deploys", '[{"key": "team", "value": "a"}]'
+                )
             if (rule.defaults or {}).get("verb") == "reopen":
                 note = Note(0, "ada", "acknowledged", "known")
                 walk.sample.store.acknowledgements.record([walk.sample.events["refused"]], note)
@@ -223,13 +248,16 @@ def test_an_admin_changes_something_at_every_route_that_may(tmp_path: Path) -> N
             if walk.state() != before:
                 changing.add(rule.endpoint)
             else:
-                assert rule.endpoint in OWN_SESSION | ELSEWHERE | ONLY_TELLS, f"{method} {rule.rule}: {status}"
+                assert rule.endpoint in OWN_SESSION | ELSEWHERE | ONLY_TELLS, (
+                    f"{method} {rule.rule}: {status}"
+                )
             walk.sample.store.close()
     assert changing == unsafe - OWN_SESSION - ELSEWHERE - ONLY_TELLS
 
 
 def test_no_route_both_shows_and_changes(walk: Walk) -> None:
-    """HEAD and OPTIONS come to the views of GET: these must change nothing whatever is sent with them."""
+    """HEAD and OPTIONS come to the views of GET: these must change nothing whatever is sent with
+    them."""
     for rule in walk.rules():
         methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
         assert len(methods) == 1, rule

@@ -25,7 +25,11 @@ INSIDE: dict[str, dict[str, Any]] = {
 """Platforms whose proof is inside of the body."""
 Meanwhile = Callable[[Callable[[], None]], None]
 MB = 1024 * 1024
-PARAMETERS = b"--b\r\nContent-Disposition: form-data; name=a" + b"; x=y" * (MB // 6) + b"\r\n\r\nv\r\n--b--\r\n"
+PARAMETERS = (
+    b"--b\r\nContent-Disposition: form-data; name=a"
+    + b"; x=y" * (MB // 6)
+    + b"\r\n\r\nv\r\n--b--\r\n"
+)
 BRACKETS = b'{"a":[' + b"[]," * (MB // 3 - 10) + b"1]}"
 
 
@@ -51,11 +55,16 @@ def test_no_unproven_body_is_parsed_whose_cost_is_not_bounded(
 
 
 def test_a_genuine_large_delivery_of_such_a_platform_is_accepted(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "a", "platform": "microsoft-graph", "secret": SECRET, "max_body": "2MB"})
+    relay = make_relay(
+        {"name": "a", "platform": "microsoft-graph", "secret": SECRET, "max_body": "2MB"}
+    )
     assert relay.client.post("/webhook/a?validationToken=t").status_code == 200
     one = {"clientState": SECRET, "resource": "users/1", "encryptedContent": {"data": "x" * 20_000}}
     assert (
-        relay.post("a", json.dumps({"value": [one | {"id": str(number)} for number in range(50)]})).status_code == 200
+        relay.post(
+            "a", json.dumps({"value": [one | {"id": str(number)} for number in range(50)]})
+        ).status_code
+        == 200
     )
 
 
@@ -64,9 +73,14 @@ def test_a_genuine_large_delivery_of_such_a_platform_is_accepted(make_relay: Mak
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    webhooks = [{"name": name, "platform": name, **more, "receivers": {"a": "any"}} for name, more in INSIDE.items()]
+    webhooks = [
+        {"name": name, "platform": name, **more, "receivers": {"a": "any"}}
+        for name, more in INSIDE.items()
+    ]
     webhooks.append({"name": "one", "headers": {"X-Api-Key": KEY}, "receivers": {"a": "any"}})
-    with serving(tmp_path_factory.mktemp("unproven"), json.dumps({"webhooks": webhooks})) as process:
+    with serving(
+        tmp_path_factory.mktemp("unproven"), json.dumps({"webhooks": webhooks})
+    ) as process:
         yield process
 
 
@@ -112,4 +126,6 @@ def test_peers_that_pipeline_or_ask_without_a_pause_hold_up_nobody(
     usual = relay.seconds()
     for _ in range(8 if waits else 4):
         meanwhile(ask)
-    assert relay.seconds() < 6 + 20 * usual, "promised is a tenth of a second for each, on a machine that is not busy"
+    assert relay.seconds() < 6 + 20 * usual, (
+        "promised is a tenth of a second for each, on a machine that is not busy"
+    )

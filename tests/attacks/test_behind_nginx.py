@@ -1,4 +1,5 @@
-"""The relay behind nginx as deploy/nginx configures it: a buffering proxy hands over complete requests only."""
+"""The relay behind nginx as deploy/nginx configures it: a buffering proxy hands over complete
+requests only."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from testkit import PATIENCE, eventually
-from testkit.processes import free_port
 from tests.relay.test_gunicorn import KEY, Process, definitions, serving
+from tools.servers import PATIENCE, eventually
+from tools.servers.processes import free_port
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx")
@@ -35,11 +36,23 @@ def port(relay: Process, tmp_path: Path) -> Iterator[int]:
     """nginx's, without TLS."""
     port, folder = free_port(), tmp_path / "nginx"
     folder.mkdir()
-    text = re.sub(r"^\s*(ssl_|listen \[).*$", "", CONFIGURATION.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};").replace("listen 80;", f"listen {free_port()};")
-    text = text.replace("127.0.0.1:8000", f"127.0.0.1:{relay.port}").replace("/var/log/nginx/", f"{folder}/")
+    text = re.sub(
+        r"^\s*(ssl_|listen \[).*$",
+        "",
+        CONFIGURATION.read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};").replace(
+        "listen 80;", f"listen {free_port()};"
+    )
+    text = text.replace("127.0.0.1:8000", f"127.0.0.1:{relay.port}").replace(
+        "/var/log/nginx/", f"{folder}/"
+    )
     text = text.replace("server_name hooks.example.com;", "server_name h;")
-    folders = "".join(f"{kind}_temp_path {folder}/t;" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    folders = "".join(
+        f"{kind}_temp_path {folder}/t;"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     file = folder / "nginx.conf"
     file.write_text(
         f"daemon off; pid {folder}/pid; error_log {folder}/log;\nevents {{}}\nhttp {{ {folders}\n{text}\n}}\n"
@@ -54,12 +67,17 @@ def port(relay: Process, tmp_path: Path) -> Iterator[int]:
         server.wait(PATIENCE)
 
 
-def test_a_flood_of_one_byte_chunks_and_half_requests_never_reach_the_relay(relay: Process, port: int) -> None:
+def test_a_flood_of_one_byte_chunks_and_half_requests_never_reach_the_relay(
+    relay: Process, port: int
+) -> None:
     over, usual = threading.Event(), relay.seconds(port, relay.port)
 
     def flood() -> None:
         while not over.is_set():
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as peer:
+            with (
+                suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), timeout=1) as peer,
+            ):
                 peer.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
                 while not over.is_set():
                     peer.sendall(b"1\r\nx\r\n" * 10_000)
@@ -69,7 +87,9 @@ def test_a_flood_of_one_byte_chunks_and_half_requests_never_reach_the_relay(rela
         for thread in threads:
             thread.start()
         for number in range(200):
-            peer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            peer = stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+            )
             peer.sendall((HEAD[:50], HEAD + b"Content-Length: 25000000\r\n\r\n{")[number % 2])
         assert relay.seconds(port, relay.port) < 6 + 20 * usual
         over.set()

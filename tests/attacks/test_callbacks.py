@@ -1,4 +1,5 @@
-"""Callback URLs: what nobody signed changes neither what people see nor what a task gets, but for what is named."""
+"""Callback URLs: what nobody signed changes neither what people see nor what a task gets, but for
+what is named."""
 
 from __future__ import annotations
 
@@ -19,8 +20,11 @@ QUERIES = (
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
-def test_a_query_that_somebody_adds_to_a_link_changes_nothing(make_relay: MakeRelay, clock: Clock, query: str) -> None:
-    """A mail's tracker, or whoever passes the link on, may have added it; the token covers none of it."""
+def test_a_query_that_somebody_adds_to_a_link_changes_nothing(
+    make_relay: MakeRelay, clock: Clock, query: str
+) -> None:
+    """A mail's tracker, or whoever passes the link on, may have added it; the token covers none of
+    it."""
     relay = make_relay(APPROVALS | {"callback": {"secret": SECRET}})
     url = f"/webhook/approvals/{token()}"
     without = relay.client.get(url, headers=BROWSER)
@@ -30,11 +34,15 @@ def test_a_query_that_somebody_adds_to_a_link_changes_nothing(make_relay: MakeRe
 
 
 def test_a_named_parameter_is_shown_before_it_counts(make_relay: MakeRelay, clock: Clock) -> None:
-    """Whatever becomes part of the output from the link is on the page with the button, in words that can't deceive."""
+    """Whatever becomes part of the output from the link is on the page with the button, in words
+    that can't deceive."""
     relay = make_relay(APPROVALS | {"callback": {"secret": SECRET, "query": ["decision"]}})
     query = "decision=rejected%E2%80%AE&note=%3Cscript%3E&decision=approved"
     page = relay.client.get(f"/webhook/approvals/{token()}?{query}", headers=BROWSER)
-    assert relay.client.post(f"/webhook/approvals/{token()}?{query}", headers=BROWSER).status_code == 200
+    assert (
+        relay.client.post(f"/webhook/approvals/{token()}?{query}", headers=BROWSER).status_code
+        == 200
+    )
     [payload] = relay.payloads()
     assert payload == {"decision": ["rejected\u202e", "approved"]}
     assert "rejected\\u202e" in page.text
@@ -42,10 +50,18 @@ def test_a_named_parameter_is_shown_before_it_counts(make_relay: MakeRelay, cloc
     assert "script" not in page.text
 
 
-def test_who_has_no_token_learns_nothing_of_a_url_that_was_used(make_relay: MakeRelay, clock: Clock) -> None:
+def test_who_has_no_token_learns_nothing_of_a_url_that_was_used(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(APPROVALS)
     good = token()
-    strangers = [good[:-1], good + "A", token(secret="another-secret-of-24-letters"), token(webhook="others"), ID]
+    strangers = [
+        good[:-1],
+        good + "A",
+        token(secret="another-secret-of-24-letters"),
+        token(webhook="others"),
+        ID,
+    ]
 
     def seen() -> list[tuple[Any, ...]]:
         answers = [

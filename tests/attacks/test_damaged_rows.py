@@ -40,7 +40,9 @@ def sample(tmp_path: Path) -> Sample:
     for number in range(3):
         keep_refused(sample, b'{"n": %d}' % number)
     for name in ("first", "second"):
-        sample.store.raw_deliveries.save(RawDelivery("", "github-deploys", "saved", 1, name=name, body=b"{}"), 50)
+        sample.store.raw_deliveries.save(
+            RawDelivery("", "github-deploys", "saved", 1, name=name, body=b"{}"), 50
+        )
     sample.store.without_events.record(
         [WithoutEvent("orders", sample.store.now(), 200, "", event_id=sample.events["expired"])], {}
     )

@@ -1,4 +1,5 @@
-"""What a stranger could have signed or replayed, and genuine deliveries that were taken for others."""
+"""What a stranger could have signed or replayed, and genuine deliveries that were taken for
+others."""
 
 from __future__ import annotations
 
@@ -19,19 +20,41 @@ URL = "https://h.example/hook?tenant=1"
 
 @pytest.mark.parametrize(
     "body",
-    ["", "1", "true", '"text"', "[]", '[{"id": 1}]', '{"tweet_create_events": [{"id": 1}]}', ' {"for_user_id": "1"}'],
+    [
+        "",
+        "1",
+        "true",
+        '"text"',
+        "[]",
+        '[{"id": 1}]',
+        '{"tweet_create_events": [{"id": 1}]}',
+        ' {"for_user_id": "1"}',
+    ],
 )
-def test_xs_challenge_gives_nobody_the_signature_of_a_delivery(body: str, make_relay: MakeRelay) -> None:
+def test_xs_challenge_gives_nobody_the_signature_of_a_delivery(
+    body: str, make_relay: MakeRelay
+) -> None:
     """Its answer is the HMAC of a text that the asker chooses, by the key that signs deliveries."""
-    relay = make_relay({"name": "hook", "platform": "twitter", "secret": SECRET, "accept": {"rate": "1/s", "burst": 1}})
+    relay = make_relay(
+        {
+            "name": "hook",
+            "platform": "twitter",
+            "secret": SECRET,
+            "accept": {"rate": "1/s", "burst": 1},
+        }
+    )
     answer = relay.client.get(f"/webhook/hook?crc_token={quote(body)}")
-    signature = (answer.get_json() or {}).get("response_token") or "sha256=" + text(mac(body.encode()))
+    signature = (answer.get_json() or {}).get("response_token") or "sha256=" + text(
+        mac(body.encode())
+    )
     if "{" in body:
         assert answer.status_code == 401
         assert b"response_token" not in answer.data
         return
     for _ in range(2):
-        forged = relay.post("hook", body, {"x-twitter-webhooks-signature": signature}, query_string="id=forged")
+        forged = relay.post(
+            "hook", body, {"x-twitter-webhooks-signature": signature}, query_string="id=forged"
+        )
         assert forged.status_code == 401
     assert relay.events() == []
     assert relay.verified() == set()
@@ -52,7 +75,11 @@ def test_xs_challenge_and_deliveries_go_on(make_relay: MakeRelay) -> None:
 
 def mailgun(body: dict[str, Any], token: str = "t" * 50) -> bytes:
     """Mailgun's body, signed: time and token, and nothing else."""
-    signature = {"timestamp": STAMP, "token": token, "signature": mac((STAMP + token).encode()).hex()}
+    signature = {
+        "timestamp": STAMP,
+        "token": token,
+        "signature": mac((STAMP + token).encode()).hex(),
+    }
     return json.dumps(body | {"signature": signature}).encode()
 
 
@@ -94,18 +121,30 @@ def test_a_body_cannot_move_into_the_query_that_is_signed_beside_it(
 # --- genuine events that were taken for others ---
 
 
-@pytest.mark.parametrize("more", [{"is_deleted": True}, {"is_echo": True}, {"is_echo": True, "is_deleted": True}])
+@pytest.mark.parametrize(
+    "more", [{"is_deleted": True}, {"is_echo": True}, {"is_echo": True, "is_deleted": True}]
+)
 def test_a_message_that_is_unsent_is_another_event_than_the_message(
     more: dict[str, bool], make_relay: MakeRelay
 ) -> None:
-    relay = make_relay({"name": "hook", "platform": "facebook", "secret": SECRET, "verify_token": SECRET})
-    for message in ({"mid": "m", "text": "hello"}, {"mid": "m"} | more, {"mid": "m", "text": "hello"}):
-        body = json.dumps({"object": "instagram", "entry": [{"id": "1", "messaging": [{"message": message}]}]}).encode()
+    relay = make_relay(
+        {"name": "hook", "platform": "facebook", "secret": SECRET, "verify_token": SECRET}
+    )
+    for message in (
+        {"mid": "m", "text": "hello"},
+        {"mid": "m"} | more,
+        {"mid": "m", "text": "hello"},
+    ):
+        body = json.dumps(
+            {"object": "instagram", "entry": [{"id": "1", "messaging": [{"message": message}]}]}
+        ).encode()
         assert relay.post("hook", body, hub(body)).status_code == 200
     assert len(relay.events()) == 2
 
 
-def test_mailguns_last_attempt_has_the_signature_of_the_first(make_relay: MakeRelay, clock: Clock) -> None:
+def test_mailguns_last_attempt_has_the_signature_of_the_first(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     """After 10, 20, 35 minutes and so on, eight hours in all."""
     relay = make_relay({"name": "hook", "platform": "mailgun", "secret": SECRET})
     for minutes, token in ((10, "a"), (125, "b"), (485, "c")):
@@ -120,8 +159,12 @@ def test_zendesks_triggers_of_one_second_are_told_apart_by_the_header_that_is_na
     make_relay: MakeRelay, clock: Clock
 ) -> None:
     name = "X-Zendesk-Webhook-Invocation-Id"
-    relay = make_relay({"name": "hook", "platform": "zendesk", "secret": SECRET, "dedup": {"header": name}})
+    relay = make_relay(
+        {"name": "hook", "platform": "zendesk", "secret": SECRET, "dedup": {"header": name}}
+    )
     for stamp, identifier in ((RFC3339, "a"), (RFC3339, "b"), ("2025-10-09T08:53:21Z", "a")):
         body = b'{"event": "solved"}'
-        assert relay.post("hook", body, zendesk(body, stamp) | {name: identifier}).status_code == 200
+        assert (
+            relay.post("hook", body, zendesk(body, stamp) | {name: identifier}).status_code == 200
+        )
     assert len(relay.events()) == 2

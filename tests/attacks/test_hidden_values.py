@@ -20,11 +20,11 @@ from relay.app import create_app as create_relay
 from store.open import open_store
 from store.records import Decision, NewEvent, Task, new_event_id
 from store.sql.store import Store
-from testkit import PATIENCE
 from tests.admin.conftest import Cli
 from tests.attacks.page import STRONG
 from tests.support.makers import ME
 from tests.support.sample import settings_for
+from tools.servers import PATIENCE
 
 # --- what is hidden ---
 
@@ -37,7 +37,8 @@ CARD = "4111-1111-1111-1111"
 
 @pytest.fixture
 def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
-    """A page, the file of definitions, the store, and the id of an event: the relay has read a `hide`."""
+    """A page, the file of definitions, the store, and the id of an event: the relay has read a
+    `hide`."""
     file = tmp_path / "webhooks.yaml"
     file.write_text(HIDING)
     settings = settings_for(tmp_path, bridge_relay_metrics="off")
@@ -68,10 +69,22 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
         "webhooks: [",
         None,
     ],
-    ids=["as it was", "broken hide", "broken key", "renamed", "twice", "hide twice", "gone", "broken file", "no file"],
+    ids=[
+        "as it was",
+        "broken hide",
+        "broken key",
+        "renamed",
+        "twice",
+        "hide twice",
+        "gone",
+        "broken file",
+        "no file",
+    ],
 )
 def test_a_hidden_value_stays_hidden_whatever_becomes_of_the_definition(
-    paid: tuple[FlaskClient, Path, Store, str], definitions: str | None, monkeypatch: pytest.MonkeyPatch
+    paid: tuple[FlaskClient, Path, Store, str],
+    definitions: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client, file, _store, event_id = paid
     if definitions is None:
@@ -79,9 +92,18 @@ def test_a_hidden_value_stays_hidden_whatever_becomes_of_the_definition(
     else:
         file.write_text(definitions)
     monkeypatch.chdir(file.parent)
-    cli = Cli({"BRIDGE_WEBHOOKS": str(file), "BRIDGE_DATABASE": f"sqlite:///{file.parent / 'bridge.db'}"})
+    cli = Cli(
+        {"BRIDGE_WEBHOOKS": str(file), "BRIDGE_DATABASE": f"sqlite:///{file.parent / 'bridge.db'}"}
+    )
     paths = ("/events", f"/events/{event_id}?paths=$.card", "/tasks/t", "/webhooks/pay")
-    api = ("events", f"events/{event_id}", f"events/{event_id}/why", "tasks/t", "overview", "metadata/webhook/pay")
+    api = (
+        "events",
+        f"events/{event_id}",
+        f"events/{event_id}/why",
+        "tasks/t",
+        "overview",
+        "metadata/webhook/pay",
+    )
     texts = [client.get(path).text for path in (*paths, *(f"/api/{path}" for path in api))]
     texts += [cli("events").output, cli("events", "--json").output]
     texts += [cli("events", command, event_id).output for command in ("show", "explain")]
@@ -92,7 +114,8 @@ def test_a_hidden_value_stays_hidden_whatever_becomes_of_the_definition(
 
 
 def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path: Path) -> None:
-    """The delivery id of most platforms is a digest of the body, of which a viewer sees all but the hidden value."""
+    """The delivery id of most platforms is a digest of the body, of which a viewer sees all but the
+    hidden value."""
     body = {"card": CARD, "kept": "yes"}
     (tmp_path / "webhooks.yaml").write_text(
         f"webhooks:\n  - name: pay\n    signature: {{secret: {STRONG}, header: X-Sig}}\n    hide: [$.card]\n"
@@ -102,22 +125,33 @@ def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path:
     relay = create_relay(settings)
     raw = json.dumps(body).encode()
     signature = hmac.new(STRONG.encode(), raw, "sha256").hexdigest()
-    answer = relay.test_client().post("/webhook/pay", data=raw, headers={"X-Sig": signature}, content_type="text/json")
+    answer = relay.test_client().post(
+        "/webhook/pay", data=raw, headers={"X-Sig": signature}, content_type="text/json"
+    )
     assert answer.status_code == 200
     event_id = answer.get_json()["eventId"]
     delivery_id = open_store(settings.bridge_database).queries.event(event_id).delivery_id
     assert delivery_id == digest(raw)
     client = create_app(settings).test_client()
-    for path in (f"/events/{event_id}", f"/api/events/{event_id}", "/api/events", "/api/metadata/webhook/pay"):
+    for path in (
+        f"/events/{event_id}",
+        f"/api/events/{event_id}",
+        "/api/events",
+        "/api/metadata/webhook/pay",
+    ):
         assert delivery_id not in client.get(path).text
 
 
-def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClient, Path, Store, str]) -> None:
+def test_the_command_line_hides_what_it_follows_to_the_end(
+    paid: tuple[FlaskClient, Path, Store, str],
+) -> None:
     _client, file, store, _event_id = paid
     settings = settings_for(file.parent, bridge_webhooks=file)
     follower = Follower(Bridge(settings, store, open_definitions(settings, dict).current), Search())
     event_id = new_event_id()
-    store.deliveries.append([NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")])
+    store.deliveries.append(
+        [NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")]
+    )
     (news,) = follower.look()
     assert news.is_new
     assert CARD not in str(ApiEvent.of(news.event, targets=[]))
@@ -132,7 +166,18 @@ def test_where_nobody_knows_what_was_hidden_nothing_is_shown(tmp_path: Path) -> 
     settings = settings_for(tmp_path)
     event_id = new_event_id()
     open_store(settings.bridge_database).deliveries.append(
-        [NewEvent(event_id, "before", 1, json.dumps({"card": CARD}), {"x-user": CARD}, {"q": CARD}, 2, CARD)]
+        [
+            NewEvent(
+                event_id,
+                "before",
+                1,
+                json.dumps({"card": CARD}),
+                {"x-user": CARD},
+                {"q": CARD},
+                2,
+                CARD,
+            )
+        ]
     )
     client = create_app(settings).test_client()
     for path in (f"/events/{event_id}", f"/api/events/{event_id}", "/events", "/api/events"):
@@ -141,7 +186,9 @@ def test_where_nobody_knows_what_was_hidden_nothing_is_shown(tmp_path: Path) -> 
         assert CARD not in answer.text
 
 
-def test_an_expected_value_is_hidden_where_the_found_one_is(paid: tuple[FlaskClient, Path, Store, str]) -> None:
+def test_an_expected_value_is_hidden_where_the_found_one_is(
+    paid: tuple[FlaskClient, Path, Store, str],
+) -> None:
     client, _, _, event_id = paid
     text = client.get(f"/events/{event_id}").text
     assert "4999" not in text

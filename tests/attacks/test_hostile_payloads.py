@@ -1,6 +1,8 @@
-"""Payloads that are made to keep a relay busy where definitions look into them: `decode`, `split` and `schema`.
+"""Payloads that are made to keep a relay busy where definitions look into them: `decode`, `split`
+and `schema`.
 
-Each would take minutes, or all memory, if it were not bounded: a test's own time-out is the measure.
+Each would take minutes, or all memory, if it were not bounded: a test's own time-out is the
+measure.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def test_a_bomb_is_accepted_as_the_text_that_it_is(bomb: str, tmp_path: Path) ->
         relay = relay_with(folder, decode={"$.a": encoding})
         assert relay.post("a", json.dumps({"a": text})).status_code == 200, encoding
         kept = relay.event().document(metadata=False)["a"]
-        assert kept == text or (encoding, kept.encode()) == ("base64", base64.b64decode(text)), encoding
+        assert kept == text or (encoding, kept.encode()) == ("base64", base64.b64decode(text)), (
+            encoding
+        )
 
 
 def test_many_small_bombs_are_bounded_together(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Every platform's genuine deliveries, had they been refused and kept, are accepted later as what they were to be; and
-where a rejected delivery could hold a secret, none is kept."""
+"""Every platform's genuine deliveries, had they been refused and kept, are accepted later as what
+they were to be; and where a rejected delivery could hold a secret, none is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from relay.verify.secrets import without_secrets
 from store.delivery_records import RawDelivery
 from tests.support.genuine import Genuine, deliveries_of
 
-NEVER = {"aws-sns", "cloudevents", "gitlab", "google-pubsub", "microsoft-graph", "microsoft-teams", "okta"}
+NEVER = {
+    "aws-sns",
+    "cloudevents",
+    "gitlab",
+    "google-pubsub",
+    "microsoft-graph",
+    "microsoft-teams",
+    "okta",
+}
 """Platforms with a token, with the proof in Authorization, or with the vendor's keys."""
 
 
@@ -38,7 +46,13 @@ def refused(genuine: Genuine) -> tuple[Request, RawDelivery]:
     headers = {name.lower(): value for name, value in genuine.headers.items()}
     url = genuine.url.partition("?")[0]
     request = Request(
-        genuine.method, genuine.url, parts.query, headers, genuine.body, "192.0.2.1", float(int(genuine.now))
+        genuine.method,
+        genuine.url,
+        parts.query,
+        headers,
+        genuine.body,
+        "192.0.2.1",
+        float(int(genuine.now)),
     )
     kept = RawDelivery(
         "k1", "hook", "rejected", int(genuine.now) * 1000, remote="192.0.2.1", method=genuine.method, path="/webhook/",
@@ -48,7 +62,9 @@ def refused(genuine: Genuine) -> tuple[Request, RawDelivery]:
 
 
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))
-def test_a_genuine_delivery_is_accepted_later_as_what_it_was_to_be(platform: str, tmp_path: Path) -> None:
+def test_a_genuine_delivery_is_accepted_later_as_what_it_was_to_be(
+    platform: str, tmp_path: Path
+) -> None:
     number, may_be_kept = 0, False
     for genuine in deliveries_of(platform, tmp_path):
         try:
@@ -73,14 +89,20 @@ def test_a_genuine_delivery_is_accepted_later_as_what_it_was_to_be(platform: str
         for event, wanted in zip(events_of(route, cleaned, 1), expected, strict=True):
             assert (event.payload, event.query) == (wanted.payload, wanted.query)
             assert event.headers == wanted.headers
-            assert event.delivery_id == (wanted.delivery_id or f"refused k1 {expected.index(wanted)}")
+            assert event.delivery_id == (
+                wanted.delivery_id or f"refused k1 {expected.index(wanted)}"
+            )
     assert number or not may_be_kept
 
 
 @pytest.mark.parametrize("platform", sorted(NEVER))
-def test_where_a_refused_delivery_could_hold_a_secret_the_definition_is_refused(platform: str, tmp_path: Path) -> None:
+def test_where_a_refused_delivery_could_hold_a_secret_the_definition_is_refused(
+    platform: str, tmp_path: Path
+) -> None:
     genuine = [*deliveries_of(platform, tmp_path)]
     assert genuine
     for one in genuine:
-        with pytest.raises(DefinitionsError, match="keep_rejected: what this webhook rejects can't be kept"):
+        with pytest.raises(
+            DefinitionsError, match="keep_rejected: what this webhook rejects can't be kept"
+        ):
             read(one.webhook, tmp_path)

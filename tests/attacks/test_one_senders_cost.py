@@ -1,4 +1,5 @@
-"""What one sender or stranger makes large holds up no other: their deliveries are answered meanwhile."""
+"""What one sender or stranger makes large holds up no other: their deliveries are answered
+meanwhile."""
 
 from __future__ import annotations
 
@@ -20,14 +21,21 @@ from tests.relay.test_gunicorn import KEY, Process, serving
 
 pytestmark = pytest.mark.long
 
-SPLIT = {"headers": {"X-Api-Key": KEY}, "split": True, "max_body": "25MB", "receivers": {"a": "any"}}
+SPLIT = {
+    "headers": {"X-Api-Key": KEY},
+    "split": True,
+    "max_body": "25MB",
+    "receivers": {"a": "any"},
+}
 WEBHOOKS: dict[str, dict[str, Any]] = {
     "one": {"headers": {"X-Api-Key": KEY}, "receivers": {"a": "any"}},
     "only": SPLIT | {"only": {"$.kind": "b", "$..deep": {"$in": ["c", "d"]}}},
     "schema": SPLIT | {"schema": {"file": "schema.json", "else": "keep"}},
     "repeated": SPLIT | {"only": {"$.kind": "b"}, "dedup": {"path": "$.id"}},
 }
-BATCH = json.dumps([{"id": str(number), "kind": "b", "text": "x" * 100} for number in range(5_000)]).encode()
+BATCH = json.dumps(
+    [{"id": str(number), "kind": "b", "text": "x" * 100} for number in range(5_000)]
+).encode()
 LARGE = json.dumps({"text": "x" * 300_000}).encode()
 
 
@@ -67,7 +75,9 @@ def answers(relay: Process, seconds: float, body: bytes = b"{}") -> list[tuple[f
     return found
 
 
-@pytest.mark.parametrize(("name", "body"), [("only", b"{}"), ("schema", LARGE), ("repeated", b"{}")])
+@pytest.mark.parametrize(
+    ("name", "body"), [("only", b"{}"), ("schema", LARGE), ("repeated", b"{}")]
+)
 def test_batches_of_one_webhook_hold_up_no_other(name: str, body: bytes, relay: Process) -> None:
     began = time.monotonic()
     assert relay.status("POST", f"/webhook/{name}", BATCH) == 200
@@ -82,7 +92,9 @@ def test_batches_of_one_webhook_hold_up_no_other(name: str, body: bytes, relay: 
 def test_endless_chunks_of_one_byte_hold_up_nobody_for_long(tmp_path: Path) -> None:
     webhook = {"name": "one", "headers": {"X-Api-Key": KEY}, "receivers": {"a": "any"}}
     head = b"POST /webhook/one HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with serving(tmp_path, json.dumps({"webhooks": [webhook]}), GUNICORN_CMD_ARGS="--workers 1") as relay:
+    with serving(
+        tmp_path, json.dumps({"webhooks": [webhook]}), GUNICORN_CMD_ARGS="--workers 1"
+    ) as relay:
         answers(relay, 0.5)
         calm = answers(relay, 1)
         with connect(relay) as one, connect(relay) as other:

@@ -69,7 +69,9 @@ def test_whatever_the_api_is_sent_is_text(page: Page, reference: str) -> None:
     }
     made = page.client.post("/api/metadata/webhook", json=body)
     assert made.status_code == 200
-    changed = page.client.put("/api/metadata/webhook/custom", json={**body, "workflowsToStart": {f"b{reference}": 2}})
+    changed = page.client.put(
+        "/api/metadata/webhook/custom", json={**body, "workflowsToStart": {f"b{reference}": 2}}
+    )
     assert changed.status_code == 200
     webhook = page.defined["custom"]
     assert webhook.starts[0].workflow == f"b{reference}"
@@ -81,14 +83,23 @@ def test_a_secrets_reference_never_names_a_setting_of_the_bridge(
     page: Page, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, STRONG)
-    body = {"name": "custom", "verifier": "SIGNATURE_BASED", "headerKey": "X-S", "workflowsToStart": {"flow": 1}}
-    answer = page.client.post("/api/metadata/webhook", json={**body, "secretValue": f"${{workflow.secrets.{name}}}"})
+    body = {
+        "name": "custom",
+        "verifier": "SIGNATURE_BASED",
+        "headerKey": "X-S",
+        "workflowsToStart": {"flow": 1},
+    }
+    answer = page.client.post(
+        "/api/metadata/webhook", json={**body, "secretValue": f"${{workflow.secrets.{name}}}"}
+    )
     assert answer.status_code == 400
     assert name in answer.get_json()["message"]
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_what_is_imported_is_text(tmp_path: Path, reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_imported_is_text(
+    tmp_path: Path, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     orkes = {
         "name": "custom",

@@ -1,4 +1,5 @@
-"""The tables of docs say of every platform what its code does, and security-model.md names every exception."""
+"""The tables of docs say of every platform what its code does, and security-model.md names every
+exception."""
 
 from __future__ import annotations
 
@@ -52,7 +53,9 @@ def test_the_table_says_what_tells_deliveries_apart(
     found = set()
     genuines = list(deliveries_of(platform, tmp_path))
     # The bodies of examples and judges are not always what the platform sends; its samples are.
-    published = {vector["id"] for vector in VECTORS["vectors"]} | {f"{platform}/{make.__name__}" for make in JUDGES}
+    published = {vector["id"] for vector in VECTORS["vectors"]} | {
+        f"{platform}/{make.__name__}" for make in JUDGES
+    }
     for genuine in [one for one in genuines if one.name not in published] or genuines:
         clock.now = genuine.now
         relay = make_relay(genuine.webhook | {"name": "hook"}, fetch=genuine.fetch)
@@ -67,7 +70,9 @@ def test_the_table_says_what_tells_deliveries_apart(
         assert "`" in told, found
 
 
-@pytest.mark.parametrize("platform", ["adyen", "aws-sns", "mailgun", "paypal", "slack", "stripe", "twilio"])
+@pytest.mark.parametrize(
+    "platform", ["adyen", "aws-sns", "mailgun", "paypal", "slack", "stripe", "twilio"]
+)
 def test_a_dedup_that_is_not_used_is_warned_of(
     platform: str, make_relay: MakeRelay, clock: Clock, tmp_path: Path
 ) -> None:
@@ -75,7 +80,9 @@ def test_a_dedup_that_is_not_used_is_warned_of(
     clock.now = genuine.now
     ids = set()
     for path in ("$", "$.nothing_there"):
-        relay = make_relay(genuine.webhook | {"name": "hook", "dedup": {"path": path}}, fetch=genuine.fetch)
+        relay = make_relay(
+            genuine.webhook | {"name": "hook", "dedup": {"path": path}}, fetch=genuine.fetch
+        )
         send(relay, "hook", sent(genuine))
         ids |= {event.delivery_id for event in relay.events()}
     assert PLATFORMS[platform].ignores_dedup == (len(ids) == 1)
@@ -91,4 +98,8 @@ def test_every_exception_is_among_the_limits(platform: str, header: str) -> None
 
 def test_every_platform_whose_events_may_be_alike_is_among_the_limits() -> None:
     limits = MODEL[MODEL.index("**Limits of the platforms' own schemes**") :]
-    assert [name for name, platform in PLATFORMS.items() if is_alike(platform) and f"**{name}**" not in limits] == []
+    assert [
+        name
+        for name, platform in PLATFORMS.items()
+        if is_alike(platform) and f"**{name}**" not in limits
+    ] == []

@@ -1,7 +1,8 @@
 """Nothing unsigned changes what a delivery is.
 
-Of every platform's genuine deliveries each part is changed that the signature doesn't cover, and what the answer may be
-is a refusal, or that of a duplicate. Before the genuine one has come, it may be taken in its stead: with its payload.
+Of every platform's genuine deliveries each part is changed that the signature doesn't cover, and
+what the answer may be is a refusal, or that of a duplicate. Before the genuine one has come, it may
+be taken in its stead: with its payload.
 """
 
 from __future__ import annotations
@@ -40,29 +41,79 @@ TYPES = (
     "",
     None,
 )
-QUERIES = ("a=1", "id=forged&type=forged&_webhook=x", "bodySHA256=00", "payload=%7B%22id%22%3A%22forged%22%7D")
+QUERIES = (
+    "a=1",
+    "id=forged&type=forged&_webhook=x",
+    "bodySHA256=00",
+    "payload=%7B%22id%22%3A%22forged%22%7D",
+)
 SIZES = (1, 2, 3, 4, 10, 13)
-"""Of what moves between a header and the body: little, parts of a time, and a whole one in seconds or milliseconds."""
+"""Of what moves between a header and the body: little, parts of a time, and a whole one in seconds
+or milliseconds."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 IDS = sorted(
-    {name for platform in PLATFORMS.values() for name in (*platform.id_headers, *platform.topic_headers)}
-    | {"ce-id", "ce-source", "ce-specversion", "ce-type", "Klaviyo-Webhook-Id", "paypal-transmission-id"}
-    | {"svix-signature", "svix-timestamp", "webhook-signature", "webhook-timestamp", "x-amz-sns-message-id"}
-    | {"x-slack-retry-num", "X-GitHub-Event", "X-Shopify-Webhook-Id", "X-Twilio-Webhooks-Signature-Settings"}
+    {
+        name
+        for platform in PLATFORMS.values()
+        for name in (*platform.id_headers, *platform.topic_headers)
+    }
+    | {
+        "ce-id",
+        "ce-source",
+        "ce-specversion",
+        "ce-type",
+        "Klaviyo-Webhook-Id",
+        "paypal-transmission-id",
+    }
+    | {
+        "svix-signature",
+        "svix-timestamp",
+        "webhook-signature",
+        "webhook-timestamp",
+        "x-amz-sns-message-id",
+    }
+    | {
+        "x-slack-retry-num",
+        "X-GitHub-Event",
+        "X-Shopify-Webhook-Id",
+        "X-Twilio-Webhooks-Signature-Settings",
+    }
 )
 EXCEPT = {
     ("attio", "idempotency-key"): "changes of one attribute may come again the same to the byte",
-    ("shopify", "shopify-event-id"): "only of what has no time, which may come again the same to the byte",
-    ("shopify", "shopify-topic"): "two topics of one order may be the same to the byte, and both are events",
-    ("github", "x-github-delivery"): "only of events without a time, which may come again the same to the byte",
+    (
+        "shopify",
+        "shopify-event-id",
+    ): "only of what has no time, which may come again the same to the byte",
+    (
+        "shopify",
+        "shopify-topic",
+    ): "two topics of one order may be the same to the byte, and both are events",
+    (
+        "github",
+        "x-github-delivery",
+    ): "only of events without a time, which may come again the same to the byte",
     ("bitbucket", "x-request-uuid"): "only of pushes, which may come again the same to the byte",
-    ("forgejo", "x-forgejo-delivery"): "only of pushes, branches and wikis, which may come again the same to the byte",
-    ("gitea", "x-gitea-delivery"): "only of pushes, branches and wikis, which may come again the same to the byte",
+    (
+        "forgejo",
+        "x-forgejo-delivery",
+    ): "only of pushes, branches and wikis, which may come again the same to the byte",
+    (
+        "gitea",
+        "x-gitea-delivery",
+    ): "only of pushes, branches and wikis, which may come again the same to the byte",
     ("sentry", "request-id"): "only of changed issues, which may come again the same to the byte",
-    ("woocommerce", "x-wc-webhook-delivery-id"): "only of what has no time, which may come again the same to the byte",
-    ("woocommerce", "x-wc-webhook-topic"): "two topics of one order may be the same to the byte, and both are events",
+    (
+        "woocommerce",
+        "x-wc-webhook-delivery-id",
+    ): "only of what has no time, which may come again the same to the byte",
+    (
+        "woocommerce",
+        "x-wc-webhook-topic",
+    ): "two topics of one order may be the same to the byte, and both are events",
 }
-"""Headers that nobody signs and that must tell events apart all the same; docs/security-model.md names each."""
+"""Headers that nobody signs and that must tell events apart all the same; docs/security-model.md
+names each."""
 
 NAMES_KEY = "PayPal-Cert-Url"
 """A header that says where the vendor's key is: one that can't be had is no verdict."""
@@ -94,11 +145,18 @@ class Sent:
 
 def sent(genuine: Genuine) -> Sent:
     """As the platform sends it."""
-    return Sent("", genuine.method, urlsplit(genuine.url).query, tuple(genuine.headers.items()), genuine.body)
+    return Sent(
+        "",
+        genuine.method,
+        urlsplit(genuine.url).query,
+        tuple(genuine.headers.items()),
+        genuine.body,
+    )
 
 
 def is_of_sender(genuine: Genuine) -> bool:
-    """Whether it proves who sends and nothing of what, so that whoever has the proof may send anything."""
+    """Whether it proves who sends and nothing of what, so that whoever has the proof may send
+    anything."""
     platform = PLATFORMS[genuine.platform]
     if "signature" in genuine.webhook:
         return False
@@ -112,7 +170,8 @@ def is_of_sender(genuine: Genuine) -> bool:
 
 
 def changes(given: Sent) -> Iterator[Sent]:
-    """The delivery with one thing changed, in every place that no signature covers, and some that one does."""
+    """The delivery with one thing changed, in every place that no signature covers, and some that
+    one does."""
     yield from content_types(given)
     yield from queries(given)
     for method in METHODS:
@@ -125,7 +184,8 @@ def changes(given: Sent) -> Iterator[Sent]:
 
 
 def ids(given: Sent, value: str) -> Iterator[Sent]:
-    """The delivery with one header more that some platform takes for an id or a kind; `values` changes those it has."""
+    """The delivery with one header more that some platform takes for an id or a kind; `values`
+    changes those it has."""
     for name in IDS:
         if given.header(name) is None:
             yield given.named(f"{name}: {value}", headers=given.with_header(name, value))
@@ -139,7 +199,9 @@ def at_once(given: Sent, changed: list[Sent]) -> Sent:
 
 def content_types(given: Sent) -> Iterator[Sent]:
     for content_type in TYPES:
-        yield given.named(f"type {content_type}", headers=given.with_header("Content-Type", content_type))
+        yield given.named(
+            f"type {content_type}", headers=given.with_header("Content-Type", content_type)
+        )
 
 
 def queries(given: Sent) -> Iterator[Sent]:
@@ -153,7 +215,8 @@ def queries(given: Sent) -> Iterator[Sent]:
 
 
 def values(given: Sent, name: str, value: str) -> Iterator[Sent]:
-    """The header gone, doubled, in another case, with more or less in it, in other ways to write it."""
+    """The header gone, doubled, in another case, with more or less in it, in other ways to write
+    it."""
     made = {
         None, "", "forged", value.upper(), value.lower(), value.swapcase(), f"{value},{value}", f"{value}, {value}",
         f"{value} {value}", f" {value} ", f"{value}\t", value + "=", value.rstrip("="), value + "0", value + ".0",
@@ -164,12 +227,19 @@ def values(given: Sent, name: str, value: str) -> Iterator[Sent]:
     }  # fmt: skip
     for changed in sorted(made, key=lambda text: (text is not None, text)):
         if changed != value:
-            shown = "none" if changed is None else changed if len(changed) < 80 else f"{len(changed)} characters"
+            shown = (
+                "none"
+                if changed is None
+                else changed
+                if len(changed) < 80
+                else f"{len(changed)} characters"
+            )
             yield given.named(f"{name}: {shown}", headers=given.with_header(name, changed))
 
 
 def boundaries(given: Sent) -> Iterator[Sent]:
-    """What is in a header moves into the body, and the other way round: some schemes set nothing between them."""
+    """What is in a header moves into the body, and the other way round: some schemes set nothing
+    between them."""
     for name, value in given.headers:
         for size in SIZES:
             if size < len(value):
@@ -188,7 +258,11 @@ def boundaries(given: Sent) -> Iterator[Sent]:
                 )
     for size in SIZES:
         moved = given.body[:size].decode("latin-1")
-        yield given.named(f"{size} bytes of the body in the query", query=given.query + moved, body=given.body[size:])
+        yield given.named(
+            f"{size} bytes of the body in the query",
+            query=given.query + moved,
+            body=given.body[size:],
+        )
 
 
 def bodies(given: Sent) -> Iterator[Sent]:
@@ -200,7 +274,9 @@ def bodies(given: Sent) -> Iterator[Sent]:
     yield given.named("twice", body=given.body * 2)
     yield given.named("another field", body=given.body + b"&forged=1")
     yield given.named("no equals signs", body=given.body.replace(b"=", b"", 1))
-    yield given.named("moved equals sign", body=given.body.replace(b"=", b"", 1).replace(b"&", b"=", 1))
+    yield given.named(
+        "moved equals sign", body=given.body.replace(b"=", b"", 1).replace(b"&", b"=", 1)
+    )
     try:
         value = json.loads(given.body)
     except ValueError:
@@ -208,7 +284,9 @@ def bodies(given: Sent) -> Iterator[Sent]:
     if isinstance(value, dict):
         yield given.named("written anew", body=json.dumps(value, indent=1, sort_keys=True).encode())
         yield given.named("more keys", body=json.dumps(value | {"forged": True}).encode())
-        yield given.named("keys twice", body=given.body.rstrip()[:-1] + b"," + given.body.lstrip()[1:])
+        yield given.named(
+            "keys twice", body=given.body.rstrip()[:-1] + b"," + given.body.lstrip()[1:]
+        )
         for name in ("MessageId", "id", "event_id", "eventId", "webhookTimestamp", "Timestamp"):
             yield given.named(f"other {name}", body=json.dumps(value | {name: "forged"}).encode())
 
@@ -255,13 +333,15 @@ class Target:
         self.genuine = genuine
         self.relay: Relay = make_relay(
             *(
-                genuine.webhook | {"name": name, "public_url": genuine.webhook.get("public_url", genuine.url)}
+                genuine.webhook
+                | {"name": name, "public_url": genuine.webhook.get("public_url", genuine.url)}
                 for name in ("after", "before")
             ),
             fetch=genuine.fetch,
         )
         self._checked: dict[Any, bool] = {}
-        """What was sent, and whether both took it: some changes are none once headers are stripped."""
+        """What was sent, and whether both took it: some changes are none once headers are
+        stripped."""
         self.taken: list[tuple[str, bytes]] = []
         """What was changed in what it took, and the answer."""
         self.payload = self.after_genuine()
@@ -299,14 +379,18 @@ class Target:
         return status in TAKEN
 
     def check_events(self) -> None:
-        """There is no further event where the genuine delivery has come, and where it hasn't, none of another payload.
+        """There is no further event where the genuine delivery has come, and where it hasn't, none
+        of another payload.
 
         Once at the end: to read the events takes longer than to refuse one.
         """
         for event in self.relay.events():
             if event.id not in self.events:
                 may_be = event.webhook == "before" and json.loads(event.payload) == self.payload
-                assert may_be, (event, [what for what, answer in self.taken if event.id.encode() in answer])
+                assert may_be, (
+                    event,
+                    [what for what, answer in self.taken if event.id.encode() in answer],
+                )
 
 
 def covers_body(genuine: Genuine) -> bool:
@@ -329,7 +413,15 @@ def is_timeless(genuine: Genuine) -> bool:
     times = {"woocommerce": b'"date_modified', "shopify": b'_at"'}
     if genuine.platform in times:
         return times[genuine.platform] not in genuine.body
-    words = (b'"client_payload"', b"zen", b'"push":', b'"commits":', b'"page"', b'"resolved"', b'"record_id"')
+    words = (
+        b'"client_payload"',
+        b"zen",
+        b'"push":',
+        b'"commits":',
+        b'"page"',
+        b'"resolved"',
+        b'"record_id"',
+    )
     return any(word in genuine.body for word in words)
 
 
@@ -351,7 +443,9 @@ def test_nothing_unsigned_changes_what_a_delivery_is(
                 target.check(changed)
         for value in ("forged", "1760000000", ""):
             more = [one for one in ids(given, value) if not is_excepted(one, platform, timeless)]
-            if not target.check(at_once(given, more)):  # one that is refused may hide what another does
+            if not target.check(
+                at_once(given, more)
+            ):  # one that is refused may hide what another does
                 for one in more:
                     target.check(one)
         target.check_events()

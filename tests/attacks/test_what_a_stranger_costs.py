@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from testkit import PATIENCE, eventually
-from testkit.processes import children_of
-from testkit.strangers import NO_HTTP
 from tests.relay.http.test_peers import Answers, connect, request
 from tests.relay.test_gunicorn import KEY, Process, serving
 from tests.support.relay import MakeRelay
+from tools.bench.hostile_requests import NO_HTTP
+from tools.servers import PATIENCE, eventually
+from tools.servers.processes import children_of
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}
@@ -40,7 +40,10 @@ def memory_of(relay: Process) -> int:
     found = 0
     for pid in children_of(relay.process.pid):
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        found += sum(int(size) for size in re.findall(r"^(?:Private_Dirty|Private_Clean): +(\d+) kB", text, re.M))
+        found += sum(
+            int(size)
+            for size in re.findall(r"^(?:Private_Dirty|Private_Clean): +(\d+) kB", text, re.M)
+        )
     return found * 1024
 
 
@@ -65,9 +68,18 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_what_two_servers_could_read_differently_is_never_a_delivery(frame: str, relay: Process) -> None:
-    """Only the first of two requests may ever be taken for one, and not with the second in its body."""
-    head = b"POST /webhook/one HTTP/1.1\r\nX-Api-Key: " + KEY.encode() + b"\r\n" + FRAMES[frame] + b"\r\n"
+def test_what_two_servers_could_read_differently_is_never_a_delivery(
+    frame: str, relay: Process
+) -> None:
+    """Only the first of two requests may ever be taken for one, and not with the second in its
+    body."""
+    head = (
+        b"POST /webhook/one HTTP/1.1\r\nX-Api-Key: "
+        + KEY.encode()
+        + b"\r\n"
+        + FRAMES[frame]
+        + b"\r\n"
+    )
     with connect(relay) as connection:
         connection.sendall(head + b"0\r\n\r\n" + request())
         connection.shutdown(socket.SHUT_WR)
@@ -106,7 +118,9 @@ def test_silent_connections_leave_a_place_for_those_that_ask(tmp_path: Path) -> 
             for number, stranger in enumerate(strangers):
                 with suppress(OSError):
                     stranger.sendall(
-                        (b"", b"G", b"POST /webhook/one HTTP/1.1\r\nContent-Length: 9\r\n\r\n")[number % 3]
+                        (b"", b"G", b"POST /webhook/one HTTP/1.1\r\nContent-Length: 9\r\n\r\n")[
+                            number % 3
+                        ]
                     )
             assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
         assert relay.stop() == 0
@@ -125,7 +139,9 @@ def test_ipv6_and_ipv4_are_both_served(relay: Process) -> None:
     assert relay.status("POST", "/webhook/one", b"{}") == 200
 
 
-def test_a_large_body_is_not_read_for_a_challenge_before_it_is_proven(make_relay: MakeRelay) -> None:
+def test_a_large_body_is_not_read_for_a_challenge_before_it_is_proven(
+    make_relay: MakeRelay,
+) -> None:
     relay = make_relay({"name": "own", "challenge": "token", "headers": {"X-Api-Key": KEY}})
     for size, status in ((1000, 200), (70_000, 401)):
         body = json.dumps({"token": "t", "more": "x" * size})
@@ -145,7 +161,9 @@ def test_bodies_that_never_end_take_no_more_memory_than_they_may(tmp_path: Path)
                     stranger.sendall(head + b"x" * (4_000_000 if number % 2 else 10))
             assert {relay.status("POST", "/webhook/one", b"{}") for _ in range(12)} == {200}
             assert memory_of(relay) - held < 200 * MB
-        assert eventually(lambda: relay.status("POST", "/webhook/large", b'"' + b"x" * 4_000_000 + b'"') == 200)
+        assert eventually(
+            lambda: relay.status("POST", "/webhook/large", b'"' + b"x" * 4_000_000 + b'"') == 200
+        )
         assert relay.stop() == 0
         assert "Traceback" not in relay.log.read_text()
     finally:

@@ -38,7 +38,11 @@ def test_wrong_tokens_have_their_sender_wait_and_the_right_one_is_let_in(guarded
 
 @pytest.mark.parametrize(("addresses", "recorded"), [(1, 5), (200, 100)])
 def test_what_wrong_tokens_make_the_bridge_log_and_write_is_bounded(
-    addresses: int, recorded: int, guarded: Page, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    addresses: int,
+    recorded: int,
+    guarded: Page,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("admin.page.access.time", mock.Mock(monotonic=lambda: 1000.0))
     for number in range(200):
@@ -58,9 +62,12 @@ def test_who_has_the_viewers_token_is_slowed_down_like_anybody(guarded: Page) ->
 
 
 @pytest.mark.parametrize(
-    ("address", "same"), [("::1", "::2"), ("2001:db8::1", "2001:db8::ffff:1"), ("::ffff:192.0.2.7", "192.0.2.7")]
+    ("address", "same"),
+    [("::1", "::2"), ("2001:db8::1", "2001:db8::ffff:1"), ("::ffff:192.0.2.7", "192.0.2.7")],
 )
-def test_whoever_can_choose_an_address_waits_at_all_of_them(guarded: Page, address: str, same: str) -> None:
+def test_whoever_can_choose_an_address_waits_at_all_of_them(
+    guarded: Page, address: str, same: str
+) -> None:
     assert [log_in(guarded, f"wrong-{number}", address) for number in range(5)] == [401] * 5
     assert log_in(guarded, "wrong", same) == 429
 
@@ -75,7 +82,9 @@ def test_logging_out_ends_the_session_wherever_its_cookie_is(guarded: Page) -> N
     assert elsewhere.get("/api/events").status_code == 200
     assert client.post("/logout").status_code == 303
     assert elsewhere.get("/api/events").status_code == 401
-    assert elsewhere.get("/api/events", headers={"X-Authorization": cookie.value}).status_code == 401
+    assert (
+        elsewhere.get("/api/events", headers={"X-Authorization": cookie.value}).status_code == 401
+    )
 
 
 def test_a_session_ends_with_its_token(guarded: Page, tmp_path: Path) -> None:
@@ -84,7 +93,8 @@ def test_a_session_ends_with_its_token(guarded: Page, tmp_path: Path) -> None:
     assert cookie is not None
     for changed in ({"bridge_admin_token": f"another-{ADMIN}"}, {"bridge_admin_token": None}):
         settings = settings_for(
-            tmp_path, **{"bridge_webhooks": guarded.folder, "bridge_viewer_token": VIEWER, **changed}
+            tmp_path,
+            **{"bridge_webhooks": guarded.folder, "bridge_viewer_token": VIEWER, **changed},
         )
         client = create_app(settings).test_client()
         client.set_cookie(COOKIE, cookie.value)
@@ -92,9 +102,12 @@ def test_a_session_ends_with_its_token(guarded: Page, tmp_path: Path) -> None:
 
 
 def test_a_cookie_tells_nothing_of_a_token_without_the_key() -> None:
-    """Whoever has a viewer's cookie can't try tokens against it: two stores sign the same differently."""
+    """Whoever has a viewer's cookie can't try tokens against it: two stores sign the same
+    differently."""
     one, other = (
-        Sessions(ADMIN, VIEWER, lambda key=key: mock.Mock(key=lambda: key * 32, is_over=lambda _: False))
+        Sessions(
+            ADMIN, VIEWER, lambda key=key: mock.Mock(key=lambda: key * 32, is_over=lambda _: False)
+        )
         for key in (b"a", b"b")
     )
     assert other.role_of(one.new("viewer")) is None
@@ -103,7 +116,9 @@ def test_a_cookie_tells_nothing_of_a_token_without_the_key() -> None:
 
 
 def test_a_session_of_the_api_can_be_ended_as_well(guarded: Page) -> None:
-    given = guarded.client.post("/api/token", json={"keyId": "me", "keySecret": ADMIN}).get_json()["token"]
+    given = guarded.client.post("/api/token", json={"keyId": "me", "keySecret": ADMIN}).get_json()[
+        "token"
+    ]
     headers = {"X-Authorization": given}
     assert guarded.client.get("/api/events", headers=headers).status_code == 200
     guarded.client.post("/logout", headers=headers)

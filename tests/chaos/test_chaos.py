@@ -1,9 +1,10 @@
 """Chaos on PostgreSQL under load: a relay and three workers, thousands of deliveries, and an audit.
 
 The five scenarios of the published harness for job queues on PostgreSQL
-(https://github.com/hardbyte/postgresql-job-queue-benchmarking: the server stopped and started again, sessions
-terminated, connections used up, a worker killed, a worker killed again and again), and what else happens to a database
-in production: a transaction that is held open, a pooler that drops everything, machines whose clocks jump.
+(https://github.com/hardbyte/postgresql-job-queue-benchmarking: the server stopped and started
+again, sessions terminated, connections used up, a worker killed, a worker killed again and again),
+and what else happens to a database in production: a transaction that is held open, a pooler that
+drops everything, machines whose clocks jump.
 
 `TEST_CHAOS_RATE` sets how many deliveries a second the flood has.
 """
@@ -24,11 +25,6 @@ import pytest
 from store.errors import StoreUnavailable
 from store.open import open_store
 from store.sql.store import Store
-from testkit.client import wait_for
-from testkit.pgbouncer import PgBouncer
-from testkit.postgres import Postgres
-from testkit.processes import Failed
-from testkit.wall_clock import WallClock
 from tests.acceptance.faults import flood
 from tests.acceptance.faults.flood import Flood
 from tests.acceptance.faults.ledger import Ledger
@@ -36,6 +32,11 @@ from tests.support.chance import SEED
 from tests.support.fleet import Fleet
 from tests.support.kills import restart_relay, restart_worker
 from tests.support.storms import lasting
+from tests.support.wall_clock import WallClock
+from tools.servers.client import wait_for
+from tools.servers.pgbouncer import PgBouncer
+from tools.servers.postgres import Postgres
+from tools.servers.processes import Failed
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow]
 SECONDS = lasting(6)
@@ -72,7 +73,8 @@ Scenario = Callable[[Scene, float], None]
 
 
 def server_is_stopped(scene: Scene, seconds: float) -> None:
-    """The server is stopped in immediate mode again and again, and is away for up to a quarter of the time."""
+    """The server is stopped in immediate mode again and again, and is away for up to a quarter of
+    the time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         scene.server.stop_at_once()
@@ -94,7 +96,8 @@ def sessions_are_terminated(scene: Scene, seconds: float) -> None:
 
 
 def connections_are_used_up(scene: Scene, seconds: float) -> None:
-    """Somebody takes every connection that there is, and even those of the bridge, whose sessions are terminated."""
+    """Somebody takes every connection that there is, and even those of the bridge, whose sessions
+    are terminated."""
     with ExitStack() as stack, scene.session() as session:
         for _ in range(IDLE_SESSIONS):
             try:
@@ -125,7 +128,8 @@ def processes_are_killed(scene: Scene, seconds: float) -> None:
 
 
 def a_transaction_is_held_open(scene: Scene, seconds: float) -> None:
-    """A snapshot, as pg_dump holds one, and a transaction with a number, which keeps later ones from looking old."""
+    """A snapshot, as pg_dump holds one, and a transaction with a number, which keeps later ones
+    from looking old."""
     with scene.session() as snapshot, scene.session() as numbered:
         snapshot.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         snapshot.execute("SELECT count(*) FROM webhook_bridge.events")
@@ -145,13 +149,21 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 @pytest.fixture
 def play(own_postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., None]]:
-    """Plays scenarios under load, one after the other with the same processes, and audits what became of each."""
+    """Plays scenarios under load, one after the other with the same processes, and audits what
+    became of each."""
     ledger = Ledger(flood.CHAINS)
     made: list[Fleet] = []
 
-    def play(*scenarios: Scenario, database: str, by: str = "", prepare: Callable[[Fleet], None] | None = None) -> None:
+    def play(
+        *scenarios: Scenario,
+        database: str,
+        by: str = "",
+        prepare: Callable[[Fleet], None] | None = None,
+    ) -> None:
         """`by`: the URL by which the bridges reach the database, if it is another."""
-        fleet = Fleet(tmp_path, ledger.url, flood.DEFINITIONS, *[by or database] * WORKERS, relays=1)
+        fleet = Fleet(
+            tmp_path, ledger.url, flood.DEFINITIONS, *[by or database] * WORKERS, relays=1
+        )
         made.append(fleet)
         if prepare:
             prepare(fleet)
@@ -164,8 +176,12 @@ def play(own_postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., None]
             time.sleep(CALM)
             scenario(scene, SECONDS)
             ended = time.monotonic()
-            assert all(host.worker and host.worker.running for host in fleet.hosts), "no worker gives up"
-            with closing(_opened(database)) as store:  # one from before would have the connections that broke
+            assert all(host.worker and host.worker.running for host in fleet.hosts), (
+                "no worker gives up"
+            )
+            with closing(
+                _opened(database)
+            ) as store:  # one from before would have the connections that broke
                 flood.has_effect(store, sent)
                 recovered = time.monotonic() - ended
                 sent.stop()
@@ -197,8 +213,8 @@ def _opened(database: str) -> Store:
 
 
 def _each_leads(fleet: Fleet, store: Store, sent: Flood) -> None:
-    """Stops the worker that leads until none is left: each of them leads and calls, without having been started anew
-    since it was last killed."""
+    """Stops the worker that leads until none is left: each of them leads and calls, without having
+    been started anew since it was last killed."""
     left = list(fleet.hosts)
     while left:
         flood.has_effect(store, sent)
@@ -216,8 +232,8 @@ def test_nothing_is_lost_or_done_twice_or_out_of_order_whatever_happens_to_proce
 
 @pytest.fixture
 def pooled(own_postgres: Postgres, tmp_path: Path) -> Iterator[tuple[str, PgBouncer]]:
-    """A database's URL, and a pooler for it. Name it before `play`: bridges stop at once while they have their
-    database."""
+    """A database's URL, and a pooler for it. Name it before `play`: bridges stop at once while they
+    have their database."""
     database = own_postgres.new_database()
     try:
         pooler = PgBouncer(database, tmp_path / "pgbouncer.log", sessions=20).start()

@@ -1,4 +1,5 @@
-"""A Conductor and a PostgreSQL on this machine, which the cluster's pods reach at its address, and a release there."""
+"""A Conductor and a PostgreSQL on this machine, which the cluster's pods reach at its address, and
+a release there."""
 
 from __future__ import annotations
 
@@ -11,22 +12,25 @@ from typing import Any
 
 import pytest
 
-from testkit.client import Conductor
-from testkit.conductor import ConductorServer
-from testkit.postgres import Postgres
-from testkit.processes import stop_all_on_exit
 from tests.cluster.load import SLACK_SECRET, Load
 from tests.cluster.operator import IMAGE, Operator, first_address, run
 from tests.support.chart import helm_path
+from tools.servers.client import Conductor
+from tools.servers.conductor import ConductorServer
+from tools.servers.postgres import Postgres
+from tools.servers.processes import stop_all_on_exit
 
 TOKEN = "token-of-the-page"
 
 
 @pytest.fixture(scope="session")
 def machine() -> str:
-    """This machine's address as the cluster's nodes know it. Skips the test where no cluster is meant."""
+    """This machine's address as the cluster's nodes know it. Skips the test where no cluster is
+    meant."""
     if not (os.environ.get("KUBECONFIG") and os.environ.get(IMAGE)):
-        pytest.skip(f"no cluster: set KUBECONFIG, and {IMAGE} to an image that its nodes have or can pull")
+        pytest.skip(
+            f"no cluster: set KUBECONFIG, and {IMAGE} to an image that its nodes have or can pull"
+        )
     if helm_path() is None:
         pytest.skip("helm is not installed; .ci/run builds it where Go is")
     stop_all_on_exit()
@@ -37,7 +41,8 @@ def machine() -> str:
 
 @pytest.fixture(scope="session")
 def conductor_url(machine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API that pods call: of a server of our own, or of the one that TEST_CONDUCTOR_SERVER_URL names."""
+    """The API that pods call: of a server of our own, or of the one that TEST_CONDUCTOR_SERVER_URL
+    names."""
     given = os.environ.get("TEST_CONDUCTOR_SERVER_URL")
     if given:
         yield given
@@ -66,8 +71,11 @@ def volumes(machine: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def new_operator(conductor_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Operator]]:
-    """Makes an operator with a namespace, and with what every release needs but a database; `values` are added."""
+def new_operator(
+    conductor_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Operator]]:
+    """Makes an operator with a namespace, and with what every release needs but a database;
+    `values` are added."""
     made: list[Operator] = []
 
     def make(**values: Any) -> Operator:
@@ -77,7 +85,9 @@ def new_operator(conductor_url: str, tmp_path_factory: pytest.TempPathFactory) -
             "admin": {"existingSecret": "bridge-admin"},
             "settings": {"BRIDGE_POLL_INTERVAL": "250ms"},
         }
-        operator = Operator(f"hooks-{uuid.uuid4().hex[:6]}", tmp_path_factory.mktemp("values"), common | values)
+        operator = Operator(
+            f"hooks-{uuid.uuid4().hex[:6]}", tmp_path_factory.mktemp("values"), common | values
+        )
         made.append(operator)
         operator.secret("webhook-secrets", SLACK_SIGNING_SECRET=SLACK_SECRET)
         operator.secret("bridge-admin", BRIDGE_ADMIN_TOKEN=TOKEN)

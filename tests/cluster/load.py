@@ -8,17 +8,27 @@ import uuid
 from typing import Any
 from urllib.parse import quote
 
-from testkit import PATIENCE, sample, signing
-from testkit.client import Conductor, RequestFailed, http, set_variable, wait_for, wait_for_webhook
+from tools.demo import sample, signing
+from tools.servers import PATIENCE
+from tools.servers.client import (
+    Conductor,
+    RequestFailed,
+    http,
+    set_variable,
+    wait_for,
+    wait_for_webhook,
+)
 
 SLACK_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 SENDERS = 3
 PAUSE = 0.3
-"""Seconds between a sender's deliveries: the cluster and Conductor share the machine's processors."""
+"""Seconds between a sender's deliveries: the cluster and Conductor share the machine's processors.
+"""
 
 
 class Load:
-    """Each delivery resumes one workflow and starts another. What isn't answered 200 is sent again, as platforms do."""
+    """Each delivery resumes one workflow and starts another. What isn't answered 200 is sent again,
+    as platforms do."""
 
     def __init__(self, url: str, conductor: Conductor, secret: str) -> None:
         """Registers both workflows. Nothing is sent before it is entered."""
@@ -27,7 +37,8 @@ class Load:
         self.secret = secret
         self.resumed, self.started = f"cluster_resumed_{run}", f"cluster_started_{run}"
         self.failures: list[str] = []
-        """Of the deliveries since it was entered that weren't accepted at the first attempt: time and reason."""
+        """Of the deliveries since it was entered that weren't accepted at the first attempt: time
+        and reason."""
         self._conductor = conductor
         self._accepted: dict[str, str] = {}
         """Of the deliveries that weren't checked yet, the event ids by their texts."""
@@ -36,7 +47,9 @@ class Load:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         waits = wait_for_webhook("wait", {"$.event.text": "${workflow.input.text}"})
-        conductor.register(self.resumed, [waits], outputParameters={"text": "${wait.output.event.text}"})
+        conductor.register(
+            self.resumed, [waits], outputParameters={"text": "${wait.output.event.text}"}
+        )
         conductor.register(self.started, [set_variable(done=True)])
 
     def definitions(self, secret: str) -> str:
@@ -64,13 +77,20 @@ class Load:
     def more(self, count: int = 10) -> None:
         """Returns once so many further deliveries are accepted."""
         before = len(self._accepted)
-        wait_for(lambda: len(self._accepted) >= before + count, f"{count} deliveries more; {self.failures[-3:]}")
+        wait_for(
+            lambda: len(self._accepted) >= before + count,
+            f"{count} deliveries more; {self.failures[-3:]}",
+        )
 
     def is_known(self, secret: str) -> bool:
-        """Whether the relays take what is signed with another secret: all of them, as far as twenty requests tell."""
+        """Whether the relays take what is signed with another secret: all of them, as far as twenty
+        requests tell."""
         body = sample.challenge("known")
         headers = [signing.slack(secret, body) for _ in range(20)]
-        return all(http("POST", f"{self.url}/webhook/slack", body, signed).status == 200 for signed in headers)
+        return all(
+            http("POST", f"{self.url}/webhook/slack", body, signed).status == 200
+            for signed in headers
+        )
 
     def check(self) -> None:
         """Asserts that Conductor shows each accepted delivery's effects, both of them, each once."""
@@ -78,8 +98,14 @@ class Load:
         assert accepted
         assert self._sent == set(accepted), f"never accepted; {self.failures[-3:]}"
         self._sent = set()
-        wait_for(lambda: all(self._resumed(accepted).values()), "each accepted event has resumed its workflow")
-        wait_for(lambda: all(self._started(accepted).values()), "each accepted event has started its workflow")
+        wait_for(
+            lambda: all(self._resumed(accepted).values()),
+            "each accepted event has resumed its workflow",
+        )
+        wait_for(
+            lambda: all(self._started(accepted).values()),
+            "each accepted event has started its workflow",
+        )
         assert set(self._started(accepted).values()) == {1}
         # Of a delivery that was taken as two events too.
         self._checked += len(accepted)
@@ -89,7 +115,10 @@ class Load:
     def _resumed(self, accepted: dict[str, str]) -> dict[str, bool]:
         """Of each delivery's text, whether the workflow that waited for it has ended with it."""
         found = self._correlated(self.resumed, list(accepted))
-        return {text: [each.get("output") for each in found.get(text, [])] == [{"text": text}] for text in accepted}
+        return {
+            text: [each.get("output") for each in found.get(text, [])] == [{"text": text}]
+            for text in accepted
+        }
 
     def _started(self, accepted: dict[str, str]) -> dict[str, int]:
         """Of each delivery's text, how many workflows its event has started."""
@@ -105,7 +134,9 @@ class Load:
 
     def _total(self) -> int:
         query = quote(f"workflowType='{self.started}'")
-        return int(self._conductor.call("GET", f"/workflow/search?query={query}&size=1")["totalHits"])
+        return int(
+            self._conductor.call("GET", f"/workflow/search?query={query}&size=1")["totalHits"]
+        )
 
     def _send_all(self) -> None:
         while not self._stopping.is_set():
@@ -120,7 +151,13 @@ class Load:
 
     def _send(self, text: str, body: bytes) -> None:
         try:
-            answer = http("POST", f"{self.url}/webhook/slack", body, signing.slack(self.secret, body), timeout=10)
+            answer = http(
+                "POST",
+                f"{self.url}/webhook/slack",
+                body,
+                signing.slack(self.secret, body),
+                timeout=10,
+            )
             reason = f"{answer.status} {answer.text}"
             if answer.status == 200:
                 self._accepted[text] = answer.json["eventId"]

@@ -1,4 +1,5 @@
-"""An operator at a terminal: what they type for the chart, `kubectl` and `helm`, and what both answer."""
+"""An operator at a terminal: what they type for the chart, `kubectl` and `helm`, and what both
+answer."""
 
 from __future__ import annotations
 
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from testkit.client import wait_for
 from tests.support.chart import CHART, NAME, RELEASE, helm_path
+from tools.servers.client import wait_for
 
 IMAGE = "TEST_CLUSTER_IMAGE"
-"""The image that the cluster's nodes have, or can pull: `REPOSITORY:TAG`. It is what turns these tests on."""
+"""The image that the cluster's nodes have, or can pull: `REPOSITORY:TAG`. It is what turns these
+tests on."""
 ENTRY = "entry"
 """The Service by which deliveries come in: a port of each node, as a load balancer would use."""
 
@@ -26,7 +28,9 @@ class Refused(Exception):
 
 def run(*command: str, given: str | None = None, timeout: float = 600) -> str:
     """What the command prints. Raises Refused with everything that it said, if it fails."""
-    answer = subprocess.run(command, input=given, capture_output=True, text=True, timeout=timeout, check=False)
+    answer = subprocess.run(
+        command, input=given, capture_output=True, text=True, timeout=timeout, check=False
+    )
     if answer.returncode:
         raise Refused(f"{' '.join(command[:4])} …: {answer.stdout}{answer.stderr}")
     return answer.stdout
@@ -37,7 +41,9 @@ def nodes() -> dict[str, str]:
     found = json.loads(run("kubectl", "get", "nodes", "-o", "json"))["items"]
     return {
         node["metadata"]["name"]: next(
-            entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"
+            entry["address"]
+            for entry in node["status"]["addresses"]
+            if entry["type"] == "InternalIP"
         )
         for node in found
         if not node["spec"].get("taints")
@@ -53,12 +59,19 @@ class Operator:
     """Works in a namespace of its own, with one release of the chart there."""
 
     def __init__(self, namespace: str, folder: Path, values: Mapping[str, Any]) -> None:
-        """Makes the namespace, which admits restricted pods only. `values` are those of the release."""
+        """Makes the namespace, which admits restricted pods only. `values` are those of the
+        release."""
         self.namespace = namespace
         self.values: dict[str, Any] = {"image": image_values(os.environ[IMAGE]), **values}
         self._file = folder / f"{namespace}.json"
         run("kubectl", "create", "namespace", namespace)
-        run("kubectl", "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+        run(
+            "kubectl",
+            "label",
+            "namespace",
+            namespace,
+            "pod-security.kubernetes.io/enforce=restricted",
+        )
 
     # --- the command lines
 
@@ -75,9 +88,12 @@ class Operator:
     # --- the release
 
     def install(self, chart: Path = CHART, *options: str) -> str:
-        """Installs or upgrades the release with the values as they are now, and waits until all of it is ready."""
+        """Installs or upgrades the release with the values as they are now, and waits until all of
+        it is ready."""
         self._file.write_text(json.dumps(self.values), encoding="utf-8")
-        return self.helm("upgrade", str(chart), "--install", "--wait", "--values", str(self._file), *options)
+        return self.helm(
+            "upgrade", str(chart), "--install", "--wait", "--values", str(self._file), *options
+        )
 
     def uninstall(self) -> None:
         """Uninstalls the release, and waits until its pods are gone."""
@@ -107,7 +123,11 @@ class Operator:
 
     def replicas(self, component: str) -> int:
         """How many pods of that component are ready."""
-        [found] = [each for each in self.objects("deployment") if each["metadata"]["name"] == f"{NAME}-{component}"]
+        [found] = [
+            each
+            for each in self.objects("deployment")
+            if each["metadata"]["name"] == f"{NAME}-{component}"
+        ]
         return int(found["status"].get("readyReplicas", 0))
 
     # --- what operators make themselves
@@ -125,7 +145,9 @@ class Operator:
         """Publishes the component's relay at a port of each node; the URL at the first one."""
         selector = {"app.kubernetes.io/instance": RELEASE, "app.kubernetes.io/component": component}
         ports = [{"port": 8000, "targetPort": "http"}]
-        self.apply("v1", "Service", ENTRY, spec={"type": "NodePort", "selector": selector, "ports": ports})
+        self.apply(
+            "v1", "Service", ENTRY, spec={"type": "NodePort", "selector": selector, "ports": ports}
+        )
         service = json.loads(self.kubectl("get", "service", ENTRY, "-o", "json"))
         return f"http://{first_address()}:{service['spec']['ports'][0]['nodePort']}"
 
@@ -151,10 +173,17 @@ class Operator:
             "name": "stranger",
             "image": os.environ[IMAGE],
             "command": ["sleep", "infinity"],
-            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            },
         }
         security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-        spec = {"containers": [container], "securityContext": security, "terminationGracePeriodSeconds": 1}
+        spec = {
+            "containers": [container],
+            "securityContext": security,
+            "terminationGracePeriodSeconds": 1,
+        }
         self.apply("v1", "Pod", "stranger", spec=spec)
         self.kubectl("wait", "--for=condition=Ready", "pod/stranger", "--timeout=2m")
 
@@ -164,7 +193,9 @@ class Operator:
         try:
             self.kubectl("exec", pod, "--", "python", "-c", program)
         except Refused as error:
-            assert "TimeoutError" in str(error) or "ConnectionRefusedError" in str(error), str(error)
+            assert "TimeoutError" in str(error) or "ConnectionRefusedError" in str(error), str(
+                error
+            )
             return False
         return True
 

@@ -1,4 +1,5 @@
-"""What an operator does to a release on PostgreSQL while deliveries come in: none is lost, none is applied twice."""
+"""What an operator does to a release on PostgreSQL while deliveries come in: none is lost, none is
+applied twice."""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from testkit.client import wait_for
-from testkit.postgres import Postgres, find_programs
 from tests.cluster.load import SLACK_SECRET, Load
 from tests.cluster.operator import Operator, Refused, nodes, run
 from tests.support.chart import CHART, NAME, RELEASE
+from tools.servers.client import wait_for
+from tools.servers.postgres import Postgres, find_programs
 
 pytestmark = pytest.mark.cluster
 SECRET = "${file:/run/secrets/bridge/webhook-secrets/SLACK_SIGNING_SECRET}"
@@ -21,7 +22,9 @@ SECRET = "${file:/run/secrets/bridge/webhook-secrets/SLACK_SIGNING_SECRET}"
 @pytest.fixture(scope="module")
 def operator(new_operator: Callable[..., Operator], postgres: Postgres) -> Operator:
     """With an empty database."""
-    operator = new_operator(secretEnv=[], secretFiles=["webhook-secrets"], database={"existingSecret": "database"})
+    operator = new_operator(
+        secretEnv=[], secretFiles=["webhook-secrets"], database={"existingSecret": "database"}
+    )
     operator.secret("database", url=postgres.new_database("cluster"))
     return operator
 
@@ -98,7 +101,15 @@ def test_each_node_can_be_drained_without_an_interruption(operator: Operator, lo
             load.more()
             try:
                 ours = f"app.kubernetes.io/instance={RELEASE}"
-                run("kubectl", "drain", node, "--pod-selector", ours, "--delete-emptydir-data", "--timeout=5m")
+                run(
+                    "kubectl",
+                    "drain",
+                    node,
+                    "--pod-selector",
+                    ours,
+                    "--delete-emptydir-data",
+                    "--timeout=5m",
+                )
                 operator.rolled_out()
                 load.more()
             finally:
@@ -106,9 +117,13 @@ def test_each_node_can_be_drained_without_an_interruption(operator: Operator, lo
     assert load.failures == []
 
 
-def test_an_upgrade_with_broken_definitions_is_refused_before_anything_changes(operator: Operator, load: Load) -> None:
+def test_an_upgrade_with_broken_definitions_is_refused_before_anything_changes(
+    operator: Operator, load: Load
+) -> None:
     pods = operator.pods()
-    operator.values["webhooks"] = load.definitions(SECRET).replace("platform: slack", "platform: slakc")
+    operator.values["webhooks"] = load.definitions(SECRET).replace(
+        "platform: slack", "platform: slakc"
+    )
     changed(operator, "21d")
     with load:
         with pytest.raises(Refused) as refusal:
@@ -125,10 +140,16 @@ def test_a_secret_is_rotated_without_a_restart_or_a_refusal(operator: Operator, 
     old, new = SECRET, SECRET.replace("}", "_NEW}")
     changed_secret = "a-new-secret-of-slack-0123456789"
     with load:
-        operator.secret("webhook-secrets", SLACK_SIGNING_SECRET=SLACK_SECRET, SLACK_SIGNING_SECRET_NEW=changed_secret)
+        operator.secret(
+            "webhook-secrets",
+            SLACK_SIGNING_SECRET=SLACK_SECRET,
+            SLACK_SIGNING_SECRET_NEW=changed_secret,
+        )
         operator.values["webhooks"] = load.definitions(f"[{old!r}, {new!r}]")
         operator.install()
-        wait_for(lambda: load.is_known(changed_secret), "every relay knows the new secret", timeout=180)
+        wait_for(
+            lambda: load.is_known(changed_secret), "every relay knows the new secret", timeout=180
+        )
         load.secret = changed_secret
         load.more()
     assert load.failures == []
@@ -136,7 +157,9 @@ def test_a_secret_is_rotated_without_a_restart_or_a_refusal(operator: Operator, 
     assert operator.pods() == pods
 
 
-def test_the_databases_ports_are_those_of_the_url_in_its_secret(operator: Operator, load: Load) -> None:
+def test_the_databases_ports_are_those_of_the_url_in_its_secret(
+    operator: Operator, load: Load
+) -> None:
     ports = {
         "one": [5432],
         "one:6432": [6432],
@@ -154,11 +177,16 @@ def test_the_databases_ports_are_those_of_the_url_in_its_secret(operator: Operat
         ], hosts
 
 
-def test_network_policies_let_through_what_is_needed_and_nothing_else(operator: Operator, load: Load) -> None:
+def test_network_policies_let_through_what_is_needed_and_nothing_else(
+    operator: Operator, load: Load
+) -> None:
     pod = {name: f"deployment/{NAME}-{name}" for name in ("relay", "worker", "admin")}
     database, conductor = operator.database, urlsplit(operator.values["conductor"]["url"])
     relay, admin = (f"{NAME}-relay", 8000), (f"{NAME}-admin", 8090)
-    database_at, conductor_at = (database.hostname, database.port), (conductor.hostname, conductor.port)
+    database_at, conductor_at = (
+        (database.hostname, database.port),
+        (conductor.hostname, conductor.port),
+    )
     operator.make_stranger()
     allowed = [
         *((name, database_at) for name in pod.values()),
@@ -177,7 +205,9 @@ def test_network_policies_let_through_what_is_needed_and_nothing_else(operator: 
     assert [way for way in allowed if not operator.reaches(way[0], *way[1])] == []
     assert [way for way in forbidden if operator.reaches(way[0], *way[1])] == []
     # Only who is named, and those that the chart itself has.
-    operator.values["networkPolicy"] = {"ingressFrom": [{"podSelector": {"matchLabels": {"role": "proxy"}}}]}
+    operator.values["networkPolicy"] = {
+        "ingressFrom": [{"podSelector": {"matchLabels": {"role": "proxy"}}}]
+    }
     operator.install()
     wait_for(lambda: not operator.reaches("stranger", *relay), "the new policy is in force")
     operator.helm("test")
@@ -210,7 +240,11 @@ def test_a_backup_is_restored_into_a_new_database(
     events = operator.events()
     assert events
     programs, _ = find_programs()
-    old, new, dump = operator.database.geturl(), postgres.new_database("restored"), str(tmp_path / "bridge.dump")
+    old, new, dump = (
+        operator.database.geturl(),
+        postgres.new_database("restored"),
+        str(tmp_path / "bridge.dump"),
+    )
     run(str(programs / "pg_dump"), "--format=custom", f"--file={dump}", old)
     deployments = [f"deployment/{NAME}-{name}" for name in ("relay", "worker", "admin")]
     operator.kubectl("scale", *deployments, "--replicas=0")
@@ -229,7 +263,9 @@ def test_a_backup_is_restored_into_a_new_database(
     operator.install()
 
 
-def test_the_release_is_uninstalled_and_a_new_one_goes_on_with_its_database(operator: Operator, load: Load) -> None:
+def test_the_release_is_uninstalled_and_a_new_one_goes_on_with_its_database(
+    operator: Operator, load: Load
+) -> None:
     events = operator.events()
     operator.helm("test")
     operator.uninstall()

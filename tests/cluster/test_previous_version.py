@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from testkit.postgres import Postgres
 from tests.cluster.load import Load
 from tests.cluster.operator import Operator, image_values
+from tools.servers.postgres import Postgres
 
 pytestmark = pytest.mark.cluster
 CHART, IMAGE = "TEST_CLUSTER_PREVIOUS_CHART", "TEST_CLUSTER_PREVIOUS_IMAGE"

@@ -68,7 +68,9 @@ def test_a_backup_made_while_it_runs_has_every_event_accepted_before(
     assert before
 
 
-def test_the_volume_outlives_the_release_and_a_new_one_takes_it_up(operator: Operator, load: Load) -> None:
+def test_the_volume_outlives_the_release_and_a_new_one_takes_it_up(
+    operator: Operator, load: Load
+) -> None:
     events = operator.events()
     assert events
     operator.uninstall()

@@ -30,7 +30,9 @@ def test_a_secret_signs_and_a_week_is_the_default(tmp_path: Path) -> None:
     assert callback is not None
     assert [secret.get_secret_value() for secret in callback.secret or ()] == [SECRET]
     assert (callback.expires, callback.by, callback.tasks) == (DEFAULT_EXPIRES, None, ())
-    (webhook,) = load(tmp_path, {"secret": [SECRET, "x" + SECRET], "expires": "2h", "tasks": ["approve"]}).webhooks
+    (webhook,) = load(
+        tmp_path, {"secret": [SECRET, "x" + SECRET], "expires": "2h", "tasks": ["approve"]}
+    ).webhooks
     assert webhook.callback is not None
     assert (webhook.callback.expires, webhook.callback.tasks) == (7200.0, ("approve",))
 
@@ -57,7 +59,10 @@ def test_by_id_is_a_risk_that_a_secret_is_not(tmp_path: Path) -> None:
         ({"secret": SECRET, "expires": "400d"}, "write a duration such as 2h or 7d"),
         ({"secret": SECRET, "expires": 5}, "callback.expires"),
         ({"secret": "${NONE}"}, "NONE is not set"),
-        ({"secret": SECRET, "task": "approve"}, "unknown key; did you mean tasks? known are secret"),
+        (
+            {"secret": SECRET, "task": "approve"},
+            "unknown key; did you mean tasks? known are secret",
+        ),
         ({"secret": SECRET, "tasks": "approve"}, "callback.tasks: not a list; write [approve]"),
         (True, "callback"),
     ],

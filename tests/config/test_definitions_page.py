@@ -1,4 +1,5 @@
-"""The examples of docs/definitions.md: each webhook loads, and each row about operators says the truth."""
+"""The examples of docs/definitions.md: each webhook loads, and each row about operators says the
+truth."""
 
 from __future__ import annotations
 
@@ -17,14 +18,22 @@ from platforms import PLATFORMS
 from tests.support.sample import P256_KEY
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "definitions.md").read_text(encoding="utf-8")
-WEBHOOKS = [block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if block.startswith("  - name:")]
+WEBHOOKS = [
+    block
+    for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    if block.startswith("  - name:")
+]
 JSON = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
-ROWS = [re.split(r" *(?<!\\)\| *", row)[1:-1] for row in re.findall(r"^\| `\{\$.*$", PAGE, re.MULTILINE)]
+ROWS = [
+    re.split(r" *(?<!\\)\| *", row)[1:-1] for row in re.findall(r"^\| `\{\$.*$", PAGE, re.MULTILINE)
+]
 
 
 @pytest.mark.parametrize("block", WEBHOOKS, ids=lambda block: block.split()[2])
 def test_an_example_of_a_webhook_loads(block: str, tmp_path: Path) -> None:
-    (tmp_path / "webhooks.yaml").write_text("webhooks:\n" + re.sub(r"\$\{file:[^}]*\}", "${FILE}", block))
+    (tmp_path / "webhooks.yaml").write_text(
+        "webhooks:\n" + re.sub(r"\$\{file:[^}]*\}", "${FILE}", block)
+    )
     (tmp_path / "order.schema.json").write_text("{}")
     variables = dict.fromkeys([*re.findall(r"\$\{([A-Z_0-9]+)\}", block), "FILE"], P256_KEY)
     assert load_definitions(tmp_path / "webhooks.yaml", PLATFORMS, variables).webhooks

@@ -24,7 +24,10 @@ ORDER = {
         "id": {"type": "integer", "minimum": 1},
         "mail": {"type": "string", "pattern": "^[^@]+@[^@]+$"},
         "kind": {"enum": ["new", "old"]},
-        "items": {"type": "array", "items": {"type": "object", "properties": {"a b": {"type": ["string", "null"]}}}},
+        "items": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"a b": {"type": ["string", "null"]}}},
+        },
     },
 }
 Schema = Callable[..., PayloadSchema]
@@ -79,26 +82,41 @@ def test_schemas_of_the_same_texts_are_equal(schema: Schema) -> None:
 def branches(keyword: str) -> dict[str, Any]:
     """A schema that is tried twice at each level of a payload."""
     inner = {"next": {"$ref": "#"}}
-    return {keyword: [{"properties": inner, "required": ["a"]}, {"properties": inner, "required": ["b"]}]}
+    return {
+        keyword: [
+            {"properties": inner, "required": ["a"]},
+            {"properties": inner, "required": ["b"]},
+        ]
+    }
 
 
 @pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
-def test_a_schema_that_refers_to_itself_in_branches_ends_for_the_deepest_payload(keyword: str, schema: Schema) -> None:
+def test_a_schema_that_refers_to_itself_in_branches_ends_for_the_deepest_payload(
+    keyword: str, schema: Schema
+) -> None:
     found, payload = schema(branches(keyword)), dict[str, Any]()
     for _ in range(90):
         payload = {"a": 1, "b": 1, "next": payload}
     assert str(found.misfit(payload)) == f"$: {keyword}"
 
 
-def test_a_schema_whose_first_error_would_take_too_long_to_find_only_refuses(schema: Schema) -> None:
-    found, payload = schema({**branches("anyOf"), "unevaluatedProperties": {"const": 1}}), dict[str, Any]()
+def test_a_schema_whose_first_error_would_take_too_long_to_find_only_refuses(
+    schema: Schema,
+) -> None:
+    found, payload = (
+        schema({**branches("anyOf"), "unevaluatedProperties": {"const": 1}}),
+        dict[str, Any](),
+    )
     for _ in range(90):
         payload = {"a": 1, "b": 1, "next": payload}
     assert str(found.misfit(payload)) == "$"
 
 
 def test_a_branch_is_told_by_its_keyword_and_names_are_no_keywords(schema: Schema) -> None:
-    names = {"anyOf": {"anyOf": [{"type": "string"}, {"$ref": "#/properties/anyOf/anyOf/0"}]}, "const": {"const": {}}}
+    names = {
+        "anyOf": {"anyOf": [{"type": "string"}, {"$ref": "#/properties/anyOf/anyOf/0"}]},
+        "const": {"const": {}},
+    }
     found = schema({"properties": names})
     assert found.misfit({"anyOf": "x", "const": {}}) is None
     assert str(found.misfit({"anyOf": 1})) == "$.anyOf: anyOf"
@@ -123,8 +141,12 @@ def test_a_branch_is_told_by_its_keyword_and_names_are_no_keywords(schema: Schem
         (1.5, False),
     ],
 )
-def test_values_of_an_enum_are_equal_as_json_schema_says(value: Any, fits: bool, schema: Schema) -> None:
-    found = schema({"properties": {"v": {"enum": [1, False, None, {"a": [1, {"b": True}]}, [], 10**900]}}})
+def test_values_of_an_enum_are_equal_as_json_schema_says(
+    value: Any, fits: bool, schema: Schema
+) -> None:
+    found = schema(
+        {"properties": {"v": {"enum": [1, False, None, {"a": [1, {"b": True}]}, [], 10**900]}}}
+    )
     assert (found.misfit({"v": value}) is None) is fits
 
 
@@ -138,7 +160,10 @@ def test_a_name_that_does_not_fit_is_told_without_it(schema: Schema) -> None:
 
 def test_a_reference_leads_to_files_below_the_folder(schema: Schema) -> None:
     main = {"properties": {"a": {"$ref": "parts/a.json#/$defs/x"}, "self": {"$ref": "#"}}}
-    part = {"$defs": {"x": {"properties": {"b": {"$ref": "../b.json"}}}}, "properties": {"m": {"$ref": "../main.json"}}}
+    part = {
+        "$defs": {"x": {"properties": {"b": {"$ref": "../b.json"}}}},
+        "properties": {"m": {"$ref": "../main.json"}},
+    }
     found = schema(main, parts__a=part, b={"type": "integer"})
     assert found.misfit({"a": {"b": 1}, "self": {"a": {"b": 1}}}) is None
     assert str(found.misfit({"self": {"a": {"b": "x"}}})) == "$.self.a.b: type integer"
@@ -151,11 +176,17 @@ def test_a_schema_with_an_id_may_refer_to_files_and_to_itself(schema: Schema) ->
         "properties": {"n": {"$ref": "https://example.com/order"}},
     }
     found = schema(main, b={"$id": "https://example.com/of-b", "minProperties": 1})
-    assert (found.misfit({"n": {"x": 1}}), str(found.misfit({"n": {}}))) == (None, "$.n: minProperties 1")
+    assert (found.misfit({"n": {"x": 1}}), str(found.misfit({"n": {}}))) == (
+        None,
+        "$.n: minProperties 1",
+    )
 
 
 def test_a_schema_may_refer_to_one_that_it_holds_by_its_id(schema: Schema) -> None:
-    inner = {"a": {"$id": "/schemas/a", "minProperties": 1}, "b": {"$id": "b.json", "maxProperties": 1}}
+    inner = {
+        "a": {"$id": "/schemas/a", "minProperties": 1},
+        "b": {"$id": "b.json", "maxProperties": 1},
+    }
     main = {
         "$id": "https://example.com/all.json",
         "$defs": inner,
@@ -185,12 +216,16 @@ def test_the_standards_own_schema_may_be_referred_to(schema: Schema) -> None:
         "urn:example:a",
     ],
 )
-def test_a_reference_that_leaves_the_folder_is_refused_at_its_line(reference: str, tmp_path: Path) -> None:
+def test_a_reference_that_leaves_the_folder_is_refused_at_its_line(
+    reference: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "outside.json").write_text("{}")
     (folder / "link.json").symlink_to(tmp_path / "outside.json")
-    (folder / "main.json").write_text(json.dumps({"properties": {"a": {"$ref": reference}}}, indent=2))
+    (folder / "main.json").write_text(
+        json.dumps({"properties": {"a": {"$ref": reference}}}, indent=2)
+    )
     read: list[Path] = []
 
     def reading(path: Path) -> str:
@@ -227,14 +262,20 @@ def test_a_mounted_folder_of_links_is_one_folder(tmp_path: Path) -> None:
         ("[]", 1, "not a JSON Schema"),
         ("[" * 100_000, 1, "nested too deeply"),
         ('{"not":' * 800 + "{}" + "}" * 800, 1, ""),
-        ('{\n  "properties": {\n    "a": {\n      "type": "objekt"\n    }\n  }\n}', 4, 'properties.a.type: "objekt"'),
+        (
+            '{\n  "properties": {\n    "a": {\n      "type": "objekt"\n    }\n  }\n}',
+            4,
+            'properties.a.type: "objekt"',
+        ),
         ('{\n  "properties": {\n    "a": {"pattern": "(?=x)"}\n  }\n}', 3, "no look-around"),
         ('{\n  "pattern": "(a{1000}){1000}"\n}', 2, "may not be huge"),
         ('{\n  "$ref": "#/$defs/gone"\n}', 1, "gone"),
         ('{"minLength": -1}', 1, "minLength"),
     ],
 )
-def test_a_schema_that_is_wrong_is_told_with_its_line(text: str, line: int, what: str, schema: Schema) -> None:
+def test_a_schema_that_is_wrong_is_told_with_its_line(
+    text: str, line: int, what: str, schema: Schema
+) -> None:
     with pytest.raises(BadSchema) as error:
         schema(text)
     assert what in str(error.value)
@@ -296,9 +337,15 @@ def test_a_process_that_verifies_nothing_reads_no_schema(folder: Path) -> None:
             "gone.json",
             "a.yaml:5: webhook a: schema: the file gone.json can't be read: No such file or directory; create",
         ),
-        ("../x.json", "a.yaml:5: webhook a: schema: a schema outside the definition's folder; move it there"),
+        (
+            "../x.json",
+            "a.yaml:5: webhook a: schema: a schema outside the definition's folder; move it there",
+        ),
         ("bad.json", 'bad.json:3: webhook a: schema: properties.a: "x" is not of types'),
-        ("{file: order.json, else: drop}", "a.yaml:5: webhook a: schema.else: Input should be 'refuse' or 'keep'; "),
+        (
+            "{file: order.json, else: drop}",
+            "a.yaml:5: webhook a: schema.else: Input should be 'refuse' or 'keep'; ",
+        ),
         ("{fiel: order.json}", "a.yaml:5: webhook a: schema.fiel: unknown key; did you mean file?"),
         ("5", "a.yaml:5: webhook a: schema: not keys with values; write order.schema.json"),
     ],
@@ -308,10 +355,14 @@ def test_a_wrong_schema_is_told_at_file_and_line(written: str, problem: str, fol
     (folder / "a.yaml").write_text(f"{WEBHOOK}  schema: {written}\n")
     with pytest.raises(DefinitionsError) as error:
         load(folder)
-    assert any(str(one).startswith(f"{folder}/{problem}") for one in error.value.problems), str(error.value)
+    assert any(str(one).startswith(f"{folder}/{problem}") for one in error.value.problems), str(
+        error.value
+    )
 
 
-def test_a_changed_schema_takes_effect_and_a_broken_one_leaves_the_last_good_in_force(folder: Path) -> None:
+def test_a_changed_schema_takes_effect_and_a_broken_one_leaves_the_last_good_in_force(
+    folder: Path,
+) -> None:
     loader = LastGood(PLATFORMS)
     source = DefinitionsSource(folder, loader.load, loader.load(folder))
 

@@ -17,7 +17,9 @@ SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 
 
 def signed(name: str, secret: str = "${KEY}", more: str = "") -> str:
-    return f'- {{name: {name}, platform: github, secret: "{secret}", receivers: {{w: any}}{more}}}\n'
+    return (
+        f'- {{name: {name}, platform: github, secret: "{secret}", receivers: {{w: any}}{more}}}\n'
+    )
 
 
 class Folder:
@@ -58,8 +60,12 @@ def names(definitions: Definitions) -> list[str]:
     return sorted(definitions.by_name)
 
 
-@pytest.mark.parametrize("broken", ["webhooks: [", "webhooks:\n- {name: a1, plat: x}\n" + signed("new"), ""])
-def test_a_broken_file_keeps_its_last_good_webhooks_and_the_others_go_on(folder: Folder, broken: str) -> None:
+@pytest.mark.parametrize(
+    "broken", ["webhooks: [", "webhooks:\n- {name: a1, plat: x}\n" + signed("new"), ""]
+)
+def test_a_broken_file_keeps_its_last_good_webhooks_and_the_others_go_on(
+    folder: Folder, broken: str
+) -> None:
     folder.write("a.yaml", text=broken)
     folder.write("b.yaml", signed("b1"), signed("b2"))
     definitions = folder.load()
@@ -71,13 +77,17 @@ def test_a_broken_file_keeps_its_last_good_webhooks_and_the_others_go_on(folder:
     assert definitions.errors == ()
 
 
-def test_a_process_that_begins_takes_the_broken_files_webhooks_from_what_was_kept(folder: Folder) -> None:
+def test_a_process_that_begins_takes_the_broken_files_webhooks_from_what_was_kept(
+    folder: Folder,
+) -> None:
     folder.write("a.yaml", text="webhooks: [")
     folder.write("c.yaml", text="webhooks: {}")
     definitions = folder.restart()
     assert names(definitions) == ["a1", "a2", "b1"]
     assert {Path(problem.file).name for problem in definitions.errors} == {"a.yaml", "c.yaml"}
-    assert sorted(folder.last_good.kept()) == ["a.yaml", "b.yaml"], "what was kept of the broken file stays kept"
+    assert sorted(folder.last_good.kept()) == ["a.yaml", "b.yaml"], (
+        "what was kept of the broken file stays kept"
+    )
     assert names(folder.restart()) == ["a1", "a2", "b1"]
 
 
@@ -88,7 +98,9 @@ def test_a_file_that_went_while_no_process_ran_is_not_taken_up(folder: Folder) -
     assert names(folder.restart(kept)) == ["b1"]
 
 
-def test_a_folder_that_cannot_be_read_begins_with_all_that_was_kept(folder: Folder, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_read_begins_with_all_that_was_kept(
+    folder: Folder, tmp_path: Path
+) -> None:
     kept = folder.last_good.kept()
     folder.path = tmp_path / "nothing"
     definitions = folder.restart(kept)
@@ -139,14 +151,21 @@ def test_no_secret_is_kept(folder: Folder) -> None:
     kept = folder.last_good.kept()
     assert SECRET not in json.dumps(kept)
     folder.write("a.yaml", text="[")
-    assert names(folder.load()) == ["b1", "by-file", "by-variable", "half", "header", "hmac", "inline"], (
-        "in this process"
-    )
+    assert names(folder.load()) == [
+        "b1",
+        "by-file",
+        "by-variable",
+        "half",
+        "header",
+        "hmac",
+        "inline",
+    ], "in this process"
     definitions = folder.restart(kept)
     assert names(definitions) == ["b1", "by-file", "by-variable"]
     assert definitions.unavailable == {"other", "header", "half", "hmac"}
-    assert "/webhook/other: its last good definition can't be used (its secret is in the YAML" in "\n".join(
-        map(str, definitions.errors)
+    assert (
+        "/webhook/other: its last good definition can't be used (its secret is in the YAML"
+        in "\n".join(map(str, definitions.errors))
     )
     assert folder.restart().unavailable == definitions.unavailable, "also of the next process"
 
@@ -168,8 +187,9 @@ def test_secrets_are_read_anew_while_a_file_is_broken(folder: Folder) -> None:
     assert secret_of(folder.load()) == "another-secret-of-32-characters!", "what is known goes on"
     definitions = folder.restart()
     assert definitions.unavailable == {"a1"}
-    assert "its last good definition can't be used (webhook a1: secret: the file key can't be read" in "\n".join(
-        map(str, definitions.errors)
+    assert (
+        "its last good definition can't be used (webhook a1: secret: the file key can't be read"
+        in "\n".join(map(str, definitions.errors))
     )
     (folder.path / "key").write_text(SECRET)
     definitions = folder.load()
@@ -204,8 +224,18 @@ def test_what_another_version_has_kept_is_said_to_be_unreadable(folder: Folder, 
     ]
 
 
-def test_a_kept_definition_that_this_version_does_not_take_is_answered_503_and_said(folder: Folder) -> None:
-    written = [{"name": "a1", "platform": "github", "secret": "${KEY}", "receivers": {"w": 1}, "newer": True}]
+def test_a_kept_definition_that_this_version_does_not_take_is_answered_503_and_said(
+    folder: Folder,
+) -> None:
+    written = [
+        {
+            "name": "a1",
+            "platform": "github",
+            "secret": "${KEY}",
+            "receivers": {"w": 1},
+            "newer": True,
+        }
+    ]
     folder.write("a.yaml", text="[")
     definitions = folder.restart({"a.yaml": json.dumps({"webhooks": written, "leftOut": []})})
     assert definitions.unavailable == {"a1"}

@@ -12,7 +12,9 @@ from config import yaml_lines
 from config.yaml_lines import BadYaml, parse_yaml
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/definitions.md").read_text(encoding="utf-8"), re.DOTALL)
+SAMPLES = re.findall(
+    r"```yaml\n(.*?)```", (ROOT / "docs/definitions.md").read_text(encoding="utf-8"), re.DOTALL
+)
 KINDS = """
 a: &x {b: 1, c: [1, 2]}
 d: *x
@@ -35,7 +37,9 @@ l: 12:30:45
 """
 
 
-@pytest.mark.parametrize("text", [*SAMPLES, KINDS, "", "# nothing\n", "5", "--- a\n", "a: 1\na: 2\n"])
+@pytest.mark.parametrize(
+    "text", [*SAMPLES, KINDS, "", "# nothing\n", "5", "--- a\n", "a: 1\na: 2\n"]
+)
 def test_what_libyaml_reads_has_the_same_values_and_lines(text: str) -> None:
     found = parse_yaml(text)
     expected = yaml_lines._Reading().read(YAML(typ="safe", pure=True).compose(text))

@@ -1,4 +1,5 @@
-"""Loading definitions: what is read, and everything that is wrong at once, with file, line and remedy."""
+"""Loading definitions: what is read, and everything that is wrong at once, with file, line and
+remedy."""
 
 from __future__ import annotations
 
@@ -33,9 +34,13 @@ def test_references_are_replaced(load: Load, tmp_path: Path) -> None:
     assert tmp_path / "key" in definitions.sources
 
 
-def test_a_file_reference_is_relative_to_the_yaml_and_keeps_inner_lines(load: Load, tmp_path: Path) -> None:
+def test_a_file_reference_is_relative_to_the_yaml_and_keeps_inner_lines(
+    load: Load, tmp_path: Path
+) -> None:
     (tmp_path / "pem").write_bytes(b"\xef\xbb\xbfline 1\r\nline 2\r\n")
-    (webhook,) = load("webhooks:\n- {name: a, platform: github, secret: '${file:pem}', receivers: {w: 1}}").webhooks
+    (webhook,) = load(
+        "webhooks:\n- {name: a, platform: github, secret: '${file:pem}', receivers: {w: 1}}"
+    ).webhooks
     assert webhook.secret is not None
     assert webhook.secret[0].get_secret_value() == "line 1\r\nline 2"
 
@@ -85,21 +90,30 @@ def test_the_workers_definitions_need_no_platforms(tmp_path: Path) -> None:
     file.write_text(GOOD.replace("github", "anything"))
     assert load_definitions(file, None, ENVIRONMENT).webhooks[0].platform == "anything"
     program = "import sys, config.webhooks; print('platforms' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", program], cwd=Path(__file__).parents[2]) == b"False\n"
+    assert (
+        subprocess.check_output([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+        == b"False\n"
+    )
 
 
-def test_dotenv_gives_names_that_the_environment_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dotenv_gives_names_that_the_environment_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KNOWN", "of the environment")
     monkeypatch.delenv("NEW", raising=False)
     Path("a.yaml").write_text(
-        "webhooks:\n- {name: a, headers: {A: '${KNOWN}', B: '${NEW}'}, receivers: {w: 1}}", encoding="utf-8"
+        "webhooks:\n- {name: a, headers: {A: '${KNOWN}', B: '${NEW}'}, receivers: {w: 1}}",
+        encoding="utf-8",
     )
     Path(".env").write_text("KNOWN=of the file\nNEW=of the file\n", encoding="utf-8")
     definitions = load_definitions(Path("a.yaml"), PLATFORMS)
     (webhook,) = definitions.webhooks
     assert webhook.headers is not None
-    assert [value.get_secret_value() for (value,) in webhook.headers.values()] == ["of the environment", "of the file"]
+    assert [value.get_secret_value() for (value,) in webhook.headers.values()] == [
+        "of the environment",
+        "of the file",
+    ]
     assert Path(".env") in definitions.sources
 
 
@@ -118,7 +132,10 @@ def test_anchors_and_merges_are_understood(load: Load) -> None:
     definitions = load(
         "webhooks:\n- &base\n  name: a\n  verifier: none\n  receivers: {w: any}\n- <<: *base\n  name: b\n  hold: 1h\n"
     )
-    assert [(webhook.name, webhook.hold) for webhook in definitions.webhooks] == [("a", 600), ("b", 3600)]
+    assert [(webhook.name, webhook.hold) for webhook in definitions.webhooks] == [
+        ("a", 600),
+        ("b", 3600),
+    ]
 
 
 # --- what is wrong: one file ---
@@ -178,27 +195,45 @@ extra: 1
         ("# nothing\n", "1: webhooks: the file is empty"),
         ("- name: a\n", "1: webhooks: no list of webhooks"),
         ("hooks: []\n", "1: webhooks: missing; start the file with `webhooks:`"),
-        ("# c\nWebhooks:\n- name: a\n", "2: Webhooks: unknown key; only `webhooks` is allowed at the top level"),
+        (
+            "# c\nWebhooks:\n- name: a\n",
+            "2: Webhooks: unknown key; only `webhooks` is allowed at the top level",
+        ),
         ("other: []\n", "1: webhooks: missing"),
-        ("webhooks:\n- name:a\n  platform:github\n", "2: webhooks[0]: not a webhook; put a space after each colon"),
+        (
+            "webhooks:\n- name:a\n  platform:github\n",
+            "2: webhooks[0]: not a webhook; put a space after each colon",
+        ),
         ("\nwebhooks: {a: 1}\n", "2: webhooks: not a list"),
         (
             "webhooks:\n\t- name: a\n",
             "2: YAML: while scanning for the next token found character '\\t' that cannot start any token",
         ),
         (b"webhooks: \xff", "1: YAML: not UTF-8 text"),
-        ("webhooks:\n- {name: a, headers: {A: ${SECRET}}}", "2: YAML: a reference that isn't quoted inside {…} or […]"),
+        (
+            "webhooks:\n- {name: a, headers: {A: ${SECRET}}}",
+            "2: YAML: a reference that isn't quoted inside {…} or […]",
+        ),
         (
             "webhooks:\n- name: a\n  name: b\n  verifier: none\n  receivers: {w: 1}",
             "3: webhooks[0].name: the key is already",
         ),
-        ("webhooks:\n- receivers: {w: 1}\n  verifier: none", "2: webhooks[0]: name: missing; add name: "),
-        ("webhooks:\n- name: a\n  receivers:\n  verifier: none", "3: webhook a: receivers: no value; give it one"),
+        (
+            "webhooks:\n- receivers: {w: 1}\n  verifier: none",
+            "2: webhooks[0]: name: missing; add name: ",
+        ),
+        (
+            "webhooks:\n- name: a\n  receivers:\n  verifier: none",
+            "3: webhook a: receivers: no value; give it one",
+        ),
         (
             "webhooks:\n- {name: a, verifier: off, receivers: {w: 1}}",
             "2: webhook a: verifier: Input should be 'none'; ",
         ),
-        ("webhooks:\n- {name: a, headers: {}, receivers: {w: 1}}", "2: webhook a: headers: empty; write {X-Api-Key: "),
+        (
+            "webhooks:\n- {name: a, headers: {}, receivers: {w: 1}}",
+            "2: webhook a: headers: empty; write {X-Api-Key: ",
+        ),
         (
             'webhooks:\n- {name: a, headers: {"X-Key:": "b"}, receivers: {w: 1}}',
             "2: webhook a: headers.X-Key:: has characters that it can't have; write {X-Api-Key: ",
@@ -255,7 +290,9 @@ extra: 1
         ),
     ],
 )
-def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str | bytes, problem: str) -> None:
+def test_a_wrong_file_is_told_by_line_and_remedy(
+    problems: Problems, text: str | bytes, problem: str
+) -> None:
     found = problems(text)
     assert any(line.startswith(problem) for line in found), found
 
@@ -268,7 +305,10 @@ def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str |
         ("starts: [build]", "starts[0]: not keys with values; write [{workflow: on_push}]"),
         ("receivers: {1: any}", "receivers[1]: Input should be a valid string"),
         ("split: yes", "split: neither true nor"),
-        ("starts: [{workflow: w, version: x}]", "starts[0].version: Input should be a valid integer; write 3"),
+        (
+            "starts: [{workflow: w, version: x}]",
+            "starts[0].version: Input should be a valid integer; write 3",
+        ),
         (
             "starts: [{workflow: w, version: 0}]",
             "starts[0].version: Input should be greater than or equal to 1; write 3",
@@ -278,7 +318,10 @@ def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str |
             "starts[0].wehn: unknown key; did you mean when? known are workflow, version, when",
         ),
         ("max_body: big", "max_body: 'big' is not a"),
-        ("allow_ips: [10.0.0.1/8]", "allow_ips[0]: 10.0.0.1/8 has host bits set; write a network such as"),
+        (
+            "allow_ips: [10.0.0.1/8]",
+            "allow_ips[0]: 10.0.0.1/8 has host bits set; write a network such as",
+        ),
         (
             "allow_ips: ['::ffff:192.0.2.0/120']",
             "allow_ips[0]: IPv4 written as IPv6, which no address matches; write 192.0.2.0/24",
@@ -289,8 +332,14 @@ def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str |
             "only: {$.a: {b: {$gt: 1}}}",
             "only.$.a: the operator $gt deep inside an object; operators belong directly below a path",
         ),
-        ("respond: {status: 404}", "respond.status: Input should be less than or equal to 299; write 202"),
-        ("respond: {status: 204, body: x}", "respond.body: a body, which status 204 can't have; remove it"),
+        (
+            "respond: {status: 404}",
+            "respond.status: Input should be less than or equal to 299; write 202",
+        ),
+        (
+            "respond: {status: 204, body: x}",
+            "respond.body: a body, which status 204 can't have; remove it",
+        ),
         (
             'respond: {content_type: "text/a;\\nX-A: 1"}',
             "respond.content_type: 'text/a;\\nX-A: 1' is not a media type; write one such as text/plain",
@@ -304,12 +353,18 @@ def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str |
             "respond.body: the body is not JSON, as content_type says: ",
         ),
         ("respond: {body: 5}", "respond.body: neither text nor a mapping or list; write thanks"),
-        ("respond: {wait: 61s, output: $.a}", "respond.wait: longer than 1m; write a shorter time, such as 20s"),
+        (
+            "respond: {wait: 61s, output: $.a}",
+            "respond.wait: longer than 1m; write a shorter time, such as 20s",
+        ),
         (
             "respond: {wait: 0s, output: $.a}",
             "respond.wait: no time at all; write one such as 20s, or remove wait and output",
         ),
-        ("respond: {wait: 20, output: $.a}", "respond.wait: 20 is not a duration; write a number with its unit"),
+        (
+            "respond: {wait: 20, output: $.a}",
+            "respond.wait: 20 is not a duration; write a number with its unit",
+        ),
         ("respond: {wait: 20s}", "respond.wait: wait without `output`; add output: $.reply"),
         ("respond: {output: $.a}", "respond.output: output without `wait`; add wait: 20s"),
         ("respond: {wait: 20s, output: '$['}", "respond.output: "),
@@ -323,7 +378,9 @@ def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str |
         ),
     ],
 )
-def test_a_wrong_key_of_a_webhook_is_told_with_its_remedy(problems: Problems, keys: str, problem: str) -> None:
+def test_a_wrong_key_of_a_webhook_is_told_with_its_remedy(
+    problems: Problems, keys: str, problem: str
+) -> None:
     goes = "" if "starts" in keys or "receivers" in keys else ", receivers: {w: 1}"
     found = problems(f"webhooks:\n- {{name: a, verifier: none, {keys}{goes}}}")
     assert found[0].startswith(f"2: webhook a: {problem}")
@@ -333,14 +390,19 @@ def test_a_wrong_key_of_a_webhook_is_told_with_its_remedy(problems: Problems, ke
 
 
 def test_a_name_or_url_is_there_once_across_the_files(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("webhooks:\n- {name: x, id: one, verifier: none, receivers: {w: 1}}\n")
+    (tmp_path / "a.yaml").write_text(
+        "webhooks:\n- {name: x, id: one, verifier: none, receivers: {w: 1}}\n"
+    )
     (tmp_path / "b.yaml").write_text(
         "webhooks:\n- {name: x, verifier: none, hold: broken}\n- {name: one, verifier: none, receivers: {w: 1}}\n"
     )
     with pytest.raises(DefinitionsError) as caught:
         load_definitions(tmp_path, PLATFORMS, {})
     text = str(caught.value)
-    assert f"b.yaml:2: webhook x: name: the name x is taken; choose another: {tmp_path}/a.yaml:2 has it already" in text
+    assert (
+        f"b.yaml:2: webhook x: name: the name x is taken; choose another: {tmp_path}/a.yaml:2 has it already"
+        in text
+    )
     assert "b.yaml:3: webhook one: name: the URL /webhook/one is taken" in text
     assert [*caught.value.sources] == [tmp_path, tmp_path / "a.yaml", tmp_path / "b.yaml"]
 
@@ -356,7 +418,9 @@ def test_the_same_name_twice_is_one_problem(problems: Problems) -> None:
 
 
 def test_a_missing_file_and_an_empty_folder_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionsError, match=r"none\.yaml:1: webhooks: no such file or folder; create it, as"):
+    with pytest.raises(
+        DefinitionsError, match=r"none\.yaml:1: webhooks: no such file or folder; create it, as"
+    ):
         load_definitions(tmp_path / "none.yaml", PLATFORMS, {})
     with pytest.raises(DefinitionsError, match=r"the folder has no \*\.yaml file; make one"):
         load_definitions(tmp_path, PLATFORMS, {})
@@ -365,11 +429,15 @@ def test_a_missing_file_and_an_empty_folder_say_what_to_do(tmp_path: Path) -> No
 def test_a_link_to_nothing_in_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     (tmp_path / "b.yaml").symlink_to(tmp_path / "gone")
-    with pytest.raises(DefinitionsError, match=r"b\.yaml:1: YAML: can't be read: No such file or directory"):
+    with pytest.raises(
+        DefinitionsError, match=r"b\.yaml:1: YAML: can't be read: No such file or directory"
+    ):
         load_definitions(tmp_path, PLATFORMS, ENVIRONMENT)
 
 
-def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(GOOD)
 
@@ -377,7 +445,9 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(DefinitionsError, match=r"a\.yaml:1: YAML: can't be read: Permission denied; make the file"):
+    with pytest.raises(
+        DefinitionsError, match=r"a\.yaml:1: YAML: can't be read: Permission denied; make the file"
+    ):
         load_definitions(file, PLATFORMS, ENVIRONMENT)
 
 
@@ -431,16 +501,27 @@ def test_a_start_that_can_never_be_made_is_an_error(problems: Problems) -> None:
         ("platform: gitlab, secret: '${SECRET}'", "gitlab sends a token"),
         ("platform: okta, secret: '${SECRET}'", "okta sends a token"),
         ("platform: microsoft-teams, secret: '${SECRET}'", "Authorization"),
-        ("platform: github, secret: '${SECRET}', headers: {X-A: '${SECRET}'}", "the values of `headers` are secrets"),
+        (
+            "platform: github, secret: '${SECRET}', headers: {X-A: '${SECRET}'}",
+            "the values of `headers` are secrets",
+        ),
         ("headers: {X-A: '${SECRET}'}", "the values of `headers` are secrets"),
         ("signature: {secret: '${SECRET}', header: authorization}", "Authorization"),
         ("verifier: none", "nothing is verified"),
         ("challenge: challenge", "no signature proves"),
     ],
 )
-def test_what_is_refused_is_kept_only_where_signatures_prove(webhook: str, why: str, problems: Problems) -> None:
-    found = problems(f"webhooks:\n- {{name: a, {webhook}, receivers: {{w: any}},\n   keep_rejected: 9}}")
-    assert [problem for problem in found if problem.startswith("3: webhook a: keep_rejected: ") and why in problem]
+def test_what_is_refused_is_kept_only_where_signatures_prove(
+    webhook: str, why: str, problems: Problems
+) -> None:
+    found = problems(
+        f"webhooks:\n- {{name: a, {webhook}, receivers: {{w: any}},\n   keep_rejected: 9}}"
+    )
+    assert [
+        problem
+        for problem in found
+        if problem.startswith("3: webhook a: keep_rejected: ") and why in problem
+    ]
 
 
 def test_the_number_of_refused_deliveries_to_keep_is_bounded(problems: Problems) -> None:

@@ -71,7 +71,9 @@ def test_what_cannot_be_logged_stops_nothing(
     structlog.get_logger().info("decided", webhook="w", value=Shy())
     text = capsys.readouterr().err
     assert all(part in text for part in ("info", "decided", "webhook=w", "unlogged=ValueError"))
-    monkeypatch.setattr("sys.stderr", mock.Mock(write=mock.Mock(side_effect=OSError("the disk is full"))))
+    monkeypatch.setattr(
+        "sys.stderr", mock.Mock(write=mock.Mock(side_effect=OSError("the disk is full")))
+    )
     log.info("decided")
 
 
@@ -102,7 +104,9 @@ def test_text_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(text.splitlines()) == 1
 
 
-def test_no_line_of_text_has_a_character_that_a_terminal_acts_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_line_of_text_has_a_character_that_a_terminal_acts_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """A workflow's name, or a path, may have been chosen by a stranger."""
     configure_logging("text", "relay")
     odd = "\x1b[31m\x9b2J\u202e\r\n"

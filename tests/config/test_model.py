@@ -18,13 +18,26 @@ def errors(**keys: Any) -> list[tuple[str, str]]:
 
 def test_what_is_not_said_has_its_default() -> None:
     webhook = Webhook.model_validate({"name": "a", "receivers": {"w": "any"}})
-    assert (webhook.platform, webhook.hold, webhook.metadata, webhook.split) == ("custom", DEFAULT_HOLD, True, False)
-    assert (webhook.secret, webhook.headers, webhook.signature, webhook.verifier) == (None, None, None, None)
+    assert (webhook.platform, webhook.hold, webhook.metadata, webhook.split) == (
+        "custom",
+        DEFAULT_HOLD,
+        True,
+        False,
+    )
+    assert (webhook.secret, webhook.headers, webhook.signature, webhook.verifier) == (
+        None,
+        None,
+        None,
+        None,
+    )
     assert webhook.url_id == "a"
 
 
 def test_an_id_is_the_last_part_of_the_url() -> None:
-    assert Webhook.model_validate({"name": "a", "id": "7f3kq", "receivers": {"w": 1}}).url_id == "7f3kq"
+    assert (
+        Webhook.model_validate({"name": "a", "id": "7f3kq", "receivers": {"w": 1}}).url_id
+        == "7f3kq"
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +45,9 @@ def test_an_id_is_the_last_part_of_the_url() -> None:
     [("any", None), (2, frozenset({2})), ([1, 2], frozenset({1, 2})), ([3, 3], frozenset({3}))],
 )
 def test_receivers_have_any_one_or_several_versions(written: object, versions: object) -> None:
-    assert Webhook.model_validate({"name": "a", "receivers": {"w": written}}).receivers == {"w": versions}
+    assert Webhook.model_validate({"name": "a", "receivers": {"w": written}}).receivers == {
+        "w": versions
+    }
 
 
 @pytest.mark.parametrize("written", ["all", 0, -1, [], [0], ["any"], True, 1.5, {}, "1"])
@@ -47,7 +62,11 @@ def test_a_version_that_conductor_cannot_have_is_refused(version: int) -> None:
     found = errors(starts=[{"workflow": "w", "version": version}])
     assert found[0][0] == "starts.0.version"
     assert "2147483647" in found[0][1]
-    largest = {"name": "a", "receivers": {"w": 2**31 - 1}, "starts": [{"workflow": "w", "version": 2**31 - 1}]}
+    largest = {
+        "name": "a",
+        "receivers": {"w": 2**31 - 1},
+        "starts": [{"workflow": "w", "version": 2**31 - 1}],
+    }
     assert Webhook.model_validate(largest).starts[0].version == 2**31 - 1
 
 
@@ -64,7 +83,9 @@ def test_secrets_are_in_no_text_and_no_error() -> None:
     assert "hidden" not in repr(webhook)
     assert "hidden" not in str(webhook)
     with pytest.raises(ValidationError) as caught:
-        Webhook.model_validate({"name": "a b", "secret": "hidden", "signature": {"secret": "hidden", "x": "hidden"}})
+        Webhook.model_validate(
+            {"name": "a b", "secret": "hidden", "signature": {"secret": "hidden", "x": "hidden"}}
+        )
     assert "hidden" not in str(caught.value)
     assert "hidden" not in str(caught.value.errors())
 
@@ -80,15 +101,21 @@ def test_a_header_value_that_no_header_can_have_is_refused(value: object) -> Non
 
 
 def test_header_names_have_no_case() -> None:
-    assert errors(headers={"X-Key": "a", "x-key": "b"})[0][1].startswith("the header x-key appears twice")
+    assert errors(headers={"X-Key": "a", "x-key": "b"})[0][1].startswith(
+        "the header x-key appears twice"
+    )
 
 
-@pytest.mark.parametrize("name", ["", "a b", "ä", "a/b", "-a", ".a", "a" * 129, "../x", "a?b", "a#b", 5])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "ä", "a/b", "-a", ".a", "a" * 129, "../x", "a?b", "a#b", 5]
+)
 def test_a_name_is_one_part_of_a_url(name: object) -> None:
     assert errors(name=name)[0][0] == "name"
 
 
-@pytest.mark.parametrize("url", ["hooks.example.com", "ftp://x", "https://", "https://h:99999/", "https://h/#x"])
+@pytest.mark.parametrize(
+    "url", ["hooks.example.com", "ftp://x", "https://", "https://h:99999/", "https://h/#x"]
+)
 def test_a_public_url_is_whole(url: str) -> None:
     assert errors(public_url=url)[0][0] == "public_url"
 
@@ -124,12 +151,23 @@ def test_a_webhook_goes_somewhere() -> None:
 
 def test_broken_rules_are_said_beside_wrong_values() -> None:
     found = dict(errors(receivers={}, hold="soon", signature={"signed": "{x}"}, bogus=1))
-    assert set(found) >= {"", "hold", "signature.signed", "signature.secret", "signature.header", "bogus"}
+    assert set(found) >= {
+        "",
+        "hold",
+        "signature.signed",
+        "signature.secret",
+        "signature.header",
+        "bogus",
+    }
 
 
 def test_messages_alone_are_enough() -> None:
-    webhook = Webhook.model_validate({"name": "a", "messages": [{"workflow": "agent", "key": "$.thread"}]})
-    assert [(one.key, one.else_, one.when) for one in webhook.messages] == [("$.thread", "start", {})]
+    webhook = Webhook.model_validate(
+        {"name": "a", "messages": [{"workflow": "agent", "key": "$.thread"}]}
+    )
+    assert [(one.key, one.else_, one.when) for one in webhook.messages] == [
+        ("$.thread", "start", {})
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,16 +175,28 @@ def test_messages_alone_are_enough() -> None:
     [
         ({"key": None}, "messages.0.key", "Field required"),
         ({"key": "thread["}, "messages.0.key", ""),
-        ({"key": "event.thread"}, "messages.0.key", "doesn't begin with $, as a JSONPath does; write $.event.thread"),
+        (
+            {"key": "event.thread"},
+            "messages.0.key",
+            "doesn't begin with $, as a JSONPath does; write $.event.thread",
+        ),
         ({"key": "a constant"}, "messages.0.key", "write one such as $.event.type"),
         ({"else": "drop"}, "messages.0.else", ""),
         ({"version": 0}, "messages.0.version", ""),
-        ({"version": 2, "else": "hold"}, "messages.0.version", "a version, but `else: hold` starts nothing"),
+        (
+            {"version": 2, "else": "hold"},
+            "messages.0.version",
+            "a version, but `else: hold` starts nothing",
+        ),
         ({"input": {}}, "messages.0.input", ""),
     ],
 )
 def test_an_entry_of_messages_is_checked(message: dict[str, Any], place: str, what: str) -> None:
-    entry = {key: value for key, value in {"workflow": "agent", "key": "$.a", **message}.items() if value is not None}
+    entry = {
+        key: value
+        for key, value in {"workflow": "agent", "key": "$.a", **message}.items()
+        if value is not None
+    }
     ((where, said),) = errors(messages=[entry])
     assert where == place
     assert what in said

@@ -14,8 +14,8 @@ import pytest
 from config import process
 from config.process import WakeUp, serve_metrics
 from relay.reports import metrics
-from testkit import PATIENCE
-from testkit.descriptors import is_written_elsewhere
+from tests.support.descriptors import is_written_elsewhere
+from tools.servers import PATIENCE
 
 
 def test_it_stays_rung_until_it_is_cleared() -> None:
@@ -48,7 +48,9 @@ def test_it_may_be_rung_as_often_as_one_likes_and_when_it_is_closed() -> None:
     wakeup.ring()
 
 
-def test_a_ring_that_is_overtaken_by_the_closing_reaches_no_other_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ring_that_is_overtaken_by_the_closing_reaches_no_other_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     wakeup = WakeUp()
     assert not is_written_elsewhere(monkeypatch, wakeup.ring, wakeup.close)
 
@@ -90,11 +92,16 @@ def test_an_application_is_served_at_an_address_or_a_name(serve: Serve, host: st
         assert answer.read() == b"bridge_up 1"
 
 
-def test_a_name_of_both_kinds_is_served_at_its_ipv4_address(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_of_both_kinds_is_served_at_its_ipv4_address(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolve = socket.getaddrinfo
 
     def both(host: str, port: str, **more: Any) -> list[Any]:
-        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)), *resolve(host, port, **more)]
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+            *resolve(host, port, **more),
+        ]
 
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", both)

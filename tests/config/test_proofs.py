@@ -24,9 +24,18 @@ from tests.config.loading import problems as problems
             {"platform": "slak"},
             "platform: unknown platform 'slak'; did you mean slack? known are adyen, airtable, airwallex",
         ),
-        ({"platform": "facebook"}, "verify_token: missing: platform facebook needs it; add verify_token: ${NAME}"),
-        ({"platform": "google-pubsub", "service_account": "a@b"}, "audience: missing: platform google-pubsub needs it"),
-        ({"platform": "google-pubsub", "audience": "a"}, "service_account: missing: platform google-pubsub needs it"),
+        (
+            {"platform": "facebook"},
+            "verify_token: missing: platform facebook needs it; add verify_token: ${NAME}",
+        ),
+        (
+            {"platform": "google-pubsub", "service_account": "a@b"},
+            "audience: missing: platform google-pubsub needs it",
+        ),
+        (
+            {"platform": "google-pubsub", "audience": "a"},
+            "service_account: missing: platform google-pubsub needs it",
+        ),
         (
             {"platform": "github", "secret": "'${SECRET}'", "challenge": "check"},
             "challenge: platform github has no `challenge`",
@@ -40,10 +49,15 @@ from tests.config.loading import problems as problems
             {"platform": "github", "headers": "{X-GitHub-Event: push}"},
             "secret: missing: platform github needs it; add secret: ${NAME}, or say verifier: none if its headers",
         ),
-        ({}, "platform: nothing verifies its deliveries; add headers:, signature:, jwt: or mtls:, or say verifier"),
+        (
+            {},
+            "platform: nothing verifies its deliveries; add headers:, signature:, jwt: or mtls:, or say verifier",
+        ),
     ],
 )
-def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str], problem: str) -> None:
+def test_what_a_platform_asks_is_checked(
+    problems: Problems, keys: dict[str, str], problem: str
+) -> None:
     found = problems(webhook(**keys))
     assert len(found) == 1
     assert f"webhook a: {problem}" in found[0]
@@ -52,27 +66,66 @@ def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str
 @pytest.mark.parametrize(
     ("keys", "warning"),
     [
-        ({"verifier": "none"}, "verifier: warning: deliveries are not verified: anyone who knows the URL can post"),
-        ({"platform": "github", "verifier": "none"}, "verifier: warning: deliveries are not verified"),
-        ({"platform": "slack"}, "platform: warning: no signing secret: once the challenge has come, anyone"),
-        ({"platform": "facebook", "verify_token": "'${SECRET}'"}, "platform: warning: no signing secret: once the"),
+        (
+            {"verifier": "none"},
+            "verifier: warning: deliveries are not verified: anyone who knows the URL can post",
+        ),
+        (
+            {"platform": "github", "verifier": "none"},
+            "verifier: warning: deliveries are not verified",
+        ),
+        (
+            {"platform": "slack"},
+            "platform: warning: no signing secret: once the challenge has come, anyone",
+        ),
+        (
+            {"platform": "facebook", "verify_token": "'${SECRET}'"},
+            "platform: warning: no signing secret: once the",
+        ),
         (
             {"platform": "facebook", "secret": "'${SECRET}'"},
             "platform: warning: no verify_token: the challenge can't be answered",
         ),
-        ({"challenge": "token"}, "platform: warning: no signing secret: once the challenge has come, anyone"),
-        ({"headers": "{A: b}"}, "headers.A: warning: a short value, which can be guessed, and nothing else proves"),
-        ({"headers": "{A: aaaaaaaaaaaaaaaaaaaaaaa}"}, "headers.A: warning: a short value, which can be guessed"),
-        ({"headers": "{A: [aaaaaaaaaaaaaaaaaaaaaaa, 9f86d081884c7d65]}"}, "headers.A[0]: warning: a short value"),
-        ({"headers": "{A: Bearer your-token-here}"}, "headers.A: warning: a placeholder, not a secret; put the real"),
-        ({"platform": "slack", "headers": "{A: '${SECRET}'}"}, "platform: warning: no secret: nothing but its"),
-        ({"platform": "stripe", "secret": "sk_test_51H8xYzABCDEF"}, "secret: warning: an API key, not the endpoint's"),
+        (
+            {"challenge": "token"},
+            "platform: warning: no signing secret: once the challenge has come, anyone",
+        ),
+        (
+            {"headers": "{A: b}"},
+            "headers.A: warning: a short value, which can be guessed, and nothing else proves",
+        ),
+        (
+            {"headers": "{A: aaaaaaaaaaaaaaaaaaaaaaa}"},
+            "headers.A: warning: a short value, which can be guessed",
+        ),
+        (
+            {"headers": "{A: [aaaaaaaaaaaaaaaaaaaaaaa, 9f86d081884c7d65]}"},
+            "headers.A[0]: warning: a short value",
+        ),
+        (
+            {"headers": "{A: Bearer your-token-here}"},
+            "headers.A: warning: a placeholder, not a secret; put the real",
+        ),
+        (
+            {"platform": "slack", "headers": "{A: '${SECRET}'}"},
+            "platform: warning: no secret: nothing but its",
+        ),
+        (
+            {"platform": "stripe", "secret": "sk_test_51H8xYzABCDEF"},
+            "secret: warning: an API key, not the endpoint's",
+        ),
         (
             {"platform": "slack", "secret": "xoxb-123456789012-abcdef"},
             "secret: warning: a token, not the app's signing",
         ),
-        ({"platform": "github", "secret": "short"}, "secret: warning: a short secret, which can be guessed"),
-        ({"platform": "github", "secret": "['${SECRET}', short]"}, "secret[1]: warning: a short secret"),
+        (
+            {"platform": "github", "secret": "short"},
+            "secret: warning: a short secret, which can be guessed",
+        ),
+        (
+            {"platform": "github", "secret": "['${SECRET}', short]"},
+            "secret[1]: warning: a short secret",
+        ),
         (
             {"signature": "{secret: '${SECRET}', header: A, timestamp_header: B}"},
             "signature.timestamp_header: warning: the timestamp is not signed",
@@ -102,7 +155,9 @@ def test_what_is_risky_is_warned_of(load: Load, keys: dict[str, str], warning: s
         ({}, False),
     ],
 )
-def test_a_body_larger_than_conductor_takes_is_warned_of(keys: dict[str, str], warned: bool, tmp_path: Path) -> None:
+def test_a_body_larger_than_conductor_takes_is_warned_of(
+    keys: dict[str, str], warned: bool, tmp_path: Path
+) -> None:
     file = tmp_path / "webhooks.yaml"
     file.write_text(webhook(headers="{A: 0123456789abcdef}", **keys))
     definitions = load_definitions(file, PLATFORMS, ENVIRONMENT, conductor_payload=10 * 1024**2)
@@ -123,7 +178,11 @@ def test_a_body_larger_than_conductor_takes_is_warned_of(keys: dict[str, str], w
         {"platform": "aws-sns", "topic": "arn:aws:sns:eu-west-1:123456789012:alarms"},
         {"platform": "google-pubsub", "audience": "aud", "service_account": "me@example.com"},
         {"signature": "{secret: '${SECRET}', header: A}"},
-        {"challenge": "token", "signature": "{secret: '${SECRET}', header: A}", "headers": "{A: b}"},
+        {
+            "challenge": "token",
+            "signature": "{secret: '${SECRET}', header: A}",
+            "headers": "{A: b}",
+        },
     ],
 )
 def test_what_is_verified_has_no_warning(load: Load, keys: dict[str, str]) -> None:

@@ -11,7 +11,16 @@ from config.quantities import format_duration, format_rate, parse_duration, pars
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("10m", 600), ("1h30m", 5400), ("250ms", 0.25), ("0s", 0), (0, 0), ("7d", 604800), ("1.5h", 5400), (" 5s ", 5)],
+    [
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("250ms", 0.25),
+        ("0s", 0),
+        (0, 0),
+        ("7d", 604800),
+        ("1.5h", 5400),
+        (" 5s ", 5),
+    ],
 )
 def test_a_duration_is_numbers_with_units(text: object, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -25,27 +34,40 @@ def test_anything_else_is_no_duration(text: object) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(600, "10m"), (5400, "90m"), (0.25, "0.25s"), (0, "0s"), (172800, "2d")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(600, "10m"), (5400, "90m"), (0.25, "0.25s"), (0, "0s"), (172800, "2d")]
+)
 def test_a_duration_is_written_short_and_reads_back(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("25MB", 25 * 1024**2), ("512KB", 524288), (100, 100), ("100", 100), ("1.5kb", 1536), ("7 B", 7)]
+    ("text", "size"),
+    [
+        ("25MB", 25 * 1024**2),
+        ("512KB", 524288),
+        (100, 100),
+        ("100", 100),
+        ("1.5kb", 1536),
+        ("7 B", 7),
+    ],
 )
 def test_a_size_is_bytes_or_has_a_unit(text: object, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "MB", 0, -1, "0", "0.5", "1XB", None, True, 1.5, "1TB", "9" * 400 + "MB"])
+@pytest.mark.parametrize(
+    "text", ["", "MB", 0, -1, "0", "0.5", "1XB", None, True, 1.5, "1TB", "9" * 400 + "MB"]
+)
 def test_anything_else_is_no_size(text: object) -> None:
     with pytest.raises(ValueError, match=r"; "):
         parse_size(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "a_second"), [("50/s", 50), ("90/m", 1.5), ("3600/h", 1), ("0.5/s", 0.5), (" 5 / s ", 5)]
+    ("text", "a_second"),
+    [("50/s", 50), ("90/m", 1.5), ("3600/h", 1), ("0.5/s", 0.5), (" 5 / s ", 5)],
 )
 def test_a_rate_is_times_in_a_second(text: str, a_second: float) -> None:
     assert parse_rate(text) == a_second

@@ -17,7 +17,10 @@ from tests.config.loading import problems as problems
 @pytest.mark.parametrize(
     ("written", "what"),
     [
-        ("${NOT_SET}", "the environment variable NOT_SET is not set; set it, or put NOT_SET=… into .env"),
+        (
+            "${NOT_SET}",
+            "the environment variable NOT_SET is not set; set it, or put NOT_SET=… into .env",
+        ),
         ("${EMPTY}", "the environment variable EMPTY is empty"),
         ("${file:nothing}", "the file nothing can't be read: No such file or directory"),
         ("${file:.}", "the file . can't be read: Is a directory"),
@@ -33,7 +36,9 @@ def test_a_reference_that_stands_for_nothing_is_an_error(
 ) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    found = problems(f"webhooks:\n- name: a\n  platform: github\n  secret: '{written}'\n  receivers: {{w: 1}}")
+    found = problems(
+        f"webhooks:\n- name: a\n  platform: github\n  secret: '{written}'\n  receivers: {{w: 1}}"
+    )
     assert len(found) == 1
     assert found[0].startswith(f"4: webhook a: secret: {what}")
 
@@ -68,7 +73,11 @@ def test_a_placeholder_is_no_secret(load: Load, text: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["8f742231b10e8888abcd99yyyzzz85a5", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "correct horse battery staple"],
+    [
+        "8f742231b10e8888abcd99yyyzzz85a5",
+        "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+        "correct horse battery staple",
+    ],
 )
 def test_a_secret_is_no_placeholder(text: str) -> None:
     assert not is_placeholder(text)
@@ -104,7 +113,12 @@ def test_the_line_break_after_a_key_in_pem_is_nothing(load: Load) -> None:
 
 
 def test_quotes_within_a_secret_are_nothing(load: Load) -> None:
-    assert load(webhook(platform="github", secret="'${GIVEN}'"), GIVEN="'8f742231b10e\"8888abcd99").warnings == ()
+    assert (
+        load(
+            webhook(platform="github", secret="'${GIVEN}'"), GIVEN="'8f742231b10e\"8888abcd99"
+        ).warnings
+        == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +139,9 @@ def test_quotes_within_a_secret_are_nothing(load: Load) -> None:
         ("schema: '${SECRET}.json'", "schema"),
     ],
 )
-def test_a_reference_stands_only_where_a_secret_belongs(problems: Problems, written: str, where: str) -> None:
+def test_a_reference_stands_only_where_a_secret_belongs(
+    problems: Problems, written: str, where: str
+) -> None:
     name = "" if written.startswith("name") else "name: a, "
     found = problems(f"webhooks:\n- {{{name}verifier: none, receivers: {{w: 1}}, {written}}}")
     label = "webhook ${SECRET}" if not name else "webhook a"
@@ -152,7 +168,9 @@ def test_where_secrets_belong_references_may_stand(where: Where) -> None:
 
 def test_a_reference_in_a_key_is_an_error(problems: Problems) -> None:
     found = problems("webhooks:\n- {name: a, verifier: none, receivers: {'${SECRET}': any}}")
-    assert found == ["2: webhook a: receivers.${SECRET}: a reference in a key; write the key itself, without ${…}"]
+    assert found == [
+        "2: webhook a: receivers.${SECRET}: a reference in a key; write the key itself, without ${…}"
+    ]
 
 
 def test_what_a_reference_stands_for_is_in_no_message(problems: Problems) -> None:

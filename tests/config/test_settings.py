@@ -15,7 +15,9 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine, and an empty working folder."""
     monkeypatch.chdir(tmp_path)
     for name in Settings.model_fields:
-        monkeypatch.setenv(name.upper(), "kept out")  # so that what .env sets is taken back after the test
+        monkeypatch.setenv(
+            name.upper(), "kept out"
+        )  # so that what .env sets is taken back after the test
         monkeypatch.delenv(name.upper())
 
 
@@ -92,8 +94,12 @@ def test_every_wrong_setting_is_named_with_its_remedy(monkeypatch: pytest.Monkey
         assert "; " in rest
 
 
-@pytest.mark.parametrize(("value", "said"), [("0", "than or equal to 1; "), ("257", "than or equal to 256; ")])
-def test_a_number_beyond_its_limit_is_told_that_limit(value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("value", "said"), [("0", "than or equal to 1; "), ("257", "than or equal to 256; ")]
+)
+def test_a_number_beyond_its_limit_is_told_that_limit(
+    value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BRIDGE_CALLS", value)
     with pytest.raises(SettingsError, match=said):
         load_settings()
@@ -107,9 +113,13 @@ def test_secrets_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hidden" not in repr(load_settings())
 
 
-def test_a_workflows_address_is_without_the_users_name_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workflows_address_is_without_the_users_name_and_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CONDUCTOR_SERVER_URL", "https://user:hidden@conductor.example.com:8443/api")
-    assert load_settings().url_of_workflow("w") == "https://conductor.example.com:8443/api/workflow/w"
+    assert (
+        load_settings().url_of_workflow("w") == "https://conductor.example.com:8443/api/workflow/w"
+    )
 
 
 def test_settings_are_frozen() -> None:
@@ -138,8 +148,12 @@ def test_a_number_or_networks(text: object, expected: Proxies) -> None:
     assert bool(expected) == (expected != Proxies())
 
 
-@pytest.mark.parametrize("text", ["one", "-1", "1000", "99999999999999", "1,10.0.0.0/8", "10.0.0.1/8", "10.0.0.0/99"])
-def test_anything_else_is_an_error_with_its_remedy(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "text", ["one", "-1", "1000", "99999999999999", "1,10.0.0.0/8", "10.0.0.1/8", "10.0.0.0/99"]
+)
+def test_anything_else_is_an_error_with_its_remedy(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match="; write "):
         parse_proxies(text)
     monkeypatch.setenv("BRIDGE_TRUSTED_PROXIES", text)
@@ -148,7 +162,8 @@ def test_anything_else_is_an_error_with_its_remedy(text: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("text", "remedy"), [("::ffff:10.0.0.0/104", "write 10.0.0.0/8"), ("::1, ::ffff:192.0.2.1", "write 192.0.2.1/32")]
+    ("text", "remedy"),
+    [("::ffff:10.0.0.0/104", "write 10.0.0.0/8"), ("::1, ::ffff:192.0.2.1", "write 192.0.2.1/32")],
 )
 def test_ipv4_written_as_ipv6_is_an_error_that_says_how_to_write_it(text: str, remedy: str) -> None:
     with pytest.raises(ValueError, match=f"; {remedy}$"):

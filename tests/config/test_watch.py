@@ -15,10 +15,12 @@ import pytest
 from config.references import stamp_of
 from config.watch import DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError, load_definitions
-from testkit import PATIENCE, eventually
 from tests.config.volumes import write_volume
+from tools.servers import PATIENCE, eventually
 
-GOOD = "webhooks:\n  - {{name: {name}, headers: {{X-Key: 0123456789abcdef}}, receivers: {{a: any}}}}\n"
+GOOD = (
+    "webhooks:\n  - {{name: {name}, headers: {{X-Key: 0123456789abcdef}}, receivers: {{a: any}}}}\n"
+)
 
 
 class Seen(Listener):
@@ -113,14 +115,18 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, seen
     assert seen.changes == [["two"], ["three"]]
 
 
-def test_a_new_file_that_is_still_written_while_it_is_read_is_read_again(tmp_path: Path, seen: Seen) -> None:
+def test_a_new_file_that_is_still_written_while_it_is_read_is_read_again(
+    tmp_path: Path, seen: Seen
+) -> None:
     (tmp_path / "a.yaml").write_text(GOOD.format(name="a"))
     new = tmp_path / "b.yaml"
 
     def load(path: Path) -> Definitions:
         found = load_definitions(path)
         if "name: c" not in new.read_text():
-            new.write_text(GOOD.format(name="b") + GOOD.format(name="c").removeprefix("webhooks:\n"))
+            new.write_text(
+                GOOD.format(name="b") + GOOD.format(name="c").removeprefix("webhooks:\n")
+            )
         return found
 
     source = DefinitionsSource(tmp_path, load, load_definitions(tmp_path), seen)
@@ -131,10 +137,14 @@ def test_a_new_file_that_is_still_written_while_it_is_read_is_read_again(tmp_pat
     assert seen.changes == [["a", "b"], ["a", "b", "c"]]
 
 
-def test_an_edit_after_the_first_reading_is_noticed_however_late_watching_begins(tmp_path: Path, seen: Seen) -> None:
+def test_an_edit_after_the_first_reading_is_noticed_however_late_watching_begins(
+    tmp_path: Path, seen: Seen
+) -> None:
     key = tmp_path / "key"
     key.write_text("0123456789abcdef")
-    (tmp_path / "w.yaml").write_text(GOOD.format(name="one").replace("0123456789abcdef", '"${file:key}"'))
+    (tmp_path / "w.yaml").write_text(
+        GOOD.format(name="one").replace("0123456789abcdef", '"${file:key}"')
+    )
     first = load_definitions(tmp_path)
     write(key, "fedcba9876543210")
     source = DefinitionsSource(tmp_path, load_definitions, first, seen)

@@ -80,7 +80,9 @@ webhooks:
 
 
 def test_the_shipped_file_accepts_nothing_unsigned() -> None:
-    definitions = load_definitions(SHIPPED, PLATFORMS, {"SLACK_SIGNING_SECRET": "8f742231b10e8888abcd99yyyzzz85a5"})
+    definitions = load_definitions(
+        SHIPPED, PLATFORMS, {"SLACK_SIGNING_SECRET": "8f742231b10e8888abcd99yyyzzz85a5"}
+    )
     assert [webhook.name for webhook in definitions.webhooks] == ["slack"]
     assert definitions.warnings == ()
     assert all(webhook.secret and webhook.verifier is None for webhook in definitions.webhooks)
@@ -98,8 +100,12 @@ def test_a_definition_with_every_key_loads(tmp_path: Path) -> None:
     file.write_text(KITCHEN_SINK, encoding="utf-8")
     (tmp_path / "text.schema.json").write_text("{}")
     secret = "x" * 20
-    (webhook,) = load_definitions(file, None, {"NEW": secret, "OLD": secret, "TOKEN": secret}).webhooks
-    assert webhook.model_fields_set == set(Webhook.model_fields) - {"callback"}, "which stands alone"
+    (webhook,) = load_definitions(
+        file, None, {"NEW": secret, "OLD": secret, "TOKEN": secret}
+    ).webhooks
+    assert webhook.model_fields_set == set(Webhook.model_fields) - {"callback"}, (
+        "which stands alone"
+    )
     assert webhook.receivers == {"one": None, "two": frozenset({2}), "three": frozenset({1, 3})}
     assert webhook.signature is not None
     assert webhook.signature.tolerance == 90
@@ -109,4 +115,8 @@ def test_a_definition_with_every_key_loads(tmp_path: Path) -> None:
         ("seven", "hold", None),
     ]
     assert webhook.max_body == 25 * 1024**2
-    assert [str(network) for network in webhook.allow_ips] == ["192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32"]
+    assert [str(network) for network in webhook.allow_ips] == [
+        "192.0.2.0/24",
+        "198.51.100.7/32",
+        "2001:db8::/32",
+    ]

@@ -54,7 +54,9 @@ def test_scalars_are_yaml_1_2(read: Any) -> None:
 
 
 def test_merged_keys_have_the_line_they_were_written_at(read: Any) -> None:
-    document = read("a: &base\n  x: 1\n  y: 2\nb:\n  <<: *base\n  y: 3\nc:\n  <<: [*base, {z: 4}]\n")
+    document = read(
+        "a: &base\n  x: 1\n  y: 2\nb:\n  <<: *base\n  y: 3\nc:\n  <<: [*base, {z: 4}]\n"
+    )
     assert document.value["b"] == {"x": 1, "y": 3}
     assert document.value["c"] == {"x": 1, "y": 2, "z": 4}
     assert document.line(("b", "x")) == 2
@@ -79,7 +81,10 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(read: Any) -> None:
 
 
 def test_a_character_escaped_as_json_does_is_one(read: Any) -> None:
-    assert read(r'{"\ud83d\ude00": "a\ud83d\ude00\u00e9", b: 😀}').value == {"😀": "a😀é", "b": "😀"}
+    assert read(r'{"\ud83d\ude00": "a\ud83d\ude00\u00e9", b: 😀}').value == {
+        "😀": "a😀é",
+        "b": "😀",
+    }
 
 
 @pytest.mark.parametrize(
@@ -107,7 +112,9 @@ def test_a_character_escaped_as_json_does_is_one(read: Any) -> None:
         ('a: 1\n"\\ude00": 1\n', 2, "half of a character"),
     ],
 )
-def test_text_that_is_not_yaml_has_line_and_reason(read: Any, text: str | bytes, line: int, what: str) -> None:
+def test_text_that_is_not_yaml_has_line_and_reason(
+    read: Any, text: str | bytes, line: int, what: str
+) -> None:
     with pytest.raises(BadYaml, match=what) as caught:
         read(text)
     assert caught.value.line == line
@@ -131,7 +138,9 @@ def test_a_long_text_counts_each_time_that_an_alias_repeats_it(read: Any) -> Non
 
 @pytest.mark.parametrize("repeated", ["[*a{0}, *a{0}]", "[*a{0}, {{<<: *a{0}}}]"])
 def test_merges_that_double_end_as_aliases_do(read: Any, repeated: str) -> None:
-    levels = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: {repeated.format(n - 1)}\n" for n in range(1, 60))
+    levels = "a0: &a0 {x: 1}\n" + "".join(
+        f"a{n}: &a{n}\n  <<: {repeated.format(n - 1)}\n" for n in range(1, 60)
+    )
     with pytest.raises(BadYaml, match="without end"):
         read(levels)
     with pytest.raises(BadYaml, match="without end"):

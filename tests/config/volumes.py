@@ -11,8 +11,9 @@ from pathlib import Path
 def write_volume(folder: Path, files: Mapping[str, str]) -> None:
     """Makes the folder hold these files, in one step also where it holds others already.
 
-    The files lie in a hidden folder, which the link ``..data`` names; each file is a link through it. A change is a new
-    hidden folder, and the link put in the old one's place. Links to new files come after that, those to old ones go.
+    The files lie in a hidden folder, which the link ``..data`` names; each file is a link through
+    it. A change is a new hidden folder, and the link put in the old one's place. Links to new files
+    come after that, those to old ones go.
     """
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / f"..{uuid.uuid4().hex}"

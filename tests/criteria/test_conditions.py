@@ -14,7 +14,11 @@ from tests.criteria.test_matches import scalars, values
 from tests.criteria.test_operators import operators
 from tests.support import naive
 
-PUSH = {"ref": "refs/heads/main", "size": 12, "commits": [{"by": "ann", "lines": 3}, {"by": "bob", "lines": 40}]}
+PUSH = {
+    "ref": "refs/heads/main",
+    "size": 12,
+    "commits": [{"by": "ann", "lines": 3}, {"by": "bob", "lines": 40}],
+}
 
 
 @pytest.mark.parametrize(
@@ -38,16 +42,22 @@ def test_all_conditions_must_hold(written: Any, holds: bool) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["$.a", "$.b", "$.b.c", "$.l[*]", "$..c"]), st.one_of(scalars, operators), max_size=3
+        st.sampled_from(["$.a", "$.b", "$.b.c", "$.l[*]", "$..c"]),
+        st.one_of(scalars, operators),
+        max_size=3,
     ),
     st.dictionaries(st.sampled_from(["a", "b", "l"]), values, max_size=3),
 )
-def test_an_explanation_agrees_with_whether_the_conditions_hold(written: Any, document: Any) -> None:
+def test_an_explanation_agrees_with_whether_the_conditions_hold(
+    written: Any, document: Any
+) -> None:
     conditions = Conditions.parse(written)
     explained = conditions.explain(document)
     assert conditions.holds(document) == all(criterion.holds for criterion in explained)
     found = {criterion.path: criterion.found for criterion in explained}
-    assert conditions.holds(document) == all(naive.holds(found[path], expected) for path, expected in written.items())
+    assert conditions.holds(document) == all(
+        naive.holds(found[path], expected) for path, expected in written.items()
+    )
 
 
 @given(

@@ -30,6 +30,8 @@ HINT = "(a number or boolean equals a text only in its shortest form, such as 1.
         (1, None, False),
     ],
 )
-def test_a_number_that_a_text_spells_otherwise_is_told(expected: Any, found: Any, hinted: bool) -> None:
+def test_a_number_that_a_text_spells_otherwise_is_told(
+    expected: Any, found: Any, hinted: bool
+) -> None:
     criteria = Conditions.parse({"$.a": expected}).explain({"a": found})
     assert any(HINT in describe_criterion(criterion) for criterion in criteria) is hinted

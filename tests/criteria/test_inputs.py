@@ -51,7 +51,9 @@ def fill(written: Any, most: int = 10_000) -> Any:
         ({"x": ["$.data.id", {"$.data.id": "$$"}]}, {"x": [7, {"$.data.id": "$"}]}),
     ],
 )
-def test_paths_stand_for_what_they_select_and_everything_else_for_itself(written: Any, input_: Any) -> None:
+def test_paths_stand_for_what_they_select_and_everything_else_for_itself(
+    written: Any, input_: Any
+) -> None:
     assert list(find_faults({"a": written})) == []
     assert fill({"a": written}) == {"a": input_}
 
@@ -63,7 +65,11 @@ def test_a_constant_arrives_as_it_is_written(constant: Any) -> None:
             return f"${value}"
         if isinstance(value, list):
             return list(map(escaped, value))
-        return {key: escaped(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return (
+            {key: escaped(item) for key, item in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
 
     assert list(find_faults(escaped(constant))) == []
     assert fill(escaped(constant)) == constant
@@ -73,14 +79,20 @@ def test_a_constant_arrives_as_it_is_written(constant: Any) -> None:
     ("written", "where", "what"),
     [
         ("$.data.id", (), "not a mapping"),
-        ({"a": {"b": ["$5"]}}, ("a", "b", 0), "no JSONPath, which begins with $.; write $$5 for the text itself"),
+        (
+            {"a": {"b": ["$5"]}},
+            ("a", "b", 0),
+            "no JSONPath, which begins with $.; write $$5 for the text itself",
+        ),
         ({"a": "$.["}, ("a",), "not a JSONPath"),
         ({"a": "$.a[?(@.x =~ '(?=a)')]"}, ("a",), "can't be evaluated"),
         ({1: "a"}, ("1",), "a key that isn't text"),
         ({"a": "x" * 20_000}, (), "longer than 20000 characters"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(written: Any, where: tuple[Any, ...], what: str) -> None:
+def test_what_is_wrong_is_told_with_its_place(
+    written: Any, where: tuple[Any, ...], what: str
+) -> None:
     [(place, message)] = find_faults(written)
     assert place == where
     assert what in message

@@ -73,7 +73,9 @@ STEPS = st.lists(NAMES.map("['{}']".format) | st.integers(0, 3).map("[{}]".forma
 
 
 @given(document=st.dictionaries(NAMES, JSON, max_size=3), steps=STEPS)
-def test_the_walk_selects_what_the_evaluator_selects(document: dict[str, Any], steps: list[str]) -> None:
+def test_the_walk_selects_what_the_evaluator_selects(
+    document: dict[str, Any], steps: list[str]
+) -> None:
     path = "$" + "".join(steps)
     try:
         expected = [node.value for node in parse(path).find(document)]
@@ -124,7 +126,10 @@ def test_the_bounded_evaluator_selects_what_the_librarys_own_selects(
     path = "$" + "".join(segments)
     try:
         expected = [node.value for node in parse(path).find(document)]
-    except (TypeError, AssertionError):  # of values with which a segment can do nothing: it finds nothing there
+    except (
+        TypeError,
+        AssertionError,
+    ):  # of values with which a segment can do nothing: it finds nothing there
         return
     assert json.dumps(compile_path(path)(document)) == json.dumps(expected)
 
@@ -132,16 +137,25 @@ def test_the_bounded_evaluator_selects_what_the_librarys_own_selects(
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("$.items[*].id + 1", "arithmetic isn't supported, .*; compute other values in the workflow"),
+        (
+            "$.items[*].id + 1",
+            "arithmetic isn't supported, .*; compute other values in the workflow",
+        ),
         ("$.items[\\id]", "sorting isn't"),
         ("$.items.`len`", "`len` isn't"),
         ("$.event.type.`split(ss, 1, -1)`", "`split` isn't"),
         ("$.a.`sub(/(a+)+$/, b)`", "`sub` isn't"),
         ("$.items[0].`parent`", "`parent` isn't"),
         ("$.event where type", "`where` isn't"),
-        ("$[?(@.a =~ /a+/i)]", r"is not a JSONPath: .*; write the pattern in quotes, as in =~ \"\^ab\""),
+        (
+            "$[?(@.a =~ /a+/i)]",
+            r"is not a JSONPath: .*; write the pattern in quotes, as in =~ \"\^ab\"",
+        ),
         ("$[?(@.a =~ 5)]", "a pattern that is not text; write it in quotes"),
-        ("$[?(@.a =~ '(?<=a)b')]", "invalid perl operator.*; patterns are RE2's, without look-around"),
+        (
+            "$[?(@.a =~ '(?<=a)b')]",
+            "invalid perl operator.*; patterns are RE2's, without look-around",
+        ),
         ("$" + ".a" * 500, "more than 1000 characters"),
         ("$" + "[?@" * 200 + "]" * 200, "is nested too deeply"),
     ],
@@ -157,7 +171,9 @@ for _ in range(90):
     DEEP = {"a": DEEP, "b": [DEEP.get("b", 0)]}
 
 
-@pytest.mark.parametrize("document", [WIDE, DEEP, {"a": list(range(100_000))}, {"a": "x" * 1_000_000}, {"a": 10**4000}])
+@pytest.mark.parametrize(
+    "document", [WIDE, DEEP, {"a": list(range(100_000))}, {"a": "x" * 1_000_000}, {"a": 10**4000}]
+)
 @pytest.mark.parametrize(
     "path",
     [
@@ -172,7 +188,8 @@ for _ in range(90):
 def test_hostile_paths_on_hostile_documents_take_a_bounded_number_of_steps(
     path: str, document: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is counted is every node that comes to be, ours or the library's; a lower bound is reached sooner."""
+    """What is counted is every node that comes to be, ours or the library's; a lower bound is
+    reached sooner."""
     bound, made = MAX_STEPS // 10, 0
     monkeypatch.setattr(evaluator, "MAX_STEPS", bound)
     for kind in (Node, jsonpath_ng.jsonpath.DatumInContext):
@@ -192,11 +209,15 @@ def test_a_pattern_is_searched_and_costs_by_its_size_and_the_text() -> None:
     document = {"list": [{"text": "ab" * 500_000}, {"text": "xaby"}, {"text": 5}, {"id": 7}]}
     assert compile_path('$.list[?(@.text =~ "^x")].text')(document) == ["xaby"]
     assert len(compile_path('$.list[?(@.text =~ "(ab)+")]')(document)) == 2
-    assert compile_path('$.list[?(@.text =~ "(ab){400}")]')(document) == [], "it would be found, at too high a cost"
+    assert compile_path('$.list[?(@.text =~ "(ab){400}")]')(document) == [], (
+        "it would be found, at too high a cost"
+    )
 
 
 def test_a_path_that_takes_too_long_selects_nothing_and_hides_everything() -> None:
     document = json.loads(json.dumps(WIDE))
     assert compile_path("$..*..*..*")(document) == []
     assert blank(document, "$..*..*..*", "***") == "***"
-    assert blank({"a": [{"b": 1}, {"b": 2}]}, "$.a[*].b", "***") == {"a": [{"b": "***"}, {"b": "***"}]}
+    assert blank({"a": [{"b": 1}, {"b": 2}]}, "$.a[*].b", "***") == {
+        "a": [{"b": "***"}, {"b": "***"}]
+    }

@@ -28,11 +28,15 @@ scalars = st.one_of(
     numbers,
     st.text(max_size=4),
     numbers.map(lambda number: json.dumps(number)),
-    st.sampled_from(["true", "false", "null", "1", "1.0", "1e21", "01", " 1", "{}", "[]", '"a"', "TRUE"]),
+    st.sampled_from(
+        ["true", "false", "null", "1", "1.0", "1e21", "01", " 1", "{}", "[]", '"a"', "TRUE"]
+    ),
 )
 values = st.recursive(
     scalars,
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -105,7 +109,9 @@ def test_no_criteria_match_every_event() -> None:
 
 
 @pytest.mark.parametrize("inputs", [None, {}, {"matches": None}, {"$.user": "alice"}])
-def test_without_matches_there_are_no_criteria_and_the_reason_says_how_to_write_them(inputs: Any) -> None:
+def test_without_matches_there_are_no_criteria_and_the_reason_says_how_to_write_them(
+    inputs: Any,
+) -> None:
     with pytest.raises(BadMatches, match=r'written flat .* write \{"matches": \{"\$\.path"'):
         Criteria.parse(matches_of(inputs))
 
@@ -132,7 +138,9 @@ def test_a_missing_path_never_holds_and_neither_does_an_expected_null() -> None:
     assert not Criteria.parse({"$.a": ""}).holds({})
 
 
-@pytest.mark.parametrize("matches", ["text", 1, [], ["$.a"], True, {"$.[": 1}, {"": 1}, {"$.a": 1, "$..": 2}])
+@pytest.mark.parametrize(
+    "matches", ["text", 1, [], ["$.a"], True, {"$.[": 1}, {"": 1}, {"$.a": 1, "$..": 2}]
+)
 def test_what_cannot_be_parsed_has_a_reason(matches: Any) -> None:
     with pytest.raises(BadMatches, match=r"."):
         Criteria.parse(matches)
@@ -147,23 +155,30 @@ def test_an_expected_value_without_bottom_is_a_bad_one() -> None:
 
 
 def test_an_explanation_shows_what_was_found_for_each_criterion() -> None:
-    [a, b, c] = Criteria.parse({"$.a": 1, "$.b": "x", "$.c": None}).explain({"a": "1", "b": ["x"], "c": None})
+    [a, b, c] = Criteria.parse({"$.a": 1, "$.b": "x", "$.c": None}).explain(
+        {"a": "1", "b": ["x"], "c": None}
+    )
     assert (a.path, a.expected, a.found, a.holds) == ("$.a", 1, ["1"], True)
     assert (b.found, b.holds) == ([["x"]], False)
     assert (c.found, c.holds) == ([None], False)
 
 
 @given(
-    st.dictionaries(st.sampled_from(["$.a", "$.b", "$.b.c", "$.l[*]", "$..c"]), scalars, max_size=3),
+    st.dictionaries(
+        st.sampled_from(["$.a", "$.b", "$.b.c", "$.l[*]", "$..c"]), scalars, max_size=3
+    ),
     st.dictionaries(st.sampled_from(["a", "b", "l"]), values, max_size=3),
 )
 def test_an_explanation_agrees_with_whether_the_criteria_hold(matches: Any, document: Any) -> None:
     criteria = Criteria.parse(matches)
-    assert criteria.holds(document) == all(criterion.holds for criterion in criteria.explain(document))
+    assert criteria.holds(document) == all(
+        criterion.holds for criterion in criteria.explain(document)
+    )
 
 
 def test_values_inside_each_other_are_compared_only_so_far() -> None:
-    """Each is a part of the one before, so that together they are a hundred times as long as the document."""
+    """Each is a part of the one before, so that together they are a hundred times as long as the
+    document."""
     inner: Any = ["x" * 100_000]
     for _ in range(90):
         inner = {"x": inner}

@@ -1,4 +1,5 @@
-"""Operators: what they hold for, judged by the slow reference, what is wrong with them, and what can never hold."""
+"""Operators: what they hold for, judged by the slow reference, what is wrong with them, and what
+can never hold."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ from criteria.operators import NAMES, BadOperators, Operators, find_faults, is_o
 from tests.criteria.test_matches import numbers, scalars, values
 from tests.support import naive
 
-texts = st.one_of(st.text(max_size=3), st.sampled_from(["main", "ma", "z", "5", "", "\ud800", "a\0b", "é"]))
+texts = st.one_of(
+    st.text(max_size=3), st.sampled_from(["main", "ma", "z", "5", "", "\ud800", "a\0b", "é"])
+)
 small = st.one_of(
-    st.integers(-2, 6), st.sampled_from([0.5, 5.0, "5", "a", "b", "true", True, None, "1e23", 1e23, 10**23])
+    st.integers(-2, 6),
+    st.sampled_from([0.5, 5.0, "5", "a", "b", "true", True, None, "1e23", 1e23, 10**23]),
 )
 patterns = st.sampled_from(["^a", "b$", "a|5", "", "^$", "[0-9]+", "^.$", "(?i)MAIN", "\\d", "é"])
 bounds = st.one_of(numbers, texts, st.integers(-2, 6))
@@ -37,7 +41,9 @@ plain = st.fixed_dictionaries(
 ).filter(bool)
 operators = st.recursive(
     plain,
-    lambda inner: st.builds(lambda one, no: {**one, "$not": no}, st.one_of(plain, st.just({})), inner),
+    lambda inner: st.builds(
+        lambda one, no: {**one, "$not": no}, st.one_of(plain, st.just({})), inner
+    ),
     max_leaves=3,
 )
 found = st.lists(st.one_of(small, texts, values), max_size=4)
@@ -124,7 +130,9 @@ def test_what_can_hold_is_no_mistake(sometimes: dict[str, Any]) -> None:
         ({"$not": {"$in": 1}}, ("$not", "$in"), "not a list"),
     ],
 )
-def test_what_is_wrong_is_said_with_a_remedy(written: dict[str, Any], where: tuple[str, ...], what: str) -> None:
+def test_what_is_wrong_is_said_with_a_remedy(
+    written: dict[str, Any], where: tuple[str, ...], what: str
+) -> None:
     [(found, message)] = find_faults(written)
     assert found == where
     assert re.search(what, message), message
@@ -149,5 +157,13 @@ def test_every_operator_is_in_the_reference() -> None:
     for first, second in itertools.pairwise(NAMES):
         assert first != second
     for name in NAMES:
-        operand: Any = {"$in": [1], "$nin": [2], "$exists": True, "$regex": "1", "$not": {"$eq": 2}}.get(name, 1)
-        assert naive.all_hold([1, "1"], {name: operand}) == Operators({name: operand}).holds([1, "1"])
+        operand: Any = {
+            "$in": [1],
+            "$nin": [2],
+            "$exists": True,
+            "$regex": "1",
+            "$not": {"$eq": 2},
+        }.get(name, 1)
+        assert naive.all_hold([1, "1"], {name: operand}) == Operators({name: operand}).holds(
+            [1, "1"]
+        )

@@ -1,4 +1,5 @@
-"""Builds the image where no registry can be reached: the base is a Debian that debootstrap has made."""
+"""Builds the image where no registry can be reached: the base is a Debian that debootstrap has
+made."""
 
 from __future__ import annotations
 
@@ -21,13 +22,17 @@ EPOCH = "1700000000"
 
 def base_name() -> str:
     """The base's name in the Containerfile, without its digest."""
-    [name] = re.findall(r"^ARG BASE=([^@\s]+)@sha256:[0-9a-f]{64}$", CONTAINERFILE.read_text(), re.MULTILINE)
+    [name] = re.findall(
+        r"^ARG BASE=([^@\s]+)@sha256:[0-9a-f]{64}$", CONTAINERFILE.read_text(), re.MULTILINE
+    )
     return str(name)
 
 
 def _indexes() -> str:
     """A pip configuration that finds packages as this machine's does; only the build sees it."""
-    listed = subprocess.run(["pip", "config", "list"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["pip", "config", "list"], capture_output=True, text=True, check=True
+    ).stdout
     lines = ["[global]"]
     for key in ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout"):
         for found in re.findall(rf"^(?:global|:env:)\.{key}='(.*)'$", listed, re.MULTILINE):
@@ -50,17 +55,23 @@ class Builder:
         """Of the images built, by their names."""
         self._folder = folder
         # In memory where that is possible: buildah waits for each layer to be on the disk.
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(folder)], capture_output=True, check=False)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "tmpfs", str(folder)], capture_output=True, check=False
+        )
         self._environment = dict(os.environ) | {"BUILDAH_ISOLATION": "chroot"}
         place = ["--root", str(folder / "root"), "--runroot", str(folder / "run")]
         self._storage = ["--storage-driver", "overlay", *place]
         try:
             self.buildah("info")
-        except AssertionError:  # in a container, as a rule: it copies whole trees instead, on the disk
+        except (
+            AssertionError
+        ):  # in a container, as a rule: it copies whole trees instead, on the disk
             self.remove()
             self._storage = ["--storage-driver", "vfs", *place]
 
-    def buildah(self, command: str, *arguments: str, check: bool = True, timeout: float = 1800) -> str:
+    def buildah(
+        self, command: str, *arguments: str, check: bool = True, timeout: float = 1800
+    ) -> str:
         """What buildah prints. Fails with its words."""
         answer = subprocess.run(
             ["buildah", *self._storage, command, *arguments],
@@ -70,25 +81,42 @@ class Builder:
             timeout=timeout,
             check=False,
         )
-        assert not check or answer.returncode == 0, f"{answer.stdout[-3000:]}\n{answer.stderr[-3000:]}"
+        assert not check or answer.returncode == 0, (
+            f"{answer.stdout[-3000:]}\n{answer.stderr[-3000:]}"
+        )
         return answer.stdout.strip()
 
     def remove(self) -> None:
         """Removes all containers, and what is mounted for them: as a rule, all there is."""
         self.buildah("rm", "--all", check=False)
         for mounted in (self._folder / "root" / "overlay", self._folder):
-            subprocess.run(["umount", "--recursive", "--lazy", str(mounted)], capture_output=True, check=False)
+            subprocess.run(
+                ["umount", "--recursive", "--lazy", str(mounted)], capture_output=True, check=False
+            )
 
     def make_base(self) -> None:
         """The base, under the name of the real one."""
         if not BASE_ARCHIVE.exists():
             tree = self._folder / "debian"
-            command = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", str(tree)]
+            command = [
+                "debootstrap",
+                "--variant=minbase",
+                "--include=python3,python3-venv",
+                "bookworm",
+                str(tree),
+            ]
             subprocess.run([*command, *_mirror()], capture_output=True, check=True, timeout=600)
             CACHE.mkdir(parents=True, exist_ok=True)
             part = self._folder / "image-base.tar"
-            names = ["--exclude=./dev/*", "--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*"]
-            subprocess.run(["tar", "--numeric-owner", *names, "-C", str(tree), "-cf", str(part), "."], check=True)
+            names = [
+                "--exclude=./dev/*",
+                "--exclude=./var/cache/apt/*",
+                "--exclude=./var/lib/apt/lists/*",
+            ]
+            subprocess.run(
+                ["tar", "--numeric-owner", *names, "-C", str(tree), "-cf", str(part), "."],
+                check=True,
+            )
             shutil.move(part, BASE_ARCHIVE)
             shutil.rmtree(tree)
         container = self.buildah("from", "scratch")
@@ -103,10 +131,24 @@ class Builder:
         id_file = self._folder / f"{name}.id"
         self.buildah(
             "build",
-            *("--pull-never", "--no-cache", "--file", str(CONTAINERFILE), "--tag", name, "--iidfile", str(id_file)),
+            *(
+                "--pull-never",
+                "--no-cache",
+                "--file",
+                str(CONTAINERFILE),
+                "--tag",
+                name,
+                "--iidfile",
+                str(id_file),
+            ),
             *("--timestamp", EPOCH, "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}"),
             *("--build-arg", f"BASE={base_name()}"),
-            *("--volume", f"{settings}:/etc/pip.conf:ro", "--volume", f"{certificates}:/run/pip-cert.pem:ro"),
+            *(
+                "--volume",
+                f"{settings}:/etc/pip.conf:ro",
+                "--volume",
+                f"{certificates}:/run/pip-cert.pem:ro",
+            ),
             *options,
             str(ROOT),
         )
@@ -115,13 +157,27 @@ class Builder:
 
     def command(self, container: str, *command: str, options: Sequence[str] = ()) -> list[str]:
         """The command line that runs a command in a container, as the image's user."""
-        return ["buildah", *self._storage, "run", "--isolation", "chroot", *options, container, "--", *command]
+        return [
+            "buildah",
+            *self._storage,
+            "run",
+            "--isolation",
+            "chroot",
+            *options,
+            container,
+            "--",
+            *command,
+        ]
 
 
 def _mirror() -> list[str]:
-    """Where this machine gets Debian from; nothing where that isn't known, and debootstrap's own default is used."""
+    """Where this machine gets Debian from; nothing where that isn't known, and debootstrap's own
+    default is used."""
     listed = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=False
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)"],
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.split()
     main = [found for found in listed if found.rstrip("/").endswith("/debian")]
     return main[:1]

@@ -17,15 +17,15 @@ from ruamel.yaml import YAML
 
 from admin.cli.processes import PROCESSES
 from config.settings import Settings
-from testkit import PATIENCE
-from testkit.client import http, wait_for
-from testkit.conductor import ConductorServer
-from testkit.postgres import Postgres
-from testkit.processes import Child, bridge_environment, free_port, status_of
 from tests.deploy.image import Builder
 from tests.support.chart import CACHE, ROOT
 from tests.support.document import Step
 from tests.support.pages import BESIDE_DOCKER
+from tools.servers import PATIENCE
+from tools.servers.client import http, wait_for
+from tools.servers.conductor import ConductorServer
+from tools.servers.postgres import Postgres
+from tools.servers.processes import Child, bridge_environment, free_port, status_of
 
 FILE = ROOT / "compose.yaml"
 COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8"))
@@ -54,17 +54,24 @@ def test_composes_own_library_takes_the_file_without_any_variable() -> None:
     services = as_compose_reads(FILE)
     assert set(services) == {*OURS, "postgres", "conductor"}
     for name in OURS:
-        expected = {key: without_variables(value) for key, value in SERVICES[name]["environment"].items()}
+        expected = {
+            key: without_variables(value) for key, value in SERVICES[name]["environment"].items()
+        }
         assert services[name]["environment"] == expected, "as the other tests read it"
 
 
 def test_a_conductor_of_ones_own_takes_the_place_of_the_bundled_one(tmp_path: Path) -> None:
     """By the lines that stand beside it."""
-    [lines] = re.findall(r"compose\.override\.yaml.*\n((?:  #   .*\n)+)", FILE.read_text(encoding="utf-8"))
+    [lines] = re.findall(
+        r"compose\.override\.yaml.*\n((?:  #   .*\n)+)", FILE.read_text(encoding="utf-8")
+    )
     override = tmp_path / "compose.override.yaml"
     override.write_text(re.sub("^  #   ", "", lines, flags=re.MULTILINE), encoding="utf-8")
     services = as_compose_reads(FILE, override)
-    assert {name for name, service in services.items() if "profiles" not in service} == {*OURS, "postgres"}
+    assert {name for name, service in services.items() if "profiles" not in service} == {
+        *OURS,
+        "postgres",
+    }
     for name in ("worker", "admin"):
         kept = f"BRIDGE_DATABASE={SERVICES[name]['environment']['BRIDGE_DATABASE']}"
         changed = "CONDUCTOR_SERVER_URL=https://conductor.example.com/api"
@@ -76,7 +83,9 @@ def test_each_process_runs_its_command_with_settings_that_exist() -> None:
     for name in PROCESSES:
         assert SERVICES[name]["command"] == ["webhook-bridge", name]
         assert set(SERVICES[name]["environment"]) <= known
-        assert SERVICES[name]["depends_on"] == {"prepare": {"condition": "service_completed_successfully"}}
+        assert SERVICES[name]["depends_on"] == {
+            "prepare": {"condition": "service_completed_successfully"}
+        }
     assert SERVICES["prepare"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
@@ -85,8 +94,13 @@ def test_each_process_has_the_secrets_that_it_needs_and_no_other() -> None:
     secret = key | {"BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN", "BRIDGE_NOTIFY"}
     has = {name: secret & set(SERVICES[name]["environment"]) for name in PROCESSES}
     assert has == {"relay": set(), "worker": key | {"BRIDGE_NOTIFY"}, "admin": key}
-    assert {name for name, service in SERVICES.items() if "admin:/data" in service["volumes"]} == {"prepare", "admin"}
-    writable = {name for name in OURS if "definitions:/etc/webhook-bridge" in SERVICES[name]["volumes"]}
+    assert {name for name, service in SERVICES.items() if "admin:/data" in service["volumes"]} == {
+        "prepare",
+        "admin",
+    }
+    writable = {
+        name for name in OURS if "definitions:/etc/webhook-bridge" in SERVICES[name]["volumes"]
+    }
     assert writable == {"prepare", "admin"}
 
 
@@ -94,15 +108,21 @@ def test_only_this_machine_reaches_it_and_the_store_is_the_bridges_own() -> None
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert ports
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
-    assert {name for name, service in SERVICES.items() if "store" in service.get("networks", ())} == {*OURS, "postgres"}
+    assert {
+        name for name, service in SERVICES.items() if "store" in service.get("networks", ())
+    } == {*OURS, "postgres"}
     assert COMPOSE["networks"]["store"] == {"internal": True}
     database = SERVICES["postgres"]
     assert "ports" not in database
     assert database["networks"] == ["store"]
-    of_database = {name: database["environment"][f"POSTGRES_{name}"] for name in ("USER", "DB", "PASSWORD")}
+    of_database = {
+        name: database["environment"][f"POSTGRES_{name}"] for name in ("USER", "DB", "PASSWORD")
+    }
     for name in OURS:
         environment = SERVICES[name]["environment"]
-        assert environment["BRIDGE_DATABASE"] == "postgresql://{USER}@postgres:5432/{DB}".format(**of_database)
+        assert environment["BRIDGE_DATABASE"] == "postgresql://{USER}@postgres:5432/{DB}".format(
+            **of_database
+        )
         assert environment["PGPASSWORD"] == of_database["PASSWORD"]
 
 
@@ -126,8 +146,8 @@ def without_variables(value: str) -> str:
 
 
 class Machine:
-    """What compose.yaml starts, with its commands and settings, on free ports of this machine, in a folder: in
-    containers of the built image, or without."""
+    """What compose.yaml starts, with its commands and settings, on free ports of this machine, in a
+    folder: in containers of the built image, or without."""
 
     def __init__(self, folder: Path, postgres: Postgres, builder: Builder | None = None) -> None:
         self._folder = folder
@@ -176,18 +196,33 @@ class Machine:
     def prepared(self, service: str, command: list[str]) -> tuple[list[str], dict[str, str], Path]:
         """How to run a command as the service: its line, environment and folder."""
         volumes = {"/data": service} | {
-            target: name for name, target in (volume.split(":")[:2] for volume in SERVICES[service]["volumes"])
+            target: name
+            for name, target in (volume.split(":")[:2] for volume in SERVICES[service]["volumes"])
         }
         folders = {target: self.volume(name) for target, name in volumes.items()}
         settings = self.settings(service)
         if self._builder is not None:
-            options = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
-            options += [part for target, folder in folders.items() for part in ("--volume", f"{folder}:{target}")]
+            options = [
+                part for name, value in settings.items() for part in ("--env", f"{name}={value}")
+            ]
+            options += [
+                part
+                for target, folder in folders.items()
+                for part in ("--volume", f"{folder}:{target}")
+            ]
             container = self._builder.buildah("from", "--pull-never", "webhook-bridge")
-            return self._builder.command(container, *command, options=options), dict(os.environ), self._folder
+            return (
+                self._builder.command(container, *command, options=options),
+                dict(os.environ),
+                self._folder,
+            )
         path = f"{BIN}:{os.environ['PATH']}"
         environment = bridge_environment() | {"PATH": path, "BRIDGE_LOG_FORMAT": "json"} | settings
-        return [shutil.which(command[0], path=path) or command[0], *command[1:]], environment, folders["/data"]
+        return (
+            [shutil.which(command[0], path=path) or command[0], *command[1:]],
+            environment,
+            folders["/data"],
+        )
 
     def run(self, service: str, command: list[str] | None = None) -> str:
         """What the service's command prints, or another one in its place."""
@@ -212,7 +247,13 @@ class Machine:
 def printed(line: list[str], environment: dict[str, str] | None = None, folder: Path = ROOT) -> str:
     """What a command prints. Fails if that is an error."""
     answer = subprocess.run(
-        line, env=environment, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+        line,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
@@ -238,8 +279,12 @@ def completes_a_task(machine: Machine) -> None:
 
         def shown(step: Step = step) -> bool:
             if step.command.startswith(IN_RELAY):
-                return step.is_shown(machine.run("relay", shlex.split(step.command.removeprefix(IN_RELAY))))
-            return step.is_shown(printed(["bash", "-c", step.command.replace(CONDUCTOR, machine.conductor.ui_url)]))
+                return step.is_shown(
+                    machine.run("relay", shlex.split(step.command.removeprefix(IN_RELAY)))
+                )
+            return step.is_shown(
+                printed(["bash", "-c", step.command.replace(CONDUCTOR, machine.conductor.ui_url)])
+            )
 
         if step.command.endswith("events"):  # as soon as it took effect
             wait_for(shown, step.command)
@@ -250,7 +295,9 @@ def completes_a_task(machine: Machine) -> None:
 
 @pytest.mark.slow(60)
 @pytest.mark.long
-def test_its_settings_make_a_bridge_that_completes_a_task(tmp_path: Path, postgres: Postgres) -> None:
+def test_its_settings_make_a_bridge_that_completes_a_task(
+    tmp_path: Path, postgres: Postgres
+) -> None:
     machine = Machine(tmp_path, postgres)
     try:
         completes_a_task(machine)

@@ -33,8 +33,14 @@ def test_kubernetes_takes_the_examples() -> None:
 
 
 def test_the_chart_takes_the_examples_of_values(tmp_path: Path) -> None:
-    base = YAML(typ="safe", pure=True).load((CHART / "ci" / "postgresql-values.yaml").read_text(encoding="utf-8"))
-    found = [example for example in examples() if set(example) <= set(VALUES) and "webhooks" not in example]
+    base = YAML(typ="safe", pure=True).load(
+        (CHART / "ci" / "postgresql-values.yaml").read_text(encoding="utf-8")
+    )
+    found = [
+        example
+        for example in examples()
+        if set(example) <= set(VALUES) and "webhooks" not in example
+    ]
     assert len(found) == 2
     for number, example in enumerate(found):
         file = tmp_path / f"{number}.yaml"
@@ -43,7 +49,9 @@ def test_the_chart_takes_the_examples_of_values(tmp_path: Path) -> None:
 
 
 def test_every_value_that_the_page_sets_is_there() -> None:
-    named = re.findall(r"--set(?:-file)? '?([A-Za-z.]+)=", PAGE) + re.findall(r"`([a-z]\w*(?:\.\w+)+)=", PAGE)
+    named = re.findall(r"--set(?:-file)? '?([A-Za-z.]+)=", PAGE) + re.findall(
+        r"`([a-z]\w*(?:\.\w+)+)=", PAGE
+    )
     assert "image.repository" in named
     for name in named:
         value: Any = VALUES

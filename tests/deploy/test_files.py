@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from admin.cli.processes import PROCESSES
 from config.settings import Settings
-from testkit.processes import Child, free_port
+from tools.servers.processes import Child, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -76,13 +76,17 @@ def test_alerts_name_only_metrics_that_exist() -> None:
 
 def test_every_alert_is_in_the_documentation() -> None:
     text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    alerts = re.findall(r"alert: (\w+)", (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+    alerts = re.findall(
+        r"alert: (\w+)", (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    )
     assert [alert for alert in alerts if alert not in text] == []
 
 
 def test_the_dashboard_names_only_metrics_that_exist() -> None:
     dashboard = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text(encoding="utf-8"))
-    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    expressions = [
+        target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
+    ]
     assert expressions
     for expression in expressions:
         used = used_metrics(expression)
@@ -123,7 +127,9 @@ def test_units_start_the_command_of_their_process(unit: Path) -> None:
 
 
 def test_there_is_a_command_and_a_unit_for_every_process() -> None:
-    processes = re.findall(r"^(\w+):", (ROOT / "Procfile").read_text(encoding="utf-8"), re.MULTILINE)
+    processes = re.findall(
+        r"^(\w+):", (ROOT / "Procfile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert processes == list(PROCESSES)
     assert {unit.stem for unit in UNITS} == {f"webhook-bridge-{process}" for process in processes}
 
@@ -134,10 +140,16 @@ def test_systemd_itself_accepts_the_units(unit: Path, tmp_path: Path) -> None:
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
     # The programs aren't installed here; anything that can be executed stands for them.
-    text = re.sub(r"/opt/webhook-bridge/venv/bin/webhook-bridge", "/bin/true", unit.read_text(encoding="utf-8"))
+    text = re.sub(
+        r"/opt/webhook-bridge/venv/bin/webhook-bridge",
+        "/bin/true",
+        unit.read_text(encoding="utf-8"),
+    )
     copy = tmp_path / unit.name
     copy.write_text(text, encoding="utf-8")
-    answer = subprocess.run([analyze, "verify", str(copy)], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [analyze, "verify", str(copy)], capture_output=True, text=True, check=False
+    )
     said = [line for line in answer.stderr.splitlines() if unit.name in line]
     assert said == [], answer.stderr
 
@@ -150,24 +162,41 @@ def test_environment_files_name_only_settings_that_exist(process: str) -> None:
     assert named <= {setting.upper() for setting in Settings.model_fields}
 
 
-PRIVATE = {"CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET", "BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN", "BRIDGE_NOTIFY"}
+PRIVATE = {
+    "CONDUCTOR_AUTH_KEY",
+    "CONDUCTOR_AUTH_SECRET",
+    "BRIDGE_ADMIN_TOKEN",
+    "BRIDGE_VIEWER_TOKEN",
+    "BRIDGE_NOTIFY",
+}
 """What the relay has no need of."""
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_each_unit_reads_the_secrets_that_it_needs_and_no_other(unit: Path) -> None:
     name = unit.stem.removeprefix("webhook-bridge-")
-    read = re.findall(r"^EnvironmentFile=-?/etc/webhook-bridge/(\w+)\.env$", unit.read_text(), re.MULTILINE)
+    read = re.findall(
+        r"^EnvironmentFile=-?/etc/webhook-bridge/(\w+)\.env$", unit.read_text(), re.MULTILINE
+    )
     assert (
         read
-        == {"relay": ["bridge", "relay"], "worker": ["bridge", "worker"], "admin": ["bridge", "relay", "admin"]}[name]
+        == {
+            "relay": ["bridge", "relay"],
+            "worker": ["bridge", "worker"],
+            "admin": ["bridge", "relay", "admin"],
+        }[name]
     )
     texts = {file: (DEPLOY / "systemd" / f"{file}.env").read_text() for file in read}
     named = set(re.findall(r"^(?:# )?([A-Z_]+)=", "\n".join(texts.values()), re.MULTILINE))
     needed = {
         "relay": set[str](),
         "worker": {"CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET", "BRIDGE_NOTIFY"},
-        "admin": {"BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN", "CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"},
+        "admin": {
+            "BRIDGE_ADMIN_TOKEN",
+            "BRIDGE_VIEWER_TOKEN",
+            "CONDUCTOR_AUTH_KEY",
+            "CONDUCTOR_AUTH_SECRET",
+        },
     }[name]
     assert named & PRIVATE == needed
     assert ("SLACK_SIGNING_SECRET" in named) is (name != "worker")
@@ -188,7 +217,11 @@ def test_the_containerfile_copies_every_package() -> None:
 
 def test_a_build_is_given_what_the_containerfile_copies_and_nothing_else() -> None:
     text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
-    copied = {source for line in re.findall(r"^COPY (?!--)(.*)$", text, re.MULTILINE) for source in line.split()[:-1]}
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--)(.*)$", text, re.MULTILINE)
+        for source in line.split()[:-1]
+    }
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert lines[1] == "*"
     assert {line[1:] for line in lines if line.startswith("!")} == copied
@@ -220,10 +253,28 @@ def nginx(request: pytest.FixtureRequest, tmp_path: Path) -> Nginx:
     if program is None or openssl is None:
         pytest.skip("nginx or openssl is not installed")
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    make = ["req", "-x509", "-subj", "/CN=hooks.example.com", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    subprocess.run([openssl, *make, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True)
+    make = [
+        "req",
+        "-x509",
+        "-subj",
+        "/CN=hooks.example.com",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    subprocess.run(
+        [openssl, *make, "-keyout", str(key), "-out", str(certificate)],
+        capture_output=True,
+        check=True,
+    )
     text = (DEPLOY / "nginx" / request.param).read_text(encoding="utf-8")
-    text = re.sub(r"/etc/ssl/\S+/fullchain.pem", str(certificate), re.sub(r"/etc/ssl/\S+/privkey.pem", str(key), text))
+    text = re.sub(
+        r"/etc/ssl/\S+/fullchain.pem",
+        str(certificate),
+        re.sub(r"/etc/ssl/\S+/privkey.pem", str(key), text),
+    )
     text = text.replace("/var/log/nginx/", f"{tmp_path}/")
     port, plain_port = free_port(), free_port()
     listens_plainly = "listen 80;" in text
@@ -232,7 +283,10 @@ def nginx(request: pytest.FixtureRequest, tmp_path: Path) -> Nginx:
     text = re.sub(r"listen \[::\]:\d+( ssl)?;", "", text)
     for upstream in ("127.0.0.1:8000", "127.0.0.1:8080", "127.0.0.1:8090"):
         text = text.replace(upstream, f"127.0.0.1:{free_port()}")
-    kept = "".join(f"{kind}_temp_path {tmp_path}/t;\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    kept = "".join(
+        f"{kind}_temp_path {tmp_path}/t;\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     main = tmp_path / "nginx.conf"
     kept += f"access_log {tmp_path}/access.log;\n"  # as distributions' nginx has it
     main.write_text(

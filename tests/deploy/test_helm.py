@@ -1,4 +1,5 @@
-"""The chart renders to objects that Kubernetes takes, that hold the policies, and that refuse wrong values."""
+"""The chart renders to objects that Kubernetes takes, that hold the policies, and that refuse wrong
+values."""
 
 from __future__ import annotations
 
@@ -14,13 +15,30 @@ from ruamel.yaml import YAML
 from admin.cli.processes import PROCESSES
 from config.settings import Settings
 from relay.receiver import PATIENCE
-from tests.support.chart import CHART, ROOT, VALUES, Refused, containers, of_kind, pods, render, run_helm, with_values
+from tests.support.chart import (
+    CHART,
+    ROOT,
+    VALUES,
+    Refused,
+    containers,
+    of_kind,
+    pods,
+    render,
+    run_helm,
+    with_values,
+)
 
 KUBERNETES = ("1.27", kubernetes_validate.latest_version())
 """The oldest that the chart takes, and the newest whose schemas are there."""
 RESTRICTED = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
-every_values = pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem.removesuffix("-values"))
+LOCKED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+every_values = pytest.mark.parametrize(
+    "values", VALUES, ids=lambda path: path.stem.removesuffix("-values")
+)
 
 
 @every_values
@@ -40,11 +58,15 @@ def test_kubernetes_takes_every_object(values: Path, version: str) -> None:
 
 def test_the_chart_has_the_projects_version() -> None:
     chart = YAML(typ="safe", pure=True).load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
-    assert f'version = "{chart["appVersion"]}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{chart["appVersion"]}"\n' in (ROOT / "pyproject.toml").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_long_release_name_leaves_room_for_the_parts() -> None:
-    text = run_helm("template", "a" * 53, str(CHART), "--values", str(CHART / "ci" / "everything-values.yaml"))
+    text = run_helm(
+        "template", "a" * 53, str(CHART), "--values", str(CHART / "ci" / "everything-values.yaml")
+    )
     names = [found["metadata"]["name"] for found in YAML(typ="safe", pure=True).load_all(text)]
     assert max(map(len, names)) <= 63
 
@@ -65,7 +87,9 @@ def test_every_pod_holds_the_restricted_standard_and_more(values: Path) -> None:
             resources = container["resources"]
             assert {"cpu", "memory"} <= set(resources["requests"])
             assert "memory" in resources["limits"]
-            assert not [mount for mount in container["volumeMounts"] if "subPath" in mount], "it never changes"
+            assert not [mount for mount in container["volumeMounts"] if "subPath" in mount], (
+                "it never changes"
+            )
             assert not [port for port in container.get("ports", []) if "hostPort" in port]
 
 
@@ -83,7 +107,9 @@ def test_environments_name_only_settings_that_exist(values: Path) -> None:
             assert len(names) == len(set(names)), "the last of two would win, silently"
             ours = {name for name in names if name.startswith(("BRIDGE_", "CONDUCTOR_"))}
             # The viewer's token stands for any setting that a Secret may hold.
-            assert ours - {"BRIDGE_VIEWER_TOKEN"} <= {setting.upper() for setting in Settings.model_fields}
+            assert ours - {"BRIDGE_VIEWER_TOKEN"} <= {
+                setting.upper() for setting in Settings.model_fields
+            }
 
 
 # --- what runs, and how often
@@ -100,20 +126,32 @@ def test_postgresql_has_two_relays_two_workers_and_one_page() -> None:
         spec = deployments[name]["spec"]
         assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
         spread = spec["template"]["spec"]["topologySpreadConstraints"]
-        assert [rule["topologyKey"] for rule in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+        assert [rule["topologyKey"] for rule in spread] == [
+            "kubernetes.io/hostname",
+            "topology.kubernetes.io/zone",
+        ]
     assert set(of_kind(with_values("postgresql"), "PodDisruptionBudget")) == {"relay", "worker"}
 
 
 @pytest.mark.parametrize("values", ["postgresql", "sqlite"])
-def test_every_process_gets_requests_once_it_is_ready_and_is_restarted_if_it_is_not_alive(values: str) -> None:
+def test_every_process_gets_requests_once_it_is_ready_and_is_restarted_if_it_is_not_alive(
+    values: str,
+) -> None:
     objects = with_values(values)
-    found = [one for pod in pods(objects).values() for one in pod["containers"] if one["name"] in PROCESSES]
+    found = [
+        one
+        for pod in pods(objects).values()
+        for one in pod["containers"]
+        if one["name"] in PROCESSES
+    ]
     assert sorted(container["name"] for container in found) == sorted(PROCESSES)
     for container in found:
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
         assert container["startupProbe"]["httpGet"]["path"] == "/healthz"
-        assert container["readinessProbe"]["timeoutSeconds"] > PATIENCE, "it answers within its time"
+        assert container["readinessProbe"]["timeoutSeconds"] > PATIENCE, (
+            "it answers within its time"
+        )
 
 
 def test_a_relay_that_goes_takes_deliveries_until_everybody_knows_and_then_ends_them() -> None:
@@ -136,7 +174,10 @@ def test_sqlite_is_one_pod_and_one_volume() -> None:
     pod = deployment["spec"]["template"]["spec"]
     assert [container["name"] for container in pod["containers"]] == ["relay", "worker", "admin"]
     [claim] = of_kind(objects, "PersistentVolumeClaim").values()
-    assert {"name": "data", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}} in pod["volumes"]
+    assert {
+        "name": "data",
+        "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]},
+    } in pod["volumes"]
     assert of_kind(objects, "PodDisruptionBudget") == {}
     assert set(of_kind(objects, "Service")) == {"relay", "worker", "admin"}
 
@@ -145,8 +186,15 @@ def test_turning_autoscaling_on_never_leaves_fewer_relays_than_it_allows() -> No
     objects = with_values("everything")
     [scaler] = of_kind(objects, "HorizontalPodAutoscaler").values()
     # Without a number Kubernetes falls back to its default, one.
-    assert of_kind(objects, "Deployment")["relay"]["spec"]["replicas"] == scaler["spec"]["minReplicas"] > 1
-    assert scaler["spec"]["scaleTargetRef"]["name"] == of_kind(objects, "Deployment")["relay"]["metadata"]["name"]
+    assert (
+        of_kind(objects, "Deployment")["relay"]["spec"]["replicas"]
+        == scaler["spec"]["minReplicas"]
+        > 1
+    )
+    assert (
+        scaler["spec"]["scaleTargetRef"]["name"]
+        == of_kind(objects, "Deployment")["relay"]["metadata"]["name"]
+    )
 
 
 @every_values
@@ -155,8 +203,14 @@ def test_every_service_finds_its_pods(values: Path) -> None:
     templates = [found["spec"]["template"] for found in objects if found["kind"] == "Deployment"]
     for service in of_kind(objects, "Service").values():
         selector = service["spec"]["selector"].items()
-        [template] = [found for found in templates if selector <= found["metadata"]["labels"].items()]
-        names = {port["name"] for container in containers(template["spec"]) for port in container["ports"]}
+        [template] = [
+            found for found in templates if selector <= found["metadata"]["labels"].items()
+        ]
+        names = {
+            port["name"]
+            for container in containers(template["spec"])
+            for port in container["ports"]
+        }
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
 
 
@@ -165,7 +219,12 @@ def test_every_service_finds_its_pods(values: Path) -> None:
 
 def test_a_change_of_the_definitions_changes_no_pod(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
-    arguments = ("--values", str(CHART / "ci" / "postgresql-values.yaml"), "--set-file", f"webhooks={file}")
+    arguments = (
+        "--values",
+        str(CHART / "ci" / "postgresql-values.yaml"),
+        "--set-file",
+        f"webhooks={file}",
+    )
     seen = []
     for name in ("one", "two"):
         text = f'# {name}: {{{{ not a template }}}}, "quoted"\nwebhooks:\n  - {{name: slack, platform: {name}}}\n'
@@ -183,7 +242,9 @@ def test_every_process_reads_the_definitions_from_a_whole_folder(values: Path) -
         [volume] = [volume for volume in pod["volumes"] if volume["name"] == "webhooks"]
         assert "items" not in volume["configMap"]
         for container in containers(pod):
-            folder = next(each["value"] for each in container["env"] if each["name"] == "BRIDGE_WEBHOOKS")
+            folder = next(
+                each["value"] for each in container["env"] if each["name"] == "BRIDGE_WEBHOOKS"
+            )
             [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "webhooks"]
             assert mount["mountPath"] == folder
 
@@ -191,14 +252,20 @@ def test_every_process_reads_the_definitions_from_a_whole_folder(values: Path) -
 def secrets_of(container: dict[str, Any]) -> set[str]:
     """The Secrets that it has in its environment."""
     one_by_one = {
-        variable["valueFrom"]["secretKeyRef"]["name"] for variable in container["env"] if "valueFrom" in variable
+        variable["valueFrom"]["secretKeyRef"]["name"]
+        for variable in container["env"]
+        if "valueFrom" in variable
     }
     return one_by_one | {source["secretRef"]["name"] for source in container.get("envFrom", [])}
 
 
 def test_no_process_has_secrets_that_it_does_not_need() -> None:
     found = pods(with_values("everything"))
-    secrets = {name: secrets_of(container) for name, pod in found.items() for container in pod["containers"]}
+    secrets = {
+        name: secrets_of(container)
+        for name, pod in found.items()
+        for container in pod["containers"]
+    }
     assert secrets == {
         "relay": {"webhook-secrets", "bridge-database"},
         "worker": {"bridge-notify", "bridge-database", "conductor-key"},
@@ -207,7 +274,11 @@ def test_no_process_has_secrets_that_it_does_not_need() -> None:
         "test": {"webhook-secrets"},
     }
     files = {
-        name: [mount["name"] for mount in container["volumeMounts"] if mount["name"].startswith("secret-")]
+        name: [
+            mount["name"]
+            for mount in container["volumeMounts"]
+            if mount["name"].startswith("secret-")
+        ]
         for name, pod in found.items()
         for container in pod["containers"]
     }
@@ -244,7 +315,10 @@ def test_the_way_in_publishes_webhooks_only() -> None:
         ("/api/webhook/", "Prefix"),
     ]
     for path in rule["http"]["paths"]:
-        assert path["backend"]["service"] == {"name": "bridge-webhook-bridge-relay", "port": {"name": "http"}}
+        assert path["backend"]["service"] == {
+            "name": "bridge-webhook-bridge-relay",
+            "port": {"name": "http"},
+        }
     route = of_kind(objects, "HTTPRoute")[""]
     assert [match["path"] for rule in route["spec"]["rules"] for match in rule["matches"]] == [
         {"type": "PathPrefix", "value": "/webhook/"},
@@ -284,7 +358,8 @@ def ports(rules: list[dict[str, Any]]) -> set[int]:
 def test_what_is_not_needed_is_refused_by_the_network() -> None:
     policies = of_kind(with_values("postgresql"), "NetworkPolicy")
     opened = {
-        name: (ports(policy["spec"]["ingress"]), ports(policy["spec"]["egress"])) for name, policy in policies.items()
+        name: (ports(policy["spec"]["ingress"]), ports(policy["spec"]["egress"]))
+        for name, policy in policies.items()
     }
     assert opened == {
         "relay": ({8000}, {53, 5432}),
@@ -292,7 +367,10 @@ def test_what_is_not_needed_is_refused_by_the_network() -> None:
         "admin": (set(), {53, 5432, 8000}),  # the relay, for test events
     }
     [policy] = of_kind(with_values("sqlite"), "NetworkPolicy").values()
-    assert (ports(policy["spec"]["ingress"]), ports(policy["spec"]["egress"])) == ({8000}, {53, 8080})
+    assert (ports(policy["spec"]["ingress"]), ports(policy["spec"]["egress"])) == (
+        {8000},
+        {53, 8080},
+    )
 
 
 @pytest.mark.parametrize(
@@ -325,10 +403,14 @@ def test_rules_and_dashboard_are_those_of_the_project() -> None:
     assert set(monitors) == {"relay", "worker"}
     for name, monitor in monitors.items():
         [endpoint] = monitor["spec"]["endpoints"]
-        assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": f"webhook-bridge-{name}"}]
+        assert endpoint["relabelings"] == [
+            {"targetLabel": "job", "replacement": f"webhook-bridge-{name}"}
+        ]
         selector = monitor["spec"]["selector"]["matchLabels"].items()
         [service] = [
-            each for each in of_kind(objects, "Service").values() if selector <= each["metadata"]["labels"].items()
+            each
+            for each in of_kind(objects, "Service").values()
+            if selector <= each["metadata"]["labels"].items()
         ]
         assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
 
@@ -337,24 +419,50 @@ def test_rules_and_dashboard_are_those_of_the_project() -> None:
 
 
 WRONG = [
-    ("postgresql", "settings.BRIDGE_RETENTOIN=14d", "settings.BRIDGE_RETENTOIN: the bridge has no such setting"),
-    ("postgresql", "networkPolicy.ingressFrom=null", "networkPolicy.ingressFrom: [] would let nobody reach the relay"),
+    (
+        "postgresql",
+        "settings.BRIDGE_RETENTOIN=14d",
+        "settings.BRIDGE_RETENTOIN: the bridge has no such setting",
+    ),
+    (
+        "postgresql",
+        "networkPolicy.ingressFrom=null",
+        "networkPolicy.ingressFrom: [] would let nobody reach the relay",
+    ),
     ("postgresql", "relay.replica=3", "at '/relay': additional properties 'replica'"),
     ("postgresql", "relay.replicas=0", "at '/relay/replicas'"),
-    ("postgresql", "settings.BRIDGE_DATABASE=x", "settings.BRIDGE_DATABASE: the chart sets it; use database"),
-    ("postgresql", "settings.BRIDGE_ADMIN_WRITES=on", "settings.BRIDGE_ADMIN_WRITES: definitions are in a ConfigMap"),
-    ("postgresql", "relay.metricsPort=8000", "relay.port: 8000 is the port of relay.metricsPort already"),
+    (
+        "postgresql",
+        "settings.BRIDGE_DATABASE=x",
+        "settings.BRIDGE_DATABASE: the chart sets it; use database",
+    ),
+    (
+        "postgresql",
+        "settings.BRIDGE_ADMIN_WRITES=on",
+        "settings.BRIDGE_ADMIN_WRITES: definitions are in a ConfigMap",
+    ),
+    (
+        "postgresql",
+        "relay.metricsPort=8000",
+        "relay.port: 8000 is the port of relay.metricsPort already",
+    ),
     ("postgresql", "ingress.enabled=true", "ingress.host"),
     ("postgresql", "admin.existingSecret=", "admin.existingSecret: name a Secret"),
     ("postgresql", "webhooks=", "--set-file webhooks=webhooks.yaml"),
     ("postgresql", "existingConfigMap=mine", "there is existingConfigMap too"),
     ("sqlite", "relay.replicas=2", "relay.replicas: 2 with database.sqlite.enabled"),
-    ("sqlite", "relay.autoscaling.enabled=true", "relay.autoscaling.enabled: not with database.sqlite.enabled"),
+    (
+        "sqlite",
+        "relay.autoscaling.enabled=true",
+        "relay.autoscaling.enabled: not with database.sqlite.enabled",
+    ),
     ("sqlite", "database.existingSecret=db", "database: sqlite.enabled is set beside"),
 ]
 
 
-@pytest.mark.parametrize(("values", "setting", "words"), WRONG, ids=[setting for _, setting, _ in WRONG])
+@pytest.mark.parametrize(
+    ("values", "setting", "words"), WRONG, ids=[setting for _, setting, _ in WRONG]
+)
 def test_a_wrong_value_is_an_error_that_names_it(values: str, setting: str, words: str) -> None:
     with pytest.raises(Refused) as refused:
         with_values(values, setting)
@@ -386,17 +494,23 @@ def test_new_definitions_are_checked_before_an_upgrade_changes_anything(values: 
     objects = with_values(values)
     job = of_kind(objects, "Job")["check"]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
-    assert job["metadata"]["annotations"]["helm.sh/hook-output-log-policy"] == "hook-failed", "helm shows the mistakes"
+    assert job["metadata"]["annotations"]["helm.sh/hook-output-log-policy"] == "hook-failed", (
+        "helm shows the mistakes"
+    )
     pod = pods(objects)["check"]
     assert pod["containers"][0]["command"] == ["webhook-bridge", "check", "--offline"]
-    # Neither the chart's service account nor, with `webhooks`, its ConfigMap is there before the first install.
+    # Neither the chart's service account nor, with `webhooks`, its ConfigMap is there before the
+    # first install.
     assert pod["serviceAccountName"] == "default"
     [mounted] = [each["configMap"]["name"] for each in pod["volumes"] if each["name"] == "webhooks"]
     if (own := of_kind(objects, "ConfigMap")).get("webhooks"):
         hook = own["check"]
         assert mounted == hook["metadata"]["name"]
         assert hook["data"] == own["webhooks"]["data"]
-        before, after = (int(each["metadata"]["annotations"].get("helm.sh/hook-weight", 0)) for each in (hook, job))
+        before, after = (
+            int(each["metadata"]["annotations"].get("helm.sh/hook-weight", 0))
+            for each in (hook, job)
+        )
         assert before < after
     assert "check" not in pods(with_values(values, "check.enabled=false"))
     # As `helm upgrade --reuse-values` gives the values of a chart that had no check.
@@ -407,7 +521,11 @@ def test_the_chart_knows_every_setting_and_refuses_others() -> None:
     helpers = (CHART / "templates" / "_helpers.tpl").read_text(encoding="utf-8")
     [known] = re.findall(r"\$known := list (.*) }}", helpers)
     own = {name.upper() for name in Settings.model_fields if name.startswith("bridge_")}
-    of_laptops = {"BRIDGE_LISTEN_TOKEN", "BRIDGE_SERVER", "BRIDGE_TOKEN"}  # for commands that no pod runs
+    of_laptops = {
+        "BRIDGE_LISTEN_TOKEN",
+        "BRIDGE_SERVER",
+        "BRIDGE_TOKEN",
+    }  # for commands that no pod runs
     assert set(re.findall(r'"(\w+)"', known)) == own - of_laptops
 
 

@@ -12,11 +12,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from testkit import PATIENCE
-from testkit.postgres import Postgres
-from testkit.processes import Child, free_port, status_of
 from tests.deploy.image import CONTAINERFILE, EPOCH, ROOT, Builder
 from tests.deploy.test_compose import Machine, completes_a_task
+from tools.servers import PATIENCE
+from tools.servers.postgres import Postgres
+from tools.servers.processes import Child, free_port, status_of
 
 SETTINGS = {
     "BRIDGE_ADMIN_TOKEN": "token-of-the-page",
@@ -36,7 +36,9 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     try:
         builder.make_base()
         with ThreadPoolExecutor() as pool:
-            for build in [pool.submit(builder.build, name, *LABELLED) for name in ("webhook-bridge", "again")]:
+            for build in [
+                pool.submit(builder.build, name, *LABELLED) for name in ("webhook-bridge", "again")
+            ]:
                 build.result()
         yield builder
     finally:
@@ -45,12 +47,17 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
 
 @pytest.mark.slow(60)
 @pytest.mark.long
-def test_the_image_is_small_runs_as_nobody_in_particular_and_says_what_it_is(builder: Builder) -> None:
+def test_the_image_is_small_runs_as_nobody_in_particular_and_says_what_it_is(
+    builder: Builder,
+) -> None:
     image = json.loads(builder.buildah("inspect", "--type", "image", "webhook-bridge"))["OCIv1"]
     config = image["config"]
     assert config["User"] == "10001:10001"
     assert config["Cmd"] == ["webhook-bridge", "relay"]
-    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
+    labels = {
+        name.removeprefix("org.opencontainers.image."): text
+        for name, text in config["Labels"].items()
+    }
     assert labels["licenses"] == "Apache-2.0"
     assert labels["revision"] == "abc123"
     version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
@@ -59,9 +66,14 @@ def test_the_image_is_small_runs_as_nobody_in_particular_and_says_what_it_is(bui
     container = builder.buildah("from", "--pull-never", "webhook-bridge")
     tree = Path(builder.buildah("mount", container))
     try:
-        assert not list(tree.glob("venv/lib/python3*/site-packages/pip")), "what installs stays behind"
+        assert not list(tree.glob("venv/lib/python3*/site-packages/pip")), (
+            "what installs stays behind"
+        )
         assert not (tree / "src").exists()
-        assert sum(path.stat().st_size for path in (tree / "venv").rglob("*") if path.is_file()) < 160 * 2**20
+        assert (
+            sum(path.stat().st_size for path in (tree / "venv").rglob("*") if path.is_file())
+            < 160 * 2**20
+        )
         assert not (tree / "etc/pip.conf").exists() or not (tree / "etc/pip.conf").read_text()
     finally:
         builder.buildah("umount", container)
@@ -81,7 +93,12 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
     data.chmod(0o777)
     (definitions / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
     tmp_path.chmod(0o755)
-    ports = {"PORT": free_port(), "metrics": free_port(), "worker": free_port(), "admin": free_port()}
+    ports = {
+        "PORT": free_port(),
+        "metrics": free_port(),
+        "worker": free_port(),
+        "admin": free_port(),
+    }
     settings = SETTINGS | {
         "PORT": str(ports["PORT"]),
         "BRIDGE_RELAY_METRICS": f"127.0.0.1:{ports['metrics']}",
@@ -100,7 +117,11 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
     started = []
     try:
         for name, (command, port, path) in commands.items():
-            child = Child(name, builder.command(container, *command, options=options), tmp_path / f"{name}.log")
+            child = Child(
+                name,
+                builder.command(container, *command, options=options),
+                tmp_path / f"{name}.log",
+            )
             started.append(child)
             url = f"http://127.0.0.1:{ports[port]}{path}"
             child.wait_until(lambda url=url: status_of(url) == 200, timeout=PATIENCE)  # type: ignore[misc]
@@ -112,7 +133,9 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
 
 @pytest.mark.slow(60)
 @pytest.mark.long
-def test_the_compose_files_services_run_in_it(builder: Builder, tmp_path: Path, postgres: Postgres) -> None:
+def test_the_compose_files_services_run_in_it(
+    builder: Builder, tmp_path: Path, postgres: Postgres
+) -> None:
     machine = Machine(tmp_path, postgres, builder)
     try:
         completes_a_task(machine)
@@ -134,7 +157,9 @@ def test_a_lock_holds_what_the_project_asks_for(lock: str) -> None:
     """Else: `make lock`."""
     text = (ROOT / lock).read_text(encoding="utf-8")
     locked: dict[str, list[str]] = {}
-    for name, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", text, re.MULTILINE):
+    for name, version in re.findall(
+        r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", text, re.MULTILINE
+    ):
         locked.setdefault(canonicalize_name(name), []).append(version)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -149,7 +174,9 @@ def test_a_lock_holds_what_the_project_asks_for(lock: str) -> None:
     for wanted in requirements:
         versions = locked.get(canonicalize_name(wanted.name), [])
         assert versions, f"{wanted.name} is not in {lock}: make lock"
-        assert all(wanted.specifier.contains(version) for version in versions), f"{wanted}: make lock"
+        assert all(wanted.specifier.contains(version) for version in versions), (
+            f"{wanted}: make lock"
+        )
     assert text.count("==") <= text.count("--hash=")
 
 

@@ -1,4 +1,5 @@
-"""Adding a platform is adding a row and a folder: Acme's, in `example`, by the recipe of docs/adding-a-platform.md."""
+"""Adding a platform is adding a row and a folder: Acme's, in `example`, by the recipe of
+docs/adding-a-platform.md."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ def test_its_handshake_is_answered_and_verifies(relay: Relay) -> None:
 
 def test_its_definitions_are_checked(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
-    file.write_text(json.dumps({"webhooks": [{"name": "a", "platform": "acme", "receivers": {"b": "any"}}]}))
+    file.write_text(
+        json.dumps({"webhooks": [{"name": "a", "platform": "acme", "receivers": {"b": "any"}}]})
+    )
     with pytest.raises(Exception, match="secret"):
         load_definitions(file, {**PLATFORMS, **discover(example)})
 
@@ -77,7 +80,9 @@ def test_the_bridge_can_sign_for_it(relay: Relay) -> None:
     assert relay.post("rockets", draft.body, draft.headers).status_code == 200
 
 
-def test_a_platform_is_named_after_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platform_is_named_after_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "misnamed"
     (package / "one").mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -92,17 +97,28 @@ def test_a_platform_is_named_after_its_folder(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ('Platform(name="acme")', "row declares acme: its guide and samples belong in a folder acme"),
-        ('Platform(name="there", titel="There")', "platform there: platforms/base.py has no `titel`"),
+        (
+            'Platform(name="acme")',
+            "row declares acme: its guide and samples belong in a folder acme",
+        ),
+        (
+            'Platform(name="there", titel="There")',
+            "platform there: platforms/base.py has no `titel`",
+        ),
         ('Platform(name="there"), Platform(name="there")', "there is declared twice"),
-        ('Platform(name="there", verifier=Hmac(header="X-Sign", signed="{date}{body}"))', "{date} is none of body"),
+        (
+            'Platform(name="there", verifier=Hmac(header="X-Sign", signed="{date}{body}"))',
+            "{date} is none of body",
+        ),
         (
             'Platform(name="there", verifier=Hmac(header="X-Sign", signed="{id}{body}"))',
             "X-Sign: no header is declared",
         ),
     ],
 )
-def test_a_mistake_in_a_row_is_said(row: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_in_a_row_is_said(
+    row: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = f"package_{abs(hash(row))}"
     (tmp_path / name / "table").mkdir(parents=True)
     (tmp_path / name / "there").mkdir()
@@ -110,14 +126,18 @@ def test_a_mistake_in_a_row_is_said(row: str, says: str, tmp_path: Path, monkeyp
     imports = "from platforms.base import Platform\nfrom platforms.verifiers import Hmac\n"
     (tmp_path / name / "table" / "__init__.py").write_text(f"{imports}TABLE = ({row},)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises((ValueError, TypeError), match=re.escape(says.replace("row", f"{name}.table"))):
+    with pytest.raises(
+        (ValueError, TypeError), match=re.escape(says.replace("row", f"{name}.table"))
+    ):
         discover(import_module(name))
 
 
 def test_the_recipe_shows_this_very_file() -> None:
     root = Path(__file__).parents[2]
     shown = re.findall(
-        r"```python\n(.*?)```", (root / "docs/adding-a-platform.md").read_text(encoding="utf-8"), re.DOTALL
+        r"```python\n(.*?)```",
+        (root / "docs/adding-a-platform.md").read_text(encoding="utf-8"),
+        re.DOTALL,
     )
     assert shown == [Path(example.__path__[0], "table", "__init__.py").read_text(encoding="utf-8")]
 
@@ -125,7 +145,11 @@ def test_the_recipe_shows_this_very_file() -> None:
 def test_every_example_of_the_platforms_pages_can_be_used(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     pages = [root / "docs/platforms.md", *(root / "platforms").rglob("README.md")]
-    examples = [text for page in pages for text in re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)]
+    examples = [
+        text
+        for page in pages
+        for text in re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    ]
     shown = set()
     for number, shown_example in enumerate(examples):
         file = tmp_path / f"{number}.yaml"
@@ -133,5 +157,7 @@ def test_every_example_of_the_platforms_pages_can_be_used(tmp_path: Path) -> Non
         names = re.findall(r"\$\{(\w+)\}", shown_example)
         (platform,) = set(re.findall(r"platform: (\S+)", shown_example)) or {"custom"}
         environment = dict.fromkeys(names, SECRETS.get(platform, "0123456789abcdef-secret"))
-        shown |= {webhook.platform for webhook in load_definitions(file, PLATFORMS, environment).webhooks}
+        shown |= {
+            webhook.platform for webhook in load_definitions(file, PLATFORMS, environment).webhooks
+        }
     assert shown == set(PLATFORMS)

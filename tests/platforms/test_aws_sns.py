@@ -52,7 +52,16 @@ def message(version: str = "2", **changed: Any) -> dict[str, Any]:
         "SigningCertURL": CERTIFICATE,
     } | changed
     fields = {name: value for name, value in fields.items() if value is not None}
-    names = ["Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+    names = [
+        "Message",
+        "MessageId",
+        "Subject",
+        "SubscribeURL",
+        "Timestamp",
+        "Token",
+        "TopicArn",
+        "Type",
+    ]
     lines = "".join(f"{name}\n{fields[name]}\n" for name in names if name in fields)
     algorithm = hashes.SHA1() if version == "1" else hashes.SHA256()
     signature = PRIVATE.sign(lines.encode(), padding.PKCS1v15(), algorithm)
@@ -60,7 +69,9 @@ def message(version: str = "2", **changed: Any) -> dict[str, Any]:
 
 
 def confirmation(**changed: Any) -> dict[str, Any]:
-    return message(Type="SubscriptionConfirmation", Subject=None, Token="t", SubscribeURL=SUBSCRIBE, **changed)
+    return message(
+        Type="SubscriptionConfirmation", Subject=None, Token="t", SubscribeURL=SUBSCRIBE, **changed
+    )
 
 
 def post(relay: Relay, value: Any, headers: dict[str, str] | None = None) -> Any:
@@ -92,8 +103,14 @@ def test_a_signed_message_is_an_event_although_it_says_that_it_is_text(
 @pytest.mark.parametrize(
     "url",
     [
-        *(CERTIFICATE.replace(*parts) for parts in (("https:", "http:"), (".com/", ".com:443/"), ("//", "//user@"))),
-        *(CERTIFICATE.replace("/Simple", new) for new in ("/folder/Simple", "//Simple", "/../Simple")),
+        *(
+            CERTIFICATE.replace(*parts)
+            for parts in (("https:", "http:"), (".com/", ".com:443/"), ("//", "//user@"))
+        ),
+        *(
+            CERTIFICATE.replace("/Simple", new)
+            for new in ("/folder/Simple", "//Simple", "/../Simple")
+        ),
         *(CERTIFICATE.replace("-1.pem", new) for new in ("-.pem", "-%31.pem")),
         *(CERTIFICATE.replace("sns.", new) for new in ("sns-other.", "s3.", "sns.x/y.")),
         *(CERTIFICATE + more for more in ("?x", "?", "#x", "\n")),
@@ -108,12 +125,16 @@ def test_a_signed_message_is_an_event_although_it_says_that_it_is_text(
         7,
     ],
 )
-def test_a_certificate_from_elsewhere_is_not_even_fetched(url: Any, relay: Relay, amazon: Amazon) -> None:
+def test_a_certificate_from_elsewhere_is_not_even_fetched(
+    url: Any, relay: Relay, amazon: Amazon
+) -> None:
     assert post(relay, message(SigningCertURL=url)).status_code == 401
     assert amazon.visited == []
 
 
-def test_a_subscription_is_confirmed_once_its_message_is_verified(relay: Relay, amazon: Amazon) -> None:
+def test_a_subscription_is_confirmed_once_its_message_is_verified(
+    relay: Relay, amazon: Amazon
+) -> None:
     assert post(relay, confirmation() | {"Message": "x"}).status_code == 401
     assert (SUBSCRIBE, True) not in amazon.visited
     assert post(relay, confirmation()).status_code == 200
@@ -129,7 +150,9 @@ def test_a_signed_subscribe_url_elsewhere_is_not_visited(relay: Relay, amazon: A
     assert [url for url, _ in amazon.visited] == [CERTIFICATE]
 
 
-def test_amazon_is_asked_to_try_again_when_it_cannot_be_reached(relay: Relay, amazon: Amazon) -> None:
+def test_amazon_is_asked_to_try_again_when_it_cannot_be_reached(
+    relay: Relay, amazon: Amazon
+) -> None:
     pages, amazon.pages = amazon.pages, {}
     response = post(relay, message())
     assert (response.status_code, bool(response.headers["Retry-After"])) == (503, True)
@@ -141,7 +164,9 @@ def test_amazon_is_asked_to_try_again_when_it_cannot_be_reached(relay: Relay, am
     assert post(relay, message()).status_code == 401
 
 
-def test_a_webhook_can_be_pinned_to_its_topic(make_relay: MakeRelay, amazon: Amazon, clock: Clock) -> None:
+def test_a_webhook_can_be_pinned_to_its_topic(
+    make_relay: MakeRelay, amazon: Amazon, clock: Clock
+) -> None:
     pinned = {"name": "hook", "platform": "aws-sns", "headers": {"x-amz-sns-topic-arn": TOPIC}}
     relay = make_relay(pinned, fetch=amazon)
     assert post(relay, message(), {"x-amz-sns-topic-arn": TOPIC}).status_code == 200
@@ -197,9 +222,16 @@ def test_the_certificate_is_amazons_and_valid_now(
 
 
 @pytest.mark.parametrize(
-    "name", ["sns.amazonaws.com", "sns-signing.eu-south-1.amazonaws.com", "sns-us-gov-west-1.amazonaws.com"]
+    "name",
+    [
+        "sns.amazonaws.com",
+        "sns-signing.eu-south-1.amazonaws.com",
+        "sns-us-gov-west-1.amazonaws.com",
+    ],
 )
-def test_certificates_have_other_names_in_some_regions(name: str, relay: Relay, amazon: Amazon) -> None:
+def test_certificates_have_other_names_in_some_regions(
+    name: str, relay: Relay, amazon: Amazon
+) -> None:
     amazon.pages[CERTIFICATE] = amazons(PRIVATE.public_key(), to=name)
     assert post(relay, message()).status_code == 200
 
@@ -215,16 +247,28 @@ def test_lines_of_a_message_cannot_pass_for_the_fields_behind_it(relay: Relay) -
 def test_a_webhook_without_a_topic_makes_check_fail_and_runs(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     written = {"name": "hook", "platform": "aws-sns", "receivers": {"flow": "any"}}
-    for more, fails in ({}, True), ({"topic": TOPIC}, False), ({"headers": {"X-Amz-Sns-Topic-Arn": TOPIC}}, False):
+    for more, fails in (
+        ({}, True),
+        ({"topic": TOPIC}, False),
+        ({"headers": {"X-Amz-Sns-Topic-Arn": TOPIC}}, False),
+    ):
         file.write_text(json.dumps({"webhooks": [written | more]}))
-        assert [one.fails_check for one in load_definitions(file, PLATFORMS).warnings] == [True] * fails
-        answer = CliRunner().invoke(main, ["check", "--offline"], env={"BRIDGE_WEBHOOKS": str(file)})
+        assert [one.fails_check for one in load_definitions(file, PLATFORMS).warnings] == [
+            True
+        ] * fails
+        answer = CliRunner().invoke(
+            main, ["check", "--offline"], env={"BRIDGE_WEBHOOKS": str(file)}
+        )
         assert answer.exit_code == fails, answer.output
         assert ("signs for everyone" in answer.output) is fails
 
 
-def test_the_age_counts_where_the_webhook_says_so(make_relay: MakeRelay, amazon: Amazon, clock: Any) -> None:
-    relay = make_relay({"name": "hook", "platform": "aws-sns", "topic": TOPIC, "tolerance": "1h"}, fetch=amazon)
+def test_the_age_counts_where_the_webhook_says_so(
+    make_relay: MakeRelay, amazon: Amazon, clock: Any
+) -> None:
+    relay = make_relay(
+        {"name": "hook", "platform": "aws-sns", "topic": TOPIC, "tolerance": "1h"}, fetch=amazon
+    )
     assert post(relay, message()).status_code == 200
     clock.now += 3601
     assert post(relay, message(MessageId="m-2")).status_code == 401

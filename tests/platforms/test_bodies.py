@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platforms.bodies import BadBody, MalformedBody, UnreadableMediaType, read_body, read_query, values_in
+from platforms.bodies import (
+    BadBody,
+    MalformedBody,
+    UnreadableMediaType,
+    read_body,
+    read_query,
+    values_in,
+)
 from relay.events.payload import payload_of
 from relay.events.splitting import parts_of
 
@@ -59,7 +66,11 @@ FILE = 'Content-Disposition: form-data; name="f"; filename="n.bin"\r\nContent-Ty
         ("payload=%7B", FORM, {"payload": "{"}),
         ("payload=%7B%7D&a=1", FORM, {"payload": "{}", "a": "1"}),
         (multipart(FIELD, "é".encode()), MULTIPART, {"a": "é"}),
-        (multipart(f"{FIELD}\r\nContent-Type: text/plain; charset=iso-8859-1", b"\xe9"), MULTIPART, {"a": "é"}),
+        (
+            multipart(f"{FIELD}\r\nContent-Type: text/plain; charset=iso-8859-1", b"\xe9"),
+            MULTIPART,
+            {"a": "é"},
+        ),
         (
             multipart(FILE, b"\x00\xff"),
             MULTIPART,
@@ -96,13 +107,39 @@ def test_a_platform_may_say_that_bodies_are_json() -> None:
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
-        *((body, JSON) for body in (b"", b"{", b"{'a': 1}", b'{"a": NaN}', b"[-Infinity]", b'{"a": -1e999}', b"\x00")),
-        *((body, JSON) for body in (b'{"a": 1,}', b'{"a": 01}', b'{"a": 1} {}', b"0." + b"1" * 1001, b"1" * 5000)),
+        *(
+            (body, JSON)
+            for body in (
+                b"",
+                b"{",
+                b"{'a': 1}",
+                b'{"a": NaN}',
+                b"[-Infinity]",
+                b'{"a": -1e999}',
+                b"\x00",
+            )
+        ),
+        *(
+            (body, JSON)
+            for body in (
+                b'{"a": 1,}',
+                b'{"a": 01}',
+                b'{"a": 1} {}',
+                b"0." + b"1" * 1001,
+                b"1" * 5000,
+            )
+        ),
         *(('{"a": 1}'.encode(encoding), JSON) for encoding in ("utf-16", "utf-16-le", "utf-32")),
         *((b"a=%ff", FORM), (b"a=\xff", FORM), (b"&a=1" * 20_000, FORM)),
         (b"payload=" + b'{"a":' * 101 + b"1" + b"}" * 101, FORM),
-        *((multipart(FIELD, b"1"), f"multipart/form-data{more}") for more in ("", "; boundary=c", "; boundary=é")),
-        *((multipart(f"Content-Disposition: form-data{more}", b"x"), MULTIPART) for more in ("", "; filename=x")),
+        *(
+            (multipart(FIELD, b"1"), f"multipart/form-data{more}")
+            for more in ("", "; boundary=c", "; boundary=é")
+        ),
+        *(
+            (multipart(f"Content-Disposition: form-data{more}", b"x"), MULTIPART)
+            for more in ("", "; filename=x")
+        ),
         *((b"\xff", "text/plain"), (b"\xff", None)),
     ],
 )
@@ -117,8 +154,14 @@ def test_what_is_not_what_it_says_is_malformed(body: bytes, content_type: str | 
     [
         (b'{"a": "\n"}', "the body is not JSON: Invalid control character at character 7"),
         (b'{"a": "', "the body is not JSON: Unterminated string starting at character 6"),
-        (b'\xef\xbb\xbf{"a": 1}', "the body is not JSON: it begins with a byte order mark (U+FEFF)"),
-        (gzip.compress(b'{"a": 1}', mtime=0), "the body is compressed with gzip; send it uncompressed"),
+        (
+            b'\xef\xbb\xbf{"a": 1}',
+            "the body is not JSON: it begins with a byte order mark (U+FEFF)",
+        ),
+        (
+            gzip.compress(b'{"a": 1}', mtime=0),
+            "the body is compressed with gzip; send it uncompressed",
+        ),
         (b'{"a": "\xff"}', "the body is JSON that is not UTF-8"),
     ],
 )
@@ -131,8 +174,20 @@ def test_the_sender_learns_what_is_wrong_with_it(body: bytes, reason: str) -> No
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
-        *((b"x", f"text/plain; charset={charset}") for charset in ("rot13", "idna", "unicode_escape", "base64", "x")),
-        *((b"{}", name) for name in ("application/octet-stream", "json", "a/b/c", ";", "application/json, text/plain")),
+        *(
+            (b"x", f"text/plain; charset={charset}")
+            for charset in ("rot13", "idna", "unicode_escape", "base64", "x")
+        ),
+        *(
+            (b"{}", name)
+            for name in (
+                "application/octet-stream",
+                "json",
+                "a/b/c",
+                ";",
+                "application/json, text/plain",
+            )
+        ),
         (multipart(f"{FIELD}\r\nContent-Type: text/plain; charset=nothing", b"1"), MULTIPART),
     ],
 )
@@ -155,7 +210,8 @@ def test_values_and_levels_are_bounded_whatever_the_content_type(content_type: s
 
 
 @pytest.mark.parametrize(
-    ("text", "values"), [('{"a": "' + "[1," * 400_000 + '"}', 1), ('["' + '\\\\\\",{' * 400_000 + '"]', 1)]
+    ("text", "values"),
+    [('{"a": "' + "[1," * 400_000 + '"}', 1), ('["' + '\\\\\\",{' * 400_000 + '"]', 1)],
 )
 def test_what_is_inside_of_strings_is_no_value(text: str, values: int) -> None:
     assert values_in(text, 0) == values
@@ -164,11 +220,20 @@ def test_what_is_inside_of_strings_is_no_value(text: str, values: int) -> None:
 
 def test_hostile_headers_and_bodies_are_refused_without_ado() -> None:
     """Each is one that a parser in quadratic time would work on for minutes."""
-    hostile = ("text/plain;" + ";" * 16_000, 'text/plain; a="' * 1000, "multipart/form-data; boundary=" + "a" * 16_000)
+    hostile = (
+        "text/plain;" + ";" * 16_000,
+        'text/plain; a="' * 1000,
+        "multipart/form-data; boundary=" + "a" * 16_000,
+    )
     for content_type in hostile:
         with pytest.raises(BadBody):
             read_body(b"\xff" * 10, content_type)
-    for body in (b"1" * 1_000_000, b"[" + b"1" * 999 + b"x" * 1_000_000, b'"' * 1_000_000, b"\r\n--" * 250_000):
+    for body in (
+        b"1" * 1_000_000,
+        b"[" + b"1" * 999 + b"x" * 1_000_000,
+        b'"' * 1_000_000,
+        b"\r\n--" * 250_000,
+    ):
         for known in (JSON, MULTIPART):
             with pytest.raises(BadBody):
                 read_body(body, known)
@@ -178,7 +243,12 @@ def test_hostile_headers_and_bodies_are_refused_without_ado() -> None:
 
 
 def test_query_parameters_are_added_where_the_body_has_no_such_key() -> None:
-    assert payload('{"a": 1.10}', JSON, "a=2&b=3&b=4&c=&d=%C3%A9+x") == {"a": 1.1, "b": ["3", "4"], "c": "", "d": "é x"}
+    assert payload('{"a": 1.10}', JSON, "a=2&b=3&b=4&c=&d=%C3%A9+x") == {
+        "a": 1.1,
+        "b": ["3", "4"],
+        "c": "",
+        "d": "é x",
+    }
     assert payload("[1]", JSON, "request=2&a=1") == {"request": [1], "a": "1"}
     assert payload(b"", None, "a=1") == {"a": "1"}
 
@@ -202,10 +272,13 @@ def test_a_json_array_is_split_and_nothing_else() -> None:
 
 @given(
     body=st.binary(max_size=300) | st.text(max_size=300).map(str.encode),
-    content_type=st.sampled_from([JSON, FORM, "text/plain", "text/xml", MULTIPART, None]) | st.text(max_size=60),
+    content_type=st.sampled_from([JSON, FORM, "text/plain", "text/xml", MULTIPART, None])
+    | st.text(max_size=60),
     query=st.text(st.characters(max_codepoint=255), max_size=60),
 )
-def test_any_body_becomes_a_payload_or_is_a_bad_one(body: bytes, content_type: str | None, query: str) -> None:
+def test_any_body_becomes_a_payload_or_is_a_bad_one(
+    body: bytes, content_type: str | None, query: str
+) -> None:
     try:
         text = payload_of(read_body(body, content_type), read_query(query))
     except BadBody:
@@ -216,14 +289,20 @@ def test_any_body_becomes_a_payload_or_is_a_bad_one(body: bytes, content_type: s
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )
 
 
 @given(value=JSON_VALUES, query=st.dictionaries(st.text(), st.text(), max_size=3))
-def test_the_payload_is_the_value_and_the_query_behind_it(value: Any, query: dict[str, str]) -> None:
+def test_the_payload_is_the_value_and_the_query_behind_it(
+    value: Any, query: dict[str, str]
+) -> None:
     expected = value if isinstance(value, dict) else {"request": value}
     text = payload_of(read_body(json.dumps(value).encode(), JSON), query)
     assert json.loads(text) == {**query, **expected}

@@ -1,4 +1,5 @@
-"""What real programs sent to a relay, byte for byte: tests/platforms/captured, one JSON file for each program."""
+"""What real programs sent to a relay, byte for byte: tests/platforms/captured, one JSON file for
+each program."""
 
 from __future__ import annotations
 
@@ -51,7 +52,11 @@ def test_what_a_real_program_sends_is_taken_and_what_is_changed_of_it_is_not(
     clock.now = sent.at
     relay = make_relay(
         {"name": "hook", "platform": sent.platform, "secret": sent.secret},
-        {"name": "other", "platform": sent.platform, "secret": sent.secret.swapcase().replace("WHSEC", "whsec")},
+        {
+            "name": "other",
+            "platform": sent.platform,
+            "secret": sent.secret.swapcase().replace("WHSEC", "whsec"),
+        },
     )
     answer = relay.post("hook", sent.body, sent.headers, method=sent.method)
     assert answer.status_code == 200, relay.rejections()
@@ -64,4 +69,6 @@ def test_what_a_real_program_sends_is_taken_and_what_is_changed_of_it_is_not(
     verifier = PLATFORMS[sent.platform].verifier
     assert verifier is not None
     if "body" in verifier.covers:
-        assert relay.post("hook", sent.body + " ", sent.headers, method=sent.method).status_code == 401
+        assert (
+            relay.post("hook", sent.body + " ", sent.headers, method=sent.method).status_code == 401
+        )

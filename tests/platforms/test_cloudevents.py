@@ -33,26 +33,40 @@ def read(headers: Mapping[str, str], body: bytes) -> Any:
     """The payload, as the platform reads it."""
     ours = PLATFORMS["cloudevents"]
     lower = {name.lower(): value for name, value in headers.items()}
-    return ours.read(Request("POST", "https://x/webhook/ce", "", lower, body, None, NOW), signed=False).value
+    return ours.read(
+        Request("POST", "https://x/webhook/ce", "", lower, body, None, NOW), signed=False
+    ).value
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 names = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True).filter(
-    lambda name: name not in ("data", "datacontenttype", "dataschema", "time", "subject", *ATTRIBUTES)
+    lambda name: (
+        name not in ("data", "datacontenttype", "dataschema", "time", "subject", *ATTRIBUTES)
+    )
 )
-json_data = st.dictionaries(texts, st.one_of(st.integers(), texts, st.none(), st.booleans()), max_size=4)
+json_data = st.dictionaries(
+    texts, st.one_of(st.integers(), texts, st.none(), st.booleans()), max_size=4
+)
 
 
 @given(texts, texts, texts, st.dictionaries(names, texts, max_size=3), json_data)
 def test_what_the_judge_writes_is_read_alike_in_either_mode(
     event_id: str, source: str, kind: str, more: dict[str, str], data: Any
 ) -> None:
-    attributes = {"id": event_id, "source": source, "type": kind, "datacontenttype": "application/json", **more}
+    attributes = {
+        "id": event_id,
+        "source": source,
+        "type": kind,
+        "datacontenttype": "application/json",
+        **more,
+    }
     event = made(data, **attributes)
     structured, binary = judge.to_structured_event(event), judge.to_binary_event(event)
     expected = {"specversion": "1.0", **attributes, "data": data}
     for message in (structured, binary):
-        found = read({"content-type": "application/cloudevents+json"} | message.headers, message.body)
+        found = read(
+            {"content-type": "application/cloudevents+json"} | message.headers, message.body
+        )
         del found["time"]  # which the judge adds
         assert found == expected
 
@@ -77,7 +91,9 @@ def test_the_data_of_a_binary_event_is_what_its_content_type_says(
 ) -> None:
     headers = {"content-type": content_type} if content_type else {}
     found = read(BINARY | headers, body if isinstance(body, bytes) else body.encode())
-    assert found == ATTRIBUTES | expected | ({"datacontenttype": content_type} if content_type else {})
+    assert found == ATTRIBUTES | expected | (
+        {"datacontenttype": content_type} if content_type else {}
+    )
 
 
 def test_a_header_may_be_quoted_and_percent_encoded() -> None:
@@ -141,8 +157,17 @@ def test_every_event_of_a_batch_is_an_event_with_its_own_id(make_relay: MakeRela
 def test_the_secret_is_a_bearer_token(make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "ce", "platform": "cloudevents", "secret": SECRET})
     body = json.dumps(ATTRIBUTES)
-    assert relay.post("ce", body, STRUCTURED | {"Authorization": f"Bearer {SECRET}"}).status_code == 200
-    for wrong in (f"Basic {SECRET}", "Bearer x", f"Bearer {SECRET}x", SECRET, "Bearer é".encode().decode("latin-1")):
+    assert (
+        relay.post("ce", body, STRUCTURED | {"Authorization": f"Bearer {SECRET}"}).status_code
+        == 200
+    )
+    for wrong in (
+        f"Basic {SECRET}",
+        "Bearer x",
+        f"Bearer {SECRET}x",
+        SECRET,
+        "Bearer é".encode().decode("latin-1"),
+    ):
         assert relay.post("ce", body, STRUCTURED | {"Authorization": wrong}).status_code == 401
     assert relay.post("ce", body, STRUCTURED).status_code == 401
     assert "authorization" not in relay.event().headers
@@ -152,9 +177,12 @@ def test_the_secret_is_a_bearer_token(make_relay: MakeRelay) -> None:
 AZURE = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
 
 
-def test_the_handshake_is_answered_and_verifies_only_a_webhook_without_a_secret(make_relay: MakeRelay) -> None:
+def test_the_handshake_is_answered_and_verifies_only_a_webhook_without_a_secret(
+    make_relay: MakeRelay,
+) -> None:
     relay = make_relay(
-        {"name": "ce", "platform": "cloudevents"}, {"name": "closed", "platform": "cloudevents", "secret": SECRET}
+        {"name": "ce", "platform": "cloudevents"},
+        {"name": "closed", "platform": "cloudevents", "secret": SECRET},
     )
     for headers in ({}, {"WebHook-Request-Origin": ""}, {"WebHook-Request-Origin": "a\x80b"}):
         assert relay.post("ce", method="OPTIONS", headers=headers).status_code == 401

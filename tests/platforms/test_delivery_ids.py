@@ -22,7 +22,9 @@ MESSAGE = {"messages": [{"id": "w"}]}
 def accepted(relay: Relay, body: Any, headers: dict[str, str] | None = None) -> bool:
     """Whether it became an event; otherwise it was a duplicate."""
     before = len(relay.events())
-    response = relay.post("hook", body if isinstance(body, str) else json.dumps(body), headers or {})
+    response = relay.post(
+        "hook", body if isinstance(body, str) else json.dumps(body), headers or {}
+    )
     assert response.status_code in (200, 204), relay.rejections()
     return len(relay.events()) > before
 
@@ -67,7 +69,12 @@ def whatsapp(**content: Any) -> Any:
         ("pagerduty", {"X-Webhook-Id": "w"}, {"event": {"id": "e"}}, "w"),
         ("pagerduty", {}, {"event": {"id": "e"}}, "e"),
         ("sendgrid", {}, [{"sg_event_id": "s"}, {}], None),
-        ("shopify", {"X-Shopify-Event-Id": "e", "X-Shopify-Topic": "orders/create"}, {}, "e orders/create"),
+        (
+            "shopify",
+            {"X-Shopify-Event-Id": "e", "X-Shopify-Topic": "orders/create"},
+            {},
+            "e orders/create",
+        ),
         ("slack", {}, {"event": 1}, None),
         ("twilio", {"I-Twilio-Idempotency-Token": "t"}, {"MessageSid": "SM1"}, "t"),
         ("twilio", {}, {"MessageSid": "SM1", "SmsStatus": "received"}, "SM1 received"),
@@ -94,20 +101,49 @@ TWEET = {"for_user_id": "1", "tweet_create_events": [{"id_str": "5"}]}
     [
         ("twitter", TWEET, TWEET | {"for_user_id": "2"}),
         ("twitter", TWEET, {"for_user_id": "1", "favorite_events": [{"id": "5"}]}),
-        ("facebook", {"entry": [{"id": "1", "changes": [1]}]}, {"entry": [{"id": "1", "changes": [2]}]}),
+        (
+            "facebook",
+            {"entry": [{"id": "1", "changes": [1]}]},
+            {"entry": [{"id": "1", "changes": [2]}]},
+        ),
         ("hubspot", [{"eventId": 1}, {"eventId": 2}], [{"eventId": 1}, {"eventId": 3}]),
-        ("microsoft-graph", {"value": [{"id": "1"}, {"id": "2"}]}, {"value": [{"id": "1"}, {"id": "3"}]}),
-        ("microsoft-teams", {"id": "1", "conversation": {"id": "a"}}, {"id": "1", "conversation": {"id": "b"}}),
-        ("google-pubsub", {"message": {"messageId": "1"}, "subscription": "a"}, {"message": {"messageId": "1"}}),
+        (
+            "microsoft-graph",
+            {"value": [{"id": "1"}, {"id": "2"}]},
+            {"value": [{"id": "1"}, {"id": "3"}]},
+        ),
+        (
+            "microsoft-teams",
+            {"id": "1", "conversation": {"id": "a"}},
+            {"id": "1", "conversation": {"id": "b"}},
+        ),
+        (
+            "google-pubsub",
+            {"message": {"messageId": "1"}, "subscription": "a"},
+            {"message": {"messageId": "1"}},
+        ),
         ("whatsapp", whatsapp(**MESSAGE), whatsapp(statuses=[{"id": "w", "status": "sent"}])),
         ("whatsapp", whatsapp(**MESSAGE), whatsapp(messages=[{"id": "w"}, {"id": "x"}])),
-        ("whatsapp", whatsapp(statuses=[{"id": "w", "status": "read"}]), whatsapp(errors=[{"code": 1}])),
+        (
+            "whatsapp",
+            whatsapp(statuses=[{"id": "w", "status": "read"}]),
+            whatsapp(errors=[{"code": 1}]),
+        ),
     ],
 )
-def test_other_events_have_another_id(platform: str, one: Any, other: Any, make_relay: MakeRelay) -> None:
-    needed = {"audience": "a", "service_account": "b@example.com"} if platform == "google-pubsub" else {}
+def test_other_events_have_another_id(
+    platform: str, one: Any, other: Any, make_relay: MakeRelay
+) -> None:
+    needed = (
+        {"audience": "a", "service_account": "b@example.com"} if platform == "google-pubsub" else {}
+    )
     relay = make_relay({"name": "hook", "platform": platform, "verifier": "none", **needed})
-    assert [accepted(relay, body) for body in (one, other, one, other)] == [True, True, False, False]
+    assert [accepted(relay, body) for body in (one, other, one, other)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -128,22 +164,47 @@ def test_other_events_have_another_id(platform: str, one: Any, other: Any, make_
         ("github", "X-GitHub-Delivery", {"action": "blocked", "blocked_user": {"id": 2}}, True),
         ("github", "X-GitHub-Delivery", {"requested_action": {}, "check_run": {"id": 4}}, True),
         ("github", "X-GitHub-Delivery", {"action": "rerequested", "check_run": {"id": 4}}, True),
-        ("github", "X-GitHub-Delivery", {"action": "edited", "label": {"id": 5}, "changes": {}}, True),
+        (
+            "github",
+            "X-GitHub-Delivery",
+            {"action": "edited", "label": {"id": 5}, "changes": {}},
+            True,
+        ),
         ("github", "X-GitHub-Delivery", {"action": "resolved", "thread": {"node_id": "6"}}, True),
-        ("github", "X-GitHub-Delivery", {"action": "added", "repositories_added": [{"id": 8}]}, True),
+        (
+            "github",
+            "X-GitHub-Delivery",
+            {"action": "added", "repositories_added": [{"id": 8}]},
+            True,
+        ),
         ("github", "X-GitHub-Delivery", {"action": "updated", "new_property_values": []}, True),
         ("sentry", "Request-ID", {"action": "resolved", "data": {"issue": {"id": "1"}}}, True),
         ("sentry", "Request-ID", {"action": "created", "data": {"issue": {"id": "1"}}}, False),
         ("shopify", "X-Shopify-Topic", {"id": 1, "updated_at": "2025-10-09"}, True),
         ("shopify", "X-Shopify-Event-Id", {"inventory_item_id": 1, "location_id": 2}, True),
         ("shopify", "Shopify-Event-Id", {"fulfillment_order": {"id": 1, "status": "open"}}, True),
-        ("shopify", "X-Shopify-Event-Id", {"product_listing": {"id": 1, "updated_at": "2025-10-09"}}, False),
+        (
+            "shopify",
+            "X-Shopify-Event-Id",
+            {"product_listing": {"id": 1, "updated_at": "2025-10-09"}},
+            False,
+        ),
         ("shopify", "Shopify-Event-Id", {"customerId": 1, "occurredAt": "2025-10-09"}, False),
         ("webex", "", {"resource": "memberships", "event": "updated"}, True),
         ("webex", "", {"resource": "memberships", "event": "created"}, False),
         ("woocommerce", "X-WC-Webhook-Topic", {"id": 1, "date_modified_gmt": "2025-10-09"}, True),
-        ("woocommerce", "X-WC-Webhook-Delivery-ID", {"action": "woocommerce_add_to_cart", "arg": "x"}, True),
-        ("woocommerce", "X-WC-Webhook-Delivery-ID", {"id": 1, "date_modified_gmt": "2025-10-09"}, False),
+        (
+            "woocommerce",
+            "X-WC-Webhook-Delivery-ID",
+            {"action": "woocommerce_add_to_cart", "arg": "x"},
+            True,
+        ),
+        (
+            "woocommerce",
+            "X-WC-Webhook-Delivery-ID",
+            {"id": 1, "date_modified_gmt": "2025-10-09"},
+            False,
+        ),
     ],
 )
 def test_events_that_may_be_the_same_to_the_byte_are_told_apart(
@@ -161,8 +222,15 @@ def test_events_that_may_be_the_same_to_the_byte_are_told_apart(
 
 
 def test_attempts_are_one_delivery(make_relay: MakeRelay, clock: Clock) -> None:
-    docusign = {"event": "envelope-completed", "generatedDateTime": "2025-10-09T08:53:20Z", "retryCount": 0}
-    webflow = {"triggerType": "form_submission", "payload": {"id": "1", "submittedAt": "2025-10-09T08:53:20Z"}}
+    docusign = {
+        "event": "envelope-completed",
+        "generatedDateTime": "2025-10-09T08:53:20Z",
+        "retryCount": 0,
+    }
+    webflow = {
+        "triggerType": "form_submission",
+        "payload": {"id": "1", "submittedAt": "2025-10-09T08:53:20Z"},
+    }
     timeless = {"triggerType": "form_submission", "payload": {"id": "1", "status": "pending"}}
     for platform, attempts in (
         ("docusign", [(docusign, True), (docusign | {"retryCount": 1}, False)]),
@@ -187,8 +255,16 @@ def test_docusign_signs_with_up_to_a_hundred_keys(make_relay: MakeRelay) -> None
 @pytest.mark.parametrize(
     ("platform", "raw", "content_type"),
     [
-        ("mandrill", urlencode({"mandrill_events": '[{"_id": "1"}, {"_id": "1", "event": "open"}]'}), FORM),
-        ("azure-event-grid", '[{"id": "1", "topic": "/t"}, {"id": "2", "topic": "/t"}]', "application/json"),
+        (
+            "mandrill",
+            urlencode({"mandrill_events": '[{"_id": "1"}, {"_id": "1", "event": "open"}]'}),
+            FORM,
+        ),
+        (
+            "azure-event-grid",
+            '[{"id": "1", "topic": "/t"}, {"id": "2", "topic": "/t"}]',
+            "application/json",
+        ),
         ("auth0", '[{"log_id": "1"}, {"log_id": "2"}]', "application/json"),
         ("quickbooks", '[{"id": "1"}, {"id": "2"}]', "application/json"),
     ],
@@ -201,7 +277,9 @@ def test_each_event_of_a_delivery_becomes_one(
     assert len(first) == len(relay.events()) == 2
     again = relay.post("hook", raw, {"Content-Type": content_type}).get_json()
     assert (again["eventIds"], again["duplicate"]) == (first, True)
-    assert all(isinstance(payload, dict) and "request" not in payload for payload in relay.payloads())
+    assert all(
+        isinstance(payload, dict) and "request" not in payload for payload in relay.payloads()
+    )
 
 
 # https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures
@@ -217,8 +295,11 @@ def test_adyens_signature_is_not_stored(make_relay: MakeRelay) -> None:
     items = [{"NotificationRequestItem": item}]
     assert accepted(relay, {"live": "false", "notificationItems": items})
     (payload,) = relay.payloads()
-    assert payload["notificationItems"][0]["NotificationRequestItem"]["additionalData"] == {"authCode": "1234"}
-    # What isn't signed doesn't make it another event; what has an item without a signature is refused.
+    assert payload["notificationItems"][0]["NotificationRequestItem"]["additionalData"] == {
+        "authCode": "1234"
+    }
+    # What isn't signed doesn't make it another event; what has an item without a signature is
+    # refused.
     assert not accepted(relay, {"live": "true", "notificationItems": items})
     bad = item | {"additionalData": {}}
     for value in ([], None, 1, [1], [{}], [*items, {"NotificationRequestItem": bad}], items * 51):

@@ -28,7 +28,9 @@ KEYS: dict[str, Any] = {
 
 
 def pem(private: Any) -> str:
-    return str(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+    return str(
+        private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    )
 
 
 def header(key: Any, algorithm: str, **claims: Any) -> dict[str, str]:
@@ -41,7 +43,9 @@ def test_each_kind_of_key_proves_the_body(algorithm: str, make_relay: MakeRelay)
     relay = make_relay({"name": "hook", "platform": "fusionauth", "secret": secret})
     sent = header(key, algorithm)
     assert relay.post("hook", BODY + b" ", sent).status_code == 401
-    assert relay.post("hook", BODY, header(key, algorithm, request_body_sha256=1)).status_code == 401
+    assert (
+        relay.post("hook", BODY, header(key, algorithm, request_body_sha256=1)).status_code == 401
+    )
     assert relay.post("hook", BODY, sent).status_code == 200, relay.rejections()
     assert relay.event().delivery_id == "e-1"
     assert relay.post("hook", BODY, header(key, algorithm, iat=1)).get_json()["duplicate"] is True
@@ -50,12 +54,16 @@ def test_each_kind_of_key_proves_the_body(algorithm: str, make_relay: MakeRelay)
 def test_a_public_key_is_no_secret_of_an_hmac(make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "hook", "platform": "fusionauth", "secret": pem(RSA)})
     head, claims, _ = header(SECRET, "HS256")["X-FusionAuth-Signature-JWT"].split(".")
-    forged = PyJWS().get_algorithm_by_name("HS256").sign(f"{head}.{claims}".encode(), pem(RSA).encode())
+    forged = (
+        PyJWS().get_algorithm_by_name("HS256").sign(f"{head}.{claims}".encode(), pem(RSA).encode())
+    )
     token = f"{head}.{claims}.{base64.urlsafe_b64encode(forged).decode().rstrip('=')}"
     assert relay.post("hook", BODY, {"X-FusionAuth-Signature-JWT": token}).status_code == 401
 
 
 def test_what_looks_like_a_public_key_and_is_none_is_said() -> None:
     platform = PLATFORMS["fusionauth"]
-    assert "public key in PEM" in (platform.find_secret_problem("-----BEGIN PUBLIC KEY-----\nx") or "")
+    assert "public key in PEM" in (
+        platform.find_secret_problem("-----BEGIN PUBLIC KEY-----\nx") or ""
+    )
     assert platform.find_secret_problem(pem(RSA)) is None

@@ -31,9 +31,16 @@ def vendor() -> Pages:
     ("audience", "claims", "keys"), [("1234567890", {}, CHATS_KEYS), (URL, OF_GOOGLE, GOOGLES_KEYS)]
 )
 def test_a_token_for_the_audience_is_accepted_and_the_event_counts_once(
-    audience: str, claims: dict[str, Any], keys: str, make_relay: MakeRelay, vendor: Pages, clock: Clock
+    audience: str,
+    claims: dict[str, Any],
+    keys: str,
+    make_relay: MakeRelay,
+    vendor: Pages,
+    clock: Clock,
 ) -> None:
-    relay = make_relay({"name": "hook", "platform": "google-chat", "audience": audience}, fetch=vendor)
+    relay = make_relay(
+        {"name": "hook", "platform": "google-chat", "audience": audience}, fetch=vendor
+    )
     for _ in range(2):
         response = relay.post("hook", BODY, chat(**claims))
         assert (response.status_code, response.get_json()) == (200, {})
@@ -43,26 +50,45 @@ def test_a_token_for_the_audience_is_accepted_and_the_event_counts_once(
 
 
 def addon(token: str, at: str = "2025-10-09T08:53:20Z") -> bytes:
-    granted = {"systemIdToken": token, "userOAuthToken": f"oauth {token}", "authorizedScopes": ["a"]}
+    granted = {
+        "systemIdToken": token,
+        "userOAuthToken": f"oauth {token}",
+        "authorizedScopes": ["a"],
+    }
     return json.dumps({"authorizationEventObject": granted, "chat": {"eventTime": at}}).encode()
 
 
 def test_an_app_that_is_an_addon_has_a_service_account_of_its_own(
     make_relay: MakeRelay, vendor: Pages, clock: Clock
 ) -> None:
-    definition = {"name": "hook", "platform": "google-chat", "audience": URL, "service_account": APP}
+    definition = {
+        "name": "hook",
+        "platform": "google-chat",
+        "audience": URL,
+        "service_account": APP,
+    }
     relay = make_relay(definition, fetch=vendor)
     for token in ("t-1", "t-2"):  # another attempt
-        assert relay.post("hook", addon(token), chat(**OF_GOOGLE | {"email": APP})).status_code == 200
+        assert (
+            relay.post("hook", addon(token), chat(**OF_GOOGLE | {"email": APP})).status_code == 200
+        )
     assert relay.payloads() == [
-        {"authorizationEventObject": {"authorizedScopes": ["a"]}, "chat": {"eventTime": "2025-10-09T08:53:20Z"}}
+        {
+            "authorizationEventObject": {"authorizedScopes": ["a"]},
+            "chat": {"eventTime": "2025-10-09T08:53:20Z"},
+        }
     ]
     assert (
-        relay.post("hook", addon("t-1", "2025-10-09T08:53:21Z"), chat(**OF_GOOGLE | {"email": APP})).status_code == 200
+        relay.post(
+            "hook", addon("t-1", "2025-10-09T08:53:21Z"), chat(**OF_GOOGLE | {"email": APP})
+        ).status_code
+        == 200
     )
     assert len(relay.events()) == 2
     for email in ("chat@system.gserviceaccount.com", APP.replace("1234567890", "1234567891")):
-        assert relay.post("hook", addon("t"), chat(**OF_GOOGLE | {"email": email})).status_code == 401
+        assert (
+            relay.post("hook", addon("t"), chat(**OF_GOOGLE | {"email": email})).status_code == 401
+        )
 
 
 def test_the_token_that_is_always_the_same_is_not_kept(make_relay: MakeRelay) -> None:
@@ -74,7 +100,10 @@ def test_the_token_that_is_always_the_same_is_not_kept(make_relay: MakeRelay) ->
 @pytest.mark.parametrize(
     ("audience", "claims"),
     [
-        ("1234567890", OF_GOOGLE | {"aud": "1234567890"}),  # anyone can have Google sign for his own account
+        (
+            "1234567890",
+            OF_GOOGLE | {"aud": "1234567890"},
+        ),  # anyone can have Google sign for his own account
         (URL, {"aud": URL}),
         (URL, OF_GOOGLE | {"aud": "https://evil.example"}),
         (URL, OF_GOOGLE | {"email": "evil@project.iam.gserviceaccount.com"}),
@@ -84,7 +113,9 @@ def test_the_token_that_is_always_the_same_is_not_kept(make_relay: MakeRelay) ->
 def test_any_other_token_is_refused(
     audience: str, claims: dict[str, Any], make_relay: MakeRelay, vendor: Pages, clock: Clock
 ) -> None:
-    relay = make_relay({"name": "hook", "platform": "google-chat", "audience": audience}, fetch=vendor)
+    relay = make_relay(
+        {"name": "hook", "platform": "google-chat", "audience": audience}, fetch=vendor
+    )
     assert relay.post("hook", BODY, chat(**claims)).status_code == 401
     assert relay.post("hook", BODY, {}).status_code == 401
     assert relay.events() == []
@@ -93,7 +124,9 @@ def test_any_other_token_is_refused(
 def test_a_strangers_key_is_refused_and_a_missing_one_is_no_verdict(
     make_relay: MakeRelay, vendor: Pages, clock: Clock
 ) -> None:
-    relay = make_relay({"name": "hook", "platform": "google-chat", "audience": "1234567890"}, fetch=vendor)
+    relay = make_relay(
+        {"name": "hook", "platform": "google-chat", "audience": "1234567890"}, fetch=vendor
+    )
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     assert relay.post("hook", BODY, chat(stranger)).status_code == 401
     for content in ({}, {CHATS_KEYS: b"no JSON"}):

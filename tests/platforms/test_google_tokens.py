@@ -22,7 +22,12 @@ from tests.support.vendors import CHATS_KEYS, GOOGLES_KEYS, KEY, pages
 URL = "https://relay.example.com/webhook/hook"
 PUSH = "push@project.iam.gserviceaccount.com"
 OF_CHAT = {"iss": "chat@system.gserviceaccount.com", "aud": "1234567890"}
-OF_PUBSUB = {"iss": "https://accounts.google.com", "aud": URL, "email": PUSH, "email_verified": True}
+OF_PUBSUB = {
+    "iss": "https://accounts.google.com",
+    "aud": URL,
+    "email": PUSH,
+    "email_verified": True,
+}
 KINDS = [
     ("google-chat", OF_CHAT, CHATS_KEYS),
     ("google-pubsub", OF_PUBSUB, GOOGLES_KEYS),
@@ -43,7 +48,9 @@ def google_accepts(token: str, audience: str, keys: str) -> bool:
         return SimpleNamespace(status=200, data=pages()(url))
 
     try:
-        id_token.verify_token(token, request, audience=audience, certs_url=keys, clock_skew_in_seconds=10)
+        id_token.verify_token(
+            token, request, audience=audience, certs_url=keys, clock_skew_in_seconds=10
+        )
     except (TypeError, ValueError, google.auth.exceptions.GoogleAuthError):
         return False
     return True
@@ -67,7 +74,9 @@ def token(claims: dict[str, Any], key: rsa.RSAPrivateKey = KEY, key_id: str = "k
 
 
 @pytest.mark.parametrize(("platform", "claims", "keys"), KINDS, ids=[kind[0] for kind in KINDS])
-def test_googles_library_and_the_bridge_think_the_same(platform: str, claims: dict[str, Any], keys: str) -> None:
+def test_googles_library_and_the_bridge_think_the_same(
+    platform: str, claims: dict[str, Any], keys: str
+) -> None:
     audience = str(claims["aud"])
     genuine = token(claims)
     assert google_accepts(genuine, audience, keys)
@@ -87,7 +96,14 @@ def test_googles_library_and_the_bridge_think_the_same(platform: str, claims: di
         f"{head}.{jwt.utils.base64url_encode(changed).decode()}.{signature}",
         f"{head}.{payload}.{signature[:-8]}AAAAAAAA",
         f"{head}.{payload}.",
-        jwt.encode(claims | {"iat": int(NOW), "exp": int(NOW) + 60}, "a-shared-key-0123456789-0123456789", "HS256"),
+        jwt.encode(
+            claims | {"iat": int(NOW), "exp": int(NOW) + 60},
+            "a-shared-key-0123456789-0123456789",
+            "HS256",
+        ),
     ]
     for number, given in enumerate(strangers):
-        assert (google_accepts(given, audience, keys), we_accept(given, platform, audience)) == (False, False), number
+        assert (google_accepts(given, audience, keys), we_accept(given, platform, audience)) == (
+            False,
+            False,
+        ), number

@@ -41,7 +41,10 @@ def test_every_platform_has_a_guide(platform: Platform) -> None:
 def test_its_readme_links_to_the_specification_that_the_code_follows(platform: str) -> None:
     folder = FOLDER / platform.replace("-", "_")
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    code = "".join(file.read_text(encoding="utf-8") for file in [*FOLDER.glob("table/*.py"), *folder.glob("*.py")])
+    code = "".join(
+        file.read_text(encoding="utf-8")
+        for file in [*FOLDER.glob("table/*.py"), *folder.glob("*.py")]
+    )
     link = re.search(r"^\| \[[^]]+\]\((https://[^)]+)\) \|", readme, re.MULTILINE)
     assert link is not None
     assert f"# {link[1]}\n" in code
@@ -54,7 +57,9 @@ def test_each_readme_has_the_window_of_a_platform_that_signs_a_time() -> None:
         readme = (FOLDER / name.replace("-", "_") / "README.md").read_text(encoding="utf-8")
         if window := re.match(r"\|[^|]*\| (\d+) (min|h|d)\b", readme.splitlines()[4]):
             windows[name] = int(window[1]) * seconds[window[2]]
-    assert windows == {name: platform.tolerance for name, platform in PLATFORMS.items() if platform.tolerance}
+    assert windows == {
+        name: platform.tolerance for name, platform in PLATFORMS.items() if platform.tolerance
+    }
 
 
 def test_the_table_of_all_platforms_is_made_of_their_readmes() -> None:
@@ -65,15 +70,26 @@ def test_the_table_of_all_platforms_is_made_of_their_readmes() -> None:
 
 @pytest.mark.parametrize("text", [*"1479afzAZ", "4711", "ff-00", "Ü"])
 def test_what_is_made_anew_is_never_what_it_was(text: str) -> None:
-    assert all(of_the_same_form(text) != text for _ in range(500)), "by chance it would be, each tenth or 26th time"
+    assert all(of_the_same_form(text) != text for _ in range(500)), (
+        "by chance it would be, each tenth or 26th time"
+    )
 
 
 @pytest.mark.parametrize(
-    ("platform", "name"), [(platform, name) for platform in sorted(PLATFORMS) for name in samples(platform)]
+    ("platform", "name"),
+    [(platform, name) for platform in sorted(PLATFORMS) for name in samples(platform)],
 )
 def test_a_sample_is_what_the_relay_takes(platform: str, name: str, tmp_path: Path) -> None:
-    definition: dict[str, Any] = {"name": "hook", "platform": platform, "receivers": {"flow": "any"}}
-    definition |= {"headers": {"X-Api-Key": "0123456789abcdef"}} if platform == "custom" else proof_of(platform)
+    definition: dict[str, Any] = {
+        "name": "hook",
+        "platform": platform,
+        "receivers": {"flow": "any"},
+    }
+    definition |= (
+        {"headers": {"X-Api-Key": "0123456789abcdef"}}
+        if platform == "custom"
+        else proof_of(platform)
+    )
     settings = settings_for(tmp_path)
     settings.bridge_webhooks.write_text(json.dumps({"webhooks": [definition]}))
     (webhook,) = load_definitions(settings.bridge_webhooks, PLATFORMS, {}).webhooks
@@ -87,13 +103,19 @@ def test_a_sample_is_what_the_relay_takes(platform: str, name: str, tmp_path: Pa
     draft = signed(webhook, draft)
     client = create_app(settings).test_client()
     query = draft.url.partition("?")[2]
-    answer = client.post("/webhook/hook", data=draft.body, headers=draft.headers, query_string=query)
+    answer = client.post(
+        "/webhook/hook", data=draft.body, headers=draft.headers, query_string=query
+    )
     assert answer.status_code == 200, answer.text
     again = sample.made_anew()
     headers = {"Content-Type": again.content_type, **again.headers}
-    draft = signed(webhook, draft_for("https://hooks.example.com/webhook/hook", again.body, headers))
+    draft = signed(
+        webhook, draft_for("https://hooks.example.com/webhook/hook", again.body, headers)
+    )
     query = draft.url.partition("?")[2]
-    answer = client.post("/webhook/hook", data=draft.body, headers=draft.headers, query_string=query)
+    answer = client.post(
+        "/webhook/hook", data=draft.body, headers=draft.headers, query_string=query
+    )
     assert answer.status_code == 200, answer.text
     store = open_store(settings.bridge_database)
     assert len(store.queries.events(EventFilter())) == 2, "made anew, it is another event"

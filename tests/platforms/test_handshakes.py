@@ -26,7 +26,9 @@ def hook(make_relay: MakeRelay, platform: str, **more: Any) -> Relay:
 
 
 @pytest.mark.parametrize("platform", ["trello", "mandrill", "intercom"])
-def test_head_tells_that_the_url_exists_and_proves_nothing(platform: str, make_relay: MakeRelay) -> None:
+def test_head_tells_that_the_url_exists_and_proves_nothing(
+    platform: str, make_relay: MakeRelay
+) -> None:
     relay = hook(make_relay, platform)
     response = relay.client.head("/webhook/hook")
     assert (response.status_code, response.data) == (200, b"")
@@ -36,20 +38,32 @@ def test_head_tells_that_the_url_exists_and_proves_nothing(platform: str, make_r
 
 
 def test_mailchimp_asks_by_get_whether_the_url_exists(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "hook", "verifier": "none", "challenge": {"name": "token", "head": True}})
-    assert [relay.client.open("/webhook/hook", method=method).status_code for method in ("GET", "HEAD")] == [200, 200]
+    relay = make_relay(
+        {"name": "hook", "verifier": "none", "challenge": {"name": "token", "head": True}}
+    )
+    assert [
+        relay.client.open("/webhook/hook", method=method).status_code for method in ("GET", "HEAD")
+    ] == [200, 200]
     assert relay.client.get("/webhook/hook?token=t").text == "t"
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert relay.post("hook", b"type=subscribe&data%5Bid%5D=8a25ff1d98", form).status_code == 200
     assert relay.payloads() == [{"type": "subscribe", "data[id]": "8a25ff1d98"}]
 
 
-def test_larks_challenge_is_encrypted_and_its_deliveries_are_read_in_clear(make_relay: MakeRelay, clock: Clock) -> None:
+def test_larks_challenge_is_encrypted_and_its_deliveries_are_read_in_clear(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = hook(make_relay, "lark", secret=["0123456789abcdef-other", SECRET])
     keyed = KeyedDigest()
 
     def draft(value: Any, secret: str = SECRET) -> Draft:
-        unsigned = Draft("POST", "https://relay.example.com/webhook/hook", {}, json.dumps(value).encode(), clock.now)
+        unsigned = Draft(
+            "POST",
+            "https://relay.example.com/webhook/hook",
+            {},
+            json.dumps(value).encode(),
+            clock.now,
+        )
         return keyed.sign(unsigned, Credentials((secret,)))
 
     asked = {"challenge": "ajls384kdjx98XX", "token": "xxx", "type": "url_verification"}
@@ -58,7 +72,9 @@ def test_larks_challenge_is_encrypted_and_its_deliveries_are_read_in_clear(make_
     assert relay.verified() == set()
     assert relay.post("hook", draft(asked).body, {}).get_json() == {"challenge": "ajls384kdjx98XX"}
     assert relay.verified() == {"hook"}
-    event = draft({"schema": "2.0", "header": {"event_id": "e1", "token": "xxx"}, "event": {"n": 1}})
+    event = draft(
+        {"schema": "2.0", "header": {"event_id": "e1", "token": "xxx"}, "event": {"n": 1}}
+    )
     assert relay.post("hook", event.body, {}).status_code == 401
     assert relay.post("hook", event.body, event.headers).get_json() == {}
     assert relay.payloads() == [{"schema": "2.0", "header": {"event_id": "e1"}, "event": {"n": 1}}]
@@ -70,7 +86,11 @@ def test_larks_challenge_is_encrypted_and_its_deliveries_are_read_in_clear(make_
 def test_asanas_secret_is_returned_and_not_taken(make_relay: MakeRelay) -> None:
     relay = hook(make_relay, "asana")
     response = relay.post("hook", "{}", {"X-Hook-Secret": "b537207f20cbfa02"})
-    assert (response.status_code, response.data, response.headers["X-Hook-Secret"]) == (200, b"", "b537207f20cbfa02")
+    assert (response.status_code, response.data, response.headers["X-Hook-Secret"]) == (
+        200,
+        b"",
+        "b537207f20cbfa02",
+    )
     assert relay.verified() == set()
     body = b'{"events": [{"action": "changed"}]}'
     by_stranger = hmac.digest(b"b537207f20cbfa02", body, "sha256").hex()
@@ -125,37 +145,64 @@ def test_a_signed_delivery_without_events_is_answered_and_is_none(
     platform: str, body: Any, headers: Any, answer: Any, make_relay: MakeRelay
 ) -> None:
     relay, raw = hook(make_relay, platform), json.dumps(body).encode()
-    refused = relay.post("hook", raw, {name: value[:-4] + "AAAA" for name, value in headers(raw).items()})
+    refused = relay.post(
+        "hook", raw, {name: value[:-4] + "AAAA" for name, value in headers(raw).items()}
+    )
     # To Xero a 401 with a body isn't one.
     assert (refused.status_code, refused.data == b"") == (401, platform == "xero")
     assert relay.verified() == set()
     response = relay.post("hook", raw, headers(raw))
-    assert (response.status_code, response.data) == (200, b"" if answer is None else json.dumps(answer).encode())
+    assert (response.status_code, response.data) == (
+        200,
+        b"" if answer is None else json.dumps(answer).encode(),
+    )
     assert relay.events() == []
     assert relay.verified() == {"hook"}
 
 
 def test_xero_and_adyen_get_the_only_answer_they_take(make_relay: MakeRelay) -> None:
-    relay = make_relay(*({"name": name, "platform": name, "verifier": "none"} for name in ("xero", "adyen")))
+    relay = make_relay(
+        *({"name": name, "platform": name, "verifier": "none"} for name in ("xero", "adyen"))
+    )
     response = relay.post("xero", '{"events": [{"resourceId": "1"}]}')
-    assert (response.status_code, response.data, "Content-Type" in response.headers) == (200, b"", False)
-    assert relay.post("adyen", '{"notificationItems": [{"NotificationRequestItem": {}}]}').data == b"[accepted]"
+    assert (response.status_code, response.data, "Content-Type" in response.headers) == (
+        200,
+        b"",
+        False,
+    )
+    assert (
+        relay.post("adyen", '{"notificationItems": [{"NotificationRequestItem": {}}]}').data
+        == b"[accepted]"
+    )
     assert len(relay.events()) == 2
 
 
-def twitch(body: bytes, identifier: str = "m-1", at: str = "2025-10-09T08:53:20.123456789Z") -> dict[str, str]:
+def twitch(
+    body: bytes, identifier: str = "m-1", at: str = "2025-10-09T08:53:20.123456789Z"
+) -> dict[str, str]:
     name = "Twitch-Eventsub-Message-"
     signature = mac(identifier.encode() + at.encode() + body).hex()
-    return {f"{name}Id": identifier, f"{name}Timestamp": at, f"{name}Signature": f"sha256={signature}"}
+    return {
+        f"{name}Id": identifier,
+        f"{name}Timestamp": at,
+        f"{name}Signature": f"sha256={signature}",
+    }
 
 
 def test_twitchs_challenge_is_signed(make_relay: MakeRelay, clock: Clock) -> None:
     relay = hook(make_relay, "twitch")
     pending = {"status": "webhook_callback_verification_pending", "type": "stream.online"}
     body = json.dumps({"challenge": "pogchamp-kappa", "subscription": pending}).encode()
-    assert relay.post("hook", body, twitch(body) | {"Twitch-Eventsub-Message-Id": "m-2"}).status_code == 401
+    assert (
+        relay.post("hook", body, twitch(body) | {"Twitch-Eventsub-Message-Id": "m-2"}).status_code
+        == 401
+    )
     response = relay.post("hook", body, twitch(body))
-    assert (response.status_code, response.data, response.mimetype) == (200, b"pogchamp-kappa", "text/plain")
+    assert (response.status_code, response.data, response.mimetype) == (
+        200,
+        b"pogchamp-kappa",
+        "text/plain",
+    )
     assert relay.verified() == {"hook"}
     # A notification that has such a field is an event.
     body = b'{"challenge": "x", "subscription": {"status": "enabled"}}'
@@ -169,8 +216,12 @@ def mcp(body: bytes, message: str = "msg_1") -> dict[str, str]:
     return {"webhook-id": message, "webhook-timestamp": at, "webhook-signature": f"v1,{signature}"}
 
 
-def test_an_mcp_servers_challenge_is_answered_if_it_is_proven(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = hook(make_relay, "mcp-events", secret=f"whsec_{base64.b64encode(SECRET.encode()).decode()}")
+def test_an_mcp_servers_challenge_is_answered_if_it_is_proven(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
+    relay = hook(
+        make_relay, "mcp-events", secret=f"whsec_{base64.b64encode(SECRET.encode()).decode()}"
+    )
     body = b'{"type": "verification", "challenge": "n-1"}'
     assert relay.post("hook", body).status_code == 401
     assert relay.post("hook", body, mcp(body + b" ")).status_code == 401
@@ -186,18 +237,28 @@ def test_an_mcp_servers_challenge_is_answered_if_it_is_proven(make_relay: MakeRe
 
 
 def test_an_mcp_event_is_known_by_its_own_id(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = hook(make_relay, "mcp-events", secret=f"whsec_{base64.b64encode(SECRET.encode()).decode()}")
-    bodies = [b'{"eventId": "e-1", "cursor": "c-1"}', b'{"eventId": "e-1", "cursor": "c-2"}', b'{"type": "gap"}']
+    relay = hook(
+        make_relay, "mcp-events", secret=f"whsec_{base64.b64encode(SECRET.encode()).decode()}"
+    )
+    bodies = [
+        b'{"eventId": "e-1", "cursor": "c-1"}',
+        b'{"eventId": "e-1", "cursor": "c-2"}',
+        b'{"type": "gap"}',
+    ]
     answers = [
         relay.post("hook", body, mcp(body, message)).get_json()
-        for body, message in zip([*bodies, bodies[2], bodies[2]], ["m1", "m2", "m3", "m3", "m4"], strict=True)
+        for body, message in zip(
+            [*bodies, bodies[2], bodies[2]], ["m1", "m2", "m3", "m3", "m4"], strict=True
+        )
     ]
     assert ["duplicate" in answer for answer in answers] == [False, True, False, True, False]
     assert sorted(event.delivery_id or "" for event in relay.events()) == ["e-1", "m3", "m4"]
 
 
 @pytest.mark.parametrize("identifier", ["", "a b", "a.b", "{", "m" * 129, "é"])
-def test_an_id_of_another_form_is_refused(identifier: str, make_relay: MakeRelay, clock: Clock) -> None:
+def test_an_id_of_another_form_is_refused(
+    identifier: str, make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = hook(make_relay, "twitch")
     assert relay.post("hook", "{}", twitch(b"{}", identifier)).status_code == 401
 
@@ -205,7 +266,10 @@ def test_an_id_of_another_form_is_refused(identifier: str, make_relay: MakeRelay
 @pytest.mark.parametrize("body", [b"webhook_id=15", b"webhook_id=1"])
 def test_woocommerces_ping_is_answered(body: bytes, make_relay: MakeRelay) -> None:
     relay = hook(make_relay, "woocommerce")
-    assert relay.post("hook", body, {"Content-Type": "application/x-www-form-urlencoded"}).status_code == 200
+    assert (
+        relay.post("hook", body, {"Content-Type": "application/x-www-form-urlencoded"}).status_code
+        == 200
+    )
     assert (relay.verified(), relay.events()) == (set(), [])
 
 
@@ -214,9 +278,13 @@ def test_what_is_no_ping_of_woocommerce_is_refused(body: bytes, make_relay: Make
     assert hook(make_relay, "woocommerce").post("hook", body).status_code == 401
 
 
-def test_mondays_challenge_is_answered_but_proves_nothing_beside_a_secret(make_relay: MakeRelay) -> None:
+def test_mondays_challenge_is_answered_but_proves_nothing_beside_a_secret(
+    make_relay: MakeRelay,
+) -> None:
     relay = hook(make_relay, "monday")
-    assert relay.post("hook", '{"challenge": "3eZbrw1aBm2rZgRN"}').get_json() == {"challenge": "3eZbrw1aBm2rZgRN"}
+    assert relay.post("hook", '{"challenge": "3eZbrw1aBm2rZgRN"}').get_json() == {
+        "challenge": "3eZbrw1aBm2rZgRN"
+    }
     assert relay.verified() == set()
     for body in (
         '{"event": {}}',
@@ -235,7 +303,10 @@ def validation(**changed: Any) -> list[dict[str, Any]]:
 
 
 def test_event_grids_validation_is_answered(make_relay: MakeRelay) -> None:
-    relay, headers = hook(make_relay, "azure-event-grid"), {"aeg-event-type": "SubscriptionValidation"}
+    relay, headers = (
+        hook(make_relay, "azure-event-grid"),
+        {"aeg-event-type": "SubscriptionValidation"},
+    )
     response = relay.post("hook", json.dumps(validation()), headers)
     assert response.get_json() == {"validationResponse": "512d38b6"}
     assert (relay.verified(), relay.events()) == (set(), [])
@@ -259,7 +330,12 @@ def test_notions_token_is_kept_nowhere_once_there_is_a_secret(make_relay: MakeRe
     body = '{"verification_token": "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}'
     assert relay.post("hook", body).status_code == 200
     assert (relay.verified(), relay.events(), relay.rejections()) == (set(), [], [])
-    for other in (body.replace("}", ', "id": "1"}'), '{"verification_token": {}}', '["verification_token"]', "{"):
+    for other in (
+        body.replace("}", ', "id": "1"}'),
+        '{"verification_token": {}}',
+        '["verification_token"]',
+        "{",
+    ):
         assert relay.post("hook", other).status_code == 401
     unverified = make_relay({"name": "hook", "platform": "notion", "verifier": "none"})
     assert unverified.post("hook", body).status_code == 200

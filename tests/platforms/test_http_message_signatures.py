@@ -46,13 +46,25 @@ SECRET = "0123456789abcdef-secret"
 
 def accepts(secret: str = RSA_PSS, tolerance: float = 300, **changed: Any) -> bool:
     """Whether the RFC's request is accepted, with these changes."""
-    headers = {name: value for name, value in (HEADERS | changed.pop("headers", {})).items() if value is not None}
+    headers = {
+        name: value
+        for name, value in (HEADERS | changed.pop("headers", {})).items()
+        if value is not None
+    }
     query = changed.get("query", QUERY)
-    usual = {"method": "POST", "url": f"https://example.com/foo?{query}", "query": query, "body": BODY, "now": NOW}
+    usual = {
+        "method": "POST",
+        "url": f"https://example.com/foo?{query}",
+        "query": query,
+        "body": BODY,
+        "now": NOW,
+    }
     verifier = PLATFORMS["http-message-signatures"].verifier
     assert verifier is not None
     try:
-        verifier.check(Credentials((secret,), tolerance))(Request(**{**usual, **changed}, headers=headers, remote=None))
+        verifier.check(Credentials((secret,), tolerance))(
+            Request(**{**usual, **changed}, headers=headers, remote=None)
+        )
     except Refused:
         return False
     return True
@@ -96,7 +108,10 @@ def signed(
         (ed25519.Ed25519PrivateKey.generate(), algorithms.ED25519),
         (ec.generate_private_key(ec.SECP256R1()), algorithms.ECDSA_P256_SHA256),
         (ec.generate_private_key(ec.SECP384R1()), algorithms.ECDSA_P384_SHA384),
-        (rsa.generate_private_key(public_exponent=65537, key_size=2048), algorithms.RSA_V1_5_SHA256),
+        (
+            rsa.generate_private_key(public_exponent=65537, key_size=2048),
+            algorithms.RSA_V1_5_SHA256,
+        ),
     ],
     ids=lambda given: getattr(given, "algorithm_id", ""),
 )
@@ -120,7 +135,9 @@ def test_each_kind_of_key_proves(key: Any, algorithm: Any) -> None:
         (("@method", "@target-uri"), False),
     ],
 )
-def test_a_signature_covers_method_target_and_body_or_is_none(covered: tuple[str, ...], is_enough: bool) -> None:
+def test_a_signature_covers_method_target_and_body_or_is_none(
+    covered: tuple[str, ...], is_enough: bool
+) -> None:
     headers = signed(SECRET.encode(), algorithms.HMAC_SHA256, covered)
     assert accepts(SECRET, headers=headers) is is_enough
 

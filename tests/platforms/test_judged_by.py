@@ -26,7 +26,11 @@ def judged_by(platform: str) -> str:
 
 def judged() -> set[str]:
     """The platforms of which someone else than us has judged a delivery."""
-    found = {make().platform for make in JUDGES} | {platform for platform, *_ in KINDS} | {"cloudevents"}
+    found = (
+        {make().platform for make in JUDGES}
+        | {platform for platform, *_ in KINDS}
+        | {"cloudevents"}
+    )
     found |= {record.platform.name for record in records()} | {sent.platform for sent in CAPTURED}
     for vector in VECTORS["vectors"]:
         oracles = [one["oracle"] for one in vector["oracle_verdicts"]]

@@ -1,6 +1,8 @@
-"""The platforms' own libraries in Python, live: they sign and we accept; of mutated deliveries they think as we do.
+"""The platforms' own libraries in Python, live: they sign and we accept; of mutated deliveries they
+think as we do.
 
-One for each kind of scheme; what the libraries of all platforms think of a few deliveries is recorded in `judged`.
+One for each kind of scheme; what the libraries of all platforms think of a few deliveries is
+recorded in `judged`.
 """
 
 from __future__ import annotations
@@ -83,7 +85,9 @@ def slack() -> Judge:
         ),
         lambda given: holds(
             lambda: verifier.is_valid(
-                given.body, given.headers["X-Slack-Request-Timestamp"], given.headers["X-Slack-Signature"]
+                given.body,
+                given.headers["X-Slack-Request-Timestamp"],
+                given.headers["X-Slack-Signature"],
             )
         ),
         300,
@@ -100,7 +104,9 @@ def stripe() -> Judge:
         key,
         lambda: Signed({header: f"t={int(NOW)},v1={signature},v0=old"}),
         lambda given: holds(
-            lambda: WebhookSignature.verify_header(given.body.decode(), given.headers[header], key, 300)
+            lambda: WebhookSignature.verify_header(
+                given.body.decode(), given.headers[header], key, 300
+            )
         ),
         300,
     )
@@ -120,7 +126,9 @@ def twilio_form() -> Judge:
         "twilio-auth-token-0123",
         lambda: Signed({"X-Twilio-Signature": signature}, FORM),
         lambda given: holds(
-            lambda: validator.validate(given.url, parameters(given.body), given.headers["X-Twilio-Signature"])
+            lambda: validator.validate(
+                given.url, parameters(given.body), given.headers["X-Twilio-Signature"]
+            )
         ),
         covers_url=True,
         content_type="application/x-www-form-urlencoded",
@@ -132,7 +140,9 @@ def sendgrid() -> Judge:
 
     private = ec.generate_private_key(ec.SECP256R1())
     public = base64.b64encode(
-        private.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
     ).decode()
     judge = EventWebhook(public)
     body = b'[{"sg_event_id": "1"}]\r\n'
@@ -142,11 +152,17 @@ def sendgrid() -> Judge:
         "sendgrid",
         public,
         lambda: Signed(
-            {f"{name}Signature": base64.b64encode(signature).decode(), f"{name}Timestamp": str(int(NOW))}, body
+            {
+                f"{name}Signature": base64.b64encode(signature).decode(),
+                f"{name}Timestamp": str(int(NOW)),
+            },
+            body,
         ),
         lambda given: holds(
             lambda: judge.verify_signature(
-                given.body.decode(), given.headers[f"{name}Signature"], given.headers[f"{name}Timestamp"]
+                given.body.decode(),
+                given.headers[f"{name}Signature"],
+                given.headers[f"{name}Timestamp"],
             )
         ),
     )
@@ -158,7 +174,11 @@ def standard_webhooks() -> Judge:
     key = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
     judge = Webhook(key)
     signature = judge.sign("msg_1", datetime.fromtimestamp(NOW, timezone.utc), BODY.decode())
-    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(NOW)), "webhook-signature": signature}
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(NOW)),
+        "webhook-signature": signature,
+    }
     return Judge(
         "standard-webhooks",
         key,
@@ -177,7 +197,10 @@ def discord() -> Judge:
 
     def verdict(given: Signed) -> bool:
         found = verify_key(
-            given.body, given.headers["X-Signature-Ed25519"], given.headers["X-Signature-Timestamp"], public
+            given.body,
+            given.headers["X-Signature-Ed25519"],
+            given.headers["X-Signature-Timestamp"],
+            public,
         )
         return bool(asyncio.run(found) if asyncio.iscoroutine(found) else found)
 
@@ -185,7 +208,10 @@ def discord() -> Judge:
         "discord",
         public,
         lambda: Signed(
-            {"X-Signature-Ed25519": private.sign(stamp.encode() + BODY).hex(), "X-Signature-Timestamp": stamp}
+            {
+                "X-Signature-Ed25519": private.sign(stamp.encode() + BODY).hex(),
+                "X-Signature-Timestamp": stamp,
+            }
         ),
         lambda given: holds(lambda: verdict(given)),
     )
@@ -202,9 +228,13 @@ def we_accept(judge: Judge, given: Signed) -> bool:
     platform = PLATFORMS[judge.platform]
     assert platform.verifier is not None
     check = platform.verifier.check(Credentials((judge.secret,), judge.tolerance))
-    headers = {name.lower(): value for name, value in given.headers.items()} | {"content-type": judge.content_type}
+    headers = {name.lower(): value for name, value in given.headers.items()} | {
+        "content-type": judge.content_type
+    }
     try:
-        check(Request("POST", given.url, given.url.partition("?")[2], headers, given.body, None, NOW))
+        check(
+            Request("POST", given.url, given.url.partition("?")[2], headers, given.body, None, NOW)
+        )
     except (Refused, BadBody):
         return False
     return True
@@ -226,15 +256,35 @@ def mutations(given: Signed, judge: Judge) -> list[Signed]:
     ]
     for name, value in given.headers.items():
         found.append(but(headers={key: text for key, text in given.headers.items() if key != name}))
-        for changed in (value + "0", value[:-1], value[1:], value[:-4] + "AAAA", "", "x", value * 2, "é" + value):
+        for changed in (
+            value + "0",
+            value[:-1],
+            value[1:],
+            value[:-4] + "AAAA",
+            "",
+            "x",
+            value * 2,
+            "é" + value,
+        ):
             found.append(but(headers=given.headers | {name: changed}))
         for position in range(0, len(value), 7):
             other = "1" if value[position] != "1" else "2"
-            found.append(but(headers=given.headers | {name: value[:position] + other + value[position + 1 :]}))
+            found.append(
+                but(
+                    headers=given.headers | {name: value[:position] + other + value[position + 1 :]}
+                )
+            )
     if judge.covers_url:
-        found += [but(url=given.url.replace("x=1", "x=2")), but(url=given.url.replace("%20", "+")), but(url="")]
+        found += [
+            but(url=given.url.replace("x=1", "x=2")),
+            but(url=given.url.replace("%20", "+")),
+            but(url=""),
+        ]
         # Twilio's two spellings of one URL.
-        found += [but(url=given.url.replace(".com", ".com:443")), but(url=given.url.replace(".com", ".com:8443"))]
+        found += [
+            but(url=given.url.replace(".com", ".com:443")),
+            but(url=given.url.replace(".com", ".com:8443")),
+        ]
     return found
 
 
@@ -253,27 +303,36 @@ def test_what_a_judge_signs_is_accepted_and_what_it_refuses_is_refused(judge: Ju
     assert we_accept(judge, signed)
     for number, mutated in enumerate(mutations(signed, judge)):
         ours, theirs = we_accept(judge, mutated), judge.accepts(mutated)
-        assert ours == theirs or is_repeated(signed, mutated) or (theirs and is_respelled(signed, mutated)), (
+        assert (
+            ours == theirs
+            or is_repeated(signed, mutated)
+            or (theirs and is_respelled(signed, mutated))
+        ), (
             number,
             mutated,
         )
 
 
 def is_repeated(signed: Signed, mutated: Signed) -> bool:
-    """Whether a list of signatures, the genuine one among them, was doubled: some judges take no such list."""
+    """Whether a list of signatures, the genuine one among them, was doubled: some judges take no
+    such list."""
     return any(mutated.headers.get(name) == value * 2 for name, value in signed.headers.items())
 
 
 def is_respelled(signed: Signed, mutated: Signed) -> bool:
-    """Whether it is the same signature with characters that a lenient base64 decoder leaves out: we don't take it."""
-    if (signed.body, signed.url) != (mutated.body, mutated.url) or set(signed.headers) != set(mutated.headers):
+    """Whether it is the same signature with characters that a lenient base64 decoder leaves out: we
+    don't take it."""
+    if (signed.body, signed.url) != (mutated.body, mutated.url) or set(signed.headers) != set(
+        mutated.headers
+    ):
         return False
 
     def lenient(value: str) -> bytes:
         return base64.b64decode(value.rpartition(",")[2].encode("ascii", "ignore") + b"===")
 
     return all(
-        value == mutated.headers[name] or holds(lambda: lenient(value)[:64] == lenient(mutated.headers[name])[:64])  # noqa: B023
+        value == mutated.headers[name]
+        or holds(lambda: lenient(value)[:64] == lenient(mutated.headers[name])[:64])  # noqa: B023
         for name, value in signed.headers.items()
     )
 
@@ -294,7 +353,9 @@ def _still_datetime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("offset", [-301, -300, 0, 300, 301])
 @pytest.mark.parametrize("make", [slack, standard_webhooks], ids=lambda make: make.__name__)
-def test_judges_and_we_agree_on_age(make: Callable[[], Judge], offset: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_judges_and_we_agree_on_age(
+    make: Callable[[], Judge], offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     judge = make()
     signed = judge.sign()
     monkeypatch.setattr("tests.platforms.test_judges.NOW", NOW + offset)

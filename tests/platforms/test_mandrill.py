@@ -32,7 +32,9 @@ def request(body: bytes) -> Request:
 def test_a_form_is_read_whatever_characters_are_in_it(text: str) -> None:
     value = [{"event": text}]
     for ascii_only in (True, False):
-        body = urlencode({"mandrill_events": json.dumps(value, ensure_ascii=ascii_only)}, errors="replace").encode()
+        body = urlencode(
+            {"mandrill_events": json.dumps(value, ensure_ascii=ascii_only)}, errors="replace"
+        ).encode()
         read = PLATFORMS["mandrill"].read(request(body), signed=True).value
         assert read == value or (not ascii_only and not text.isprintable())
 
@@ -62,7 +64,9 @@ def test_any_other_form_is_refused(body: bytes, make_relay: MakeRelay) -> None:
 
 def test_a_thousand_events_are_taken_at_once(make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "hook", "platform": "mandrill", "secret": KEY, "public_url": URL})
-    events = json.dumps([{"event": "open", "_id": str(number), "ua": "x" * 1000} for number in range(1000)])
+    events = json.dumps(
+        [{"event": "open", "_id": str(number), "ua": "x" * 1000} for number in range(1000)]
+    )
     body = urlencode({"mandrill_events": events}).encode()
     assert len(body) > 1024 * 1024
     signature = hmac.digest(KEY.encode(), (URL + "mandrill_events" + events).encode(), "sha1")

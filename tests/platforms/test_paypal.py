@@ -21,7 +21,9 @@ def vendor() -> Pages:
 
 @pytest.fixture
 def relay(make_relay: MakeRelay, vendor: Pages, clock: Clock) -> Relay:
-    return make_relay({"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK}, fetch=vendor)
+    return make_relay(
+        {"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK}, fetch=vendor
+    )
 
 
 def test_a_transmission_is_an_event_once(relay: Relay) -> None:
@@ -45,13 +47,21 @@ def test_another_body_with_the_same_checksum_is_a_duplicate(relay: Relay) -> Non
     "url",
     [
         *(PAYPALS_CERTIFICATE.replace("//", new) for new in ("//evil.example@", "//evil.example/")),
-        *(PAYPALS_CERTIFICATE.replace(".com/", new) for new in (".com.evil.example/", ".com:8443/")),
-        *(PAYPALS_CERTIFICATE.replace(*parts) for parts in (("https:", "http:"), ("/certs/", "/certs/../"))),
+        *(
+            PAYPALS_CERTIFICATE.replace(".com/", new)
+            for new in (".com.evil.example/", ".com:8443/")
+        ),
+        *(
+            PAYPALS_CERTIFICATE.replace(*parts)
+            for parts in (("https:", "http:"), ("/certs/", "/certs/../"))
+        ),
         *(PAYPALS_CERTIFICATE + more for more in ("?x", "#x", "/x")),
         "",
     ],
 )
-def test_a_certificate_from_elsewhere_is_not_even_fetched(url: str, relay: Relay, vendor: Pages) -> None:
+def test_a_certificate_from_elsewhere_is_not_even_fetched(
+    url: str, relay: Relay, vendor: Pages
+) -> None:
     assert relay.post("hook", BODY, paypal(BODY) | {"PayPal-Cert-Url": url}).status_code == 401
     assert vendor.visited == []
 
@@ -61,17 +71,27 @@ def test_a_certificate_from_elsewhere_is_not_even_fetched(url: str, relay: Relay
     [
         ({"to": "evil.example"}, "the certificate is not one of PayPal"),
         ({"to": "paypal.com.evil.example"}, "the certificate is not one of PayPal"),
-        ({"to": "messageverificationcerts.paypal.com", "until": 2025}, "the certificate is not valid now"),
-        ({"to": "messageverificationcerts.paypal.com", "since": 2026}, "the certificate is not valid now"),
+        (
+            {"to": "messageverificationcerts.paypal.com", "until": 2025},
+            "the certificate is not valid now",
+        ),
+        (
+            {"to": "messageverificationcerts.paypal.com", "since": 2026},
+            "the certificate is not valid now",
+        ),
     ],
 )
-def test_a_certificate_of_others_is_refused(how: dict[str, Any], reason: str, relay: Relay, vendor: Pages) -> None:
+def test_a_certificate_of_others_is_refused(
+    how: dict[str, Any], reason: str, relay: Relay, vendor: Pages
+) -> None:
     vendor.pages[PAYPALS_CERTIFICATE] = issued_to(KEY.public_key(), **how)
     assert relay.post("hook", BODY, paypal(BODY)).status_code == 401
     assert relay.rejections()[0].reason == reason
 
 
-def test_paypal_is_asked_to_try_again_when_its_certificate_cannot_be_had(relay: Relay, vendor: Pages) -> None:
+def test_paypal_is_asked_to_try_again_when_its_certificate_cannot_be_had(
+    relay: Relay, vendor: Pages
+) -> None:
     kept, vendor.pages = vendor.pages, {}
     response = relay.post("hook", BODY, paypal(BODY))
     assert (response.status_code, bool(response.headers["Retry-After"])) == (503, True)
@@ -94,5 +114,7 @@ def test_paypal_is_asked_to_try_again_when_its_certificate_cannot_be_had(relay: 
 def test_a_transmission_may_be_four_days_old_unless_the_definition_says_less(
     at: str, limit: dict[str, str], status: int, make_relay: MakeRelay, vendor: Pages, clock: Clock
 ) -> None:
-    relay = make_relay({"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK} | limit, fetch=vendor)
+    relay = make_relay(
+        {"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK} | limit, fetch=vendor
+    )
     assert relay.post("hook", BODY, paypal(BODY, at=at)).status_code == status

@@ -51,11 +51,17 @@ def relay_for(make_relay: MakeRelay, api: Api, secret: Any = CREDENTIALS) -> Rel
 def test_a_genuine_delivery_is_accepted_once(api: Api, make_relay: MakeRelay, clock: Clock) -> None:
     relay = relay_for(make_relay, api)
     headers = plaid(BODY)
-    assert [relay.post("hook", BODY, headers).json.get("duplicate") for _ in range(2)] == [None, True]
+    assert [relay.post("hook", BODY, headers).json.get("duplicate") for _ in range(2)] == [
+        None,
+        True,
+    ]
     assert relay.post("hook", BODY, plaid(BODY, iat=int(NOW) - 1)).json.get("duplicate") is None
     assert relay.payloads()[0] == json.loads(BODY)
     client, secret = CREDENTIALS.split(":")
-    assert api.asked[0] == (PLAIDS_KEYS, {"client_id": client, "secret": secret, "key_id": PLAIDS_KEY_ID})
+    assert api.asked[0] == (
+        PLAIDS_KEYS,
+        {"client_id": client, "secret": secret, "key_id": PLAIDS_KEY_ID},
+    )
     assert "plaid-verification" not in relay.events()[0].headers
 
 
@@ -76,7 +82,9 @@ def test_a_genuine_delivery_is_accepted_once(api: Api, make_relay: MakeRelay, cl
         plaid(BODY, key=None, algorithm="none"),
     ],
 )
-def test_any_other_token_is_refused(headers: dict[str, str], api: Api, make_relay: MakeRelay, clock: Clock) -> None:
+def test_any_other_token_is_refused(
+    headers: dict[str, str], api: Api, make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = relay_for(make_relay, api)
     assert relay.post("hook", BODY, headers).status_code == 401
     assert relay.events() == []
@@ -86,11 +94,16 @@ def test_a_token_without_a_time_is_refused(api: Api, make_relay: MakeRelay, cloc
     claims = jwt.decode(plaid(BODY)["Plaid-Verification"], options={"verify_signature": False})
     del claims["iat"]
     token = jwt.encode(claims, PLAID, "ES256", headers={"kid": PLAIDS_KEY_ID})
-    assert relay_for(make_relay, api).post("hook", BODY, {"Plaid-Verification": token}).status_code == 401
+    assert (
+        relay_for(make_relay, api).post("hook", BODY, {"Plaid-Verification": token}).status_code
+        == 401
+    )
     assert api.asked == []
 
 
-def test_a_key_that_plaid_does_not_tell_may_be_a_new_one(api: Api, make_relay: MakeRelay, clock: Clock) -> None:
+def test_a_key_that_plaid_does_not_tell_may_be_a_new_one(
+    api: Api, make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = relay_for(make_relay, api)
     assert relay.post("hook", BODY, plaid(BODY, key_id="unknown")).status_code == 503
     api.good = "another"
@@ -99,7 +112,12 @@ def test_a_key_that_plaid_does_not_tell_may_be_a_new_one(api: Api, make_relay: M
 
 @pytest.mark.parametrize(
     ("changed", "status"),
-    [({"expired_at": 1560466151}, 401), ({"kid": "other"}, 503), ({"kty": "RSA"}, 503), ({"crv": "P-384"}, 503)],
+    [
+        ({"expired_at": 1560466151}, 401),
+        ({"kid": "other"}, 503),
+        ({"kty": "RSA"}, 503),
+        ({"crv": "P-384"}, 503),
+    ],
 )
 def test_an_expired_or_other_key_proves_nothing(
     changed: dict[str, Any], status: int, make_relay: MakeRelay, clock: Clock
@@ -108,13 +126,19 @@ def test_an_expired_or_other_key_proves_nothing(
     assert relay.post("hook", BODY, plaid(BODY)).status_code == status
 
 
-def test_either_secret_will_do_while_it_is_being_rotated(api: Api, make_relay: MakeRelay, clock: Clock) -> None:
+def test_either_secret_will_do_while_it_is_being_rotated(
+    api: Api, make_relay: MakeRelay, clock: Clock
+) -> None:
     old = "0123456789abcdef01234567:00000000000000000000"
     for secrets in ([old, CREDENTIALS], [CREDENTIALS, old], [f"sandbox:{old}", CREDENTIALS]):
-        assert relay_for(make_relay, api, secrets).post("hook", BODY, plaid(BODY)).status_code == 200
+        assert (
+            relay_for(make_relay, api, secrets).post("hook", BODY, plaid(BODY)).status_code == 200
+        )
     assert api.asked[-2][0] == PLAIDS_KEYS.replace("production", "sandbox")
 
 
-@pytest.mark.parametrize("secret", ["x", "client:", f"https://{CREDENTIALS}", f"development:{CREDENTIALS}", "a:b:c:d"])
+@pytest.mark.parametrize(
+    "secret", ["x", "client:", f"https://{CREDENTIALS}", f"development:{CREDENTIALS}", "a:b:c:d"]
+)
 def test_a_secret_in_another_form_is_an_error(secret: str) -> None:
     assert "CLIENT_ID:SECRET" in (PLATFORMS["plaid"].find_secret_problem(secret) or "")

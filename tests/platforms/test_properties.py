@@ -1,4 +1,5 @@
-"""Whatever a stranger sends to whichever platform: an answer of the contract's table, and never acceptance."""
+"""Whatever a stranger sends to whichever platform: an answer of the contract's table, and never
+acceptance."""
 
 from __future__ import annotations
 
@@ -79,7 +80,11 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     """One relay with a webhook of every platform."""
     yield MakeRelay(tmp_path_factory)(
         *map(definition, PLATFORMS),
-        {"name": "more", "platform": "gitlab", "secret": ["0123456789abcdef-token", SECRETS["standard-webhooks"]]},
+        {
+            "name": "more",
+            "platform": "gitlab",
+            "secret": ["0123456789abcdef-token", SECRETS["standard-webhooks"]],
+        },
         {
             "name": "public",
             "platform": "standard-webhooks",
@@ -91,23 +96,97 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
 
 HEADERS = sorted(
     {name for record in records() for name in record.sent.headers}
-    | {name for platform in PLATFORMS.values() for name in (*platform.id_headers, *platform.secret_headers)}
-    | {"Authorization", "X-Api-Key", "X-Forwarded-For", "X-Timestamp", "X-Twilio-Webhooks-Signature-Settings"}
-    | {"Plaid-Verification", "X-Dropbox-Signature", "x-twitter-webhooks-signature", "aeg-event-type"}
+    | {
+        name
+        for platform in PLATFORMS.values()
+        for name in (*platform.id_headers, *platform.secret_headers)
+    }
+    | {
+        "Authorization",
+        "X-Api-Key",
+        "X-Forwarded-For",
+        "X-Timestamp",
+        "X-Twilio-Webhooks-Signature-Settings",
+    }
+    | {
+        "Plaid-Verification",
+        "X-Dropbox-Signature",
+        "x-twitter-webhooks-signature",
+        "aeg-event-type",
+    }
     | {"X-Grafana-Alerting-Signature", "X-Grafana-Alerting-Timestamp"}
 )
 """What platforms send."""
 KEYS = [
-    *("type", "event", "payload", "plainToken", "challenge", "value", "clientState", "signature", "timestamp", "token"),
-    *("webhookTimestamp", "entry", "messaging", "message", "mid", "data", "events", "uuid", "id", "Type", "MessageId"),
-    *("Message", "TopicArn", "Timestamp", "SignatureVersion", "Signature", "SigningCertURL", "SubscribeURL", "Token"),
-    *("x_events", "notificationItems", "NotificationRequestItem", "additionalData", "encrypt", "hmacSignature"),
+    *(
+        "type",
+        "event",
+        "payload",
+        "plainToken",
+        "challenge",
+        "value",
+        "clientState",
+        "signature",
+        "timestamp",
+        "token",
+    ),
+    *(
+        "webhookTimestamp",
+        "entry",
+        "messaging",
+        "message",
+        "mid",
+        "data",
+        "events",
+        "uuid",
+        "id",
+        "Type",
+        "MessageId",
+    ),
+    *(
+        "Message",
+        "TopicArn",
+        "Timestamp",
+        "SignatureVersion",
+        "Signature",
+        "SigningCertURL",
+        "SubscribeURL",
+        "Token",
+    ),
+    *(
+        "x_events",
+        "notificationItems",
+        "NotificationRequestItem",
+        "additionalData",
+        "encrypt",
+        "hmacSignature",
+    ),
 ]
 """What platforms look for in bodies."""
 TIMES = st.sampled_from(
-    ["1760000000", "0", "-1", "9" * 400, "1e9", "NaN", "²", "2025-10-09T08:53:20Z", "Thu, 09 Oct 2025 08:53:20 GMT"]
+    [
+        "1760000000",
+        "0",
+        "-1",
+        "9" * 400,
+        "1e9",
+        "NaN",
+        "²",
+        "2025-10-09T08:53:20Z",
+        "Thu, 09 Oct 2025 08:53:20 GMT",
+    ]
 )
-PREFIXES = ["", "sha256=", "v0=", "v1,", "v1=a,v1=", "t=1760000000,v1=", "t=,v1=", "Bearer ", "ts=1760000000;h1="]
+PREFIXES = [
+    "",
+    "sha256=",
+    "v0=",
+    "v1,",
+    "v1=a,v1=",
+    "t=1760000000,v1=",
+    "t=,v1=",
+    "Bearer ",
+    "ts=1760000000;h1=",
+]
 SIGNATURES = st.builds(
     lambda prefix, value: prefix + value,
     st.sampled_from(PREFIXES),
@@ -115,19 +194,50 @@ SIGNATURES = st.builds(
         st.binary(max_size=64).map(lambda raw: base64.b64encode(raw).decode()),
         st.binary(max_size=64).map(bytes.hex),
         st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=80),
-        st.sampled_from(["A" * 8000, "=" * 100, ",".join(["v1=00"] * 2000), " ".join(["v1,AA=="] * 1000), "....."]),
+        st.sampled_from(
+            [
+                "A" * 8000,
+                "=" * 100,
+                ",".join(["v1=00"] * 2000),
+                " ".join(["v1,AA=="] * 1000),
+                ".....",
+            ]
+        ),
         st.just("eyJhbGciOiJub25lIiwia2lkIjoiazEifQ.e30."),
     ),
 )
-VALUES = st.one_of(TIMES, SIGNATURES, st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40))
+VALUES = st.one_of(
+    TIMES,
+    SIGNATURES,
+    st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40),
+)
 JSON_TEXTS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | TIMES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=8)
+    ),
     max_leaves=20,
 ).map(json.dumps)
 ODD_BODIES = [
-    *(b"", b"\x00", b"\xff\xfe", b"[" * 1500, b"{" * 1500, b'"\\ud800"', b"1" * 2000, b"&" * 2000, b"x" * 3000),
-    *(b'{"a":NaN}', b"payload=%7B", b"mandrill_events=%7B", b"a=%FF&a=%00", b"--b\r\n\r\n", "{}".encode("utf-16")),
+    *(
+        b"",
+        b"\x00",
+        b"\xff\xfe",
+        b"[" * 1500,
+        b"{" * 1500,
+        b'"\\ud800"',
+        b"1" * 2000,
+        b"&" * 2000,
+        b"x" * 3000,
+    ),
+    *(
+        b'{"a":NaN}',
+        b"payload=%7B",
+        b"mandrill_events=%7B",
+        b"a=%FF&a=%00",
+        b"--b\r\n\r\n",
+        "{}".encode("utf-16"),
+    ),
     b'{"notificationItems": [{"NotificationRequestItem": {"additionalData": {"hmacSignature": "x"}}}]}',
     b'{"notificationItems": [{"NotificationRequestItem": {"success": []}}, 1]}',
 ]
@@ -137,15 +247,36 @@ BODIES = st.one_of(
     st.sampled_from(ODD_BODIES),
 )
 MEDIA_TYPES = [
-    *("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain"),
+    *(
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=b",
+        "text/plain",
+    ),
     "text/xml",
-    *("text/plain; charset=utf-16", "application/octet-stream", "", "application/json; charset=utf-16", "x", ";;;"),
+    *(
+        "text/plain; charset=utf-16",
+        "application/octet-stream",
+        "",
+        "application/json; charset=utf-16",
+        "x",
+        ";;;",
+    ),
 ]
 TYPES = st.sampled_from(MEDIA_TYPES)
 QUERIES = st.one_of(
     st.just(""),
-    st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=60),
-    st.sampled_from(["bodySHA256=x", "a&" * 500, "hub.mode=subscribe&hub.verify_token=x&hub.challenge=1", "%00=%FF"]),
+    st.text(
+        st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=60
+    ),
+    st.sampled_from(
+        [
+            "bodySHA256=x",
+            "a&" * 500,
+            "hub.mode=subscribe&hub.verify_token=x&hub.challenge=1",
+            "%00=%FF",
+        ]
+    ),
 )
 
 
@@ -153,7 +284,9 @@ QUERIES = st.one_of(
 @settings(max_examples=at_most(400))
 @given(
     name=st.sampled_from([*sorted(PLATFORMS), "more", "public", "nobody"]),
-    method=st.sampled_from(["POST"] * 6 + ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "FOO"]),
+    method=st.sampled_from(
+        ["POST"] * 6 + ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "FOO"]
+    ),
     headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUES), max_size=10),
     content_type=TYPES,
     body=BODIES,
@@ -171,15 +304,23 @@ def test_a_stranger_gets_an_answer_of_the_table_and_is_never_accepted(
     # These are challenges that nobody signs: whoever asks is answered.
     assume(not (name == "microsoft-graph" and "validationToken" in query))
     assume(not (method == "GET" and name in ("twitter", "dropbox", "okta") and query))
-    assume(not (method == "HEAD" and name in PLATFORMS and "HEAD" in PLATFORMS[name].challenge_methods))
+    assume(
+        not (method == "HEAD" and name in PLATFORMS and "HEAD" in PLATFORMS[name].challenge_methods)
+    )
     assume(not (name == "monday" and b'"challenge"' in body))
     environ: dict[str, Any] = {"CONTENT_TYPE": content_type, "QUERY_STRING": query}
     for header, value in headers:
         key = "HTTP_" + header.upper().replace("-", "_")
         if header != "Content-Type":
             environ[key] = f"{environ[key]},{value}" if key in environ else value
-    response = relay.client.open(f"/webhook/{name}", method=method, data=body, environ_overrides=environ)
-    assert response.status_code in ALLOWED, (response.status_code, response.data, relay.rejections()[:1])
+    response = relay.client.open(
+        f"/webhook/{name}", method=method, data=body, environ_overrides=environ
+    )
+    assert response.status_code in ALLOWED, (
+        response.status_code,
+        response.data,
+        relay.rejections()[:1],
+    )
     if response.status_code == 401 and name in PLATFORMS and PLATFORMS[name].empty_refusals:
         assert response.data == b""
     elif method != "HEAD":
@@ -188,7 +329,9 @@ def test_a_stranger_gets_an_answer_of_the_table_and_is_never_accepted(
     relay.background.outcomes.flush()
 
 
-@pytest.mark.parametrize("name", sorted(name for name, platform in PLATFORMS.items() if platform.max_body > MB))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, platform in PLATFORMS.items() if platform.max_body > MB)
+)
 def test_a_large_body_is_refused_before_it_is_parsed(name: str, make_relay: MakeRelay) -> None:
     """Of any other platform's strangers it isn't even read."""
     relay = make_relay({"name": "hook", "platform": name} | proof_of(name))
@@ -198,14 +341,19 @@ def test_a_large_body_is_refused_before_it_is_parsed(name: str, make_relay: Make
 
 @examples
 @settings(max_examples=at_most(150))
-@given(body=BODIES, content_type=TYPES, query=QUERIES, method=st.sampled_from(["POST", "GET", "PUT"]))
+@given(
+    body=BODIES, content_type=TYPES, query=QUERIES, method=st.sampled_from(["POST", "GET", "PUT"])
+)
 def test_a_sender_that_may_send_anything_never_meets_a_500(
     open_relay: Relay, body: bytes, content_type: str, query: str, method: str
 ) -> None:
-    """What comes behind verification is held to the table as well: every platform's ids, answers and challenges."""
+    """What comes behind verification is held to the table as well: every platform's ids, answers
+    and challenges."""
     for name in PLATFORMS:
         environ = {"CONTENT_TYPE": content_type, "QUERY_STRING": query}
-        response = open_relay.client.open(f"/webhook/{name}", method=method, data=body, environ_overrides=environ)
+        response = open_relay.client.open(
+            f"/webhook/{name}", method=method, data=body, environ_overrides=environ
+        )
         assert response.status_code in ALLOWED | {200, 204}, (name, response.data)
 
 

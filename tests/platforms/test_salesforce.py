@@ -1,4 +1,5 @@
-"""Salesforce's outbound messages: what is read of them, and that nothing in their XML grows or fetches anything."""
+"""Salesforce's outbound messages: what is read of them, and that nothing in their XML grows or
+fetches anything."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from tests.support.relay import MakeRelay, Relay
 SUBJECT = "CN=salesforce,O=Example,C=SE"
 CERTIFIED = {"X-DN": SUBJECT, "Content-Type": "text/xml; charset=UTF-8"}
 SAMPLE = samples("salesforce")["opportunity"].body
-SECOND = SAMPLE[SAMPLE.index(b"<Notification>") : SAMPLE.index(b"</notifications>")].replace(b"04l5", b"04l6")
+SECOND = SAMPLE[SAMPLE.index(b"<Notification>") : SAMPLE.index(b"</notifications>")].replace(
+    b"04l5", b"04l6"
+)
 DOCTYPE = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">%b]>'
 
 
@@ -42,7 +45,9 @@ def test_each_notification_is_an_event_and_is_acknowledged(relay: Relay) -> None
     for _ in range(2):
         answer = relay.post("deals", both, CERTIFIED)
         assert (answer.status_code, answer.mimetype) == (200, "text/xml")
-        ack = ElementTree.fromstring(answer.data).find(".//{http://soap.sforce.com/2005/09/outbound}Ack")
+        ack = ElementTree.fromstring(answer.data).find(
+            ".//{http://soap.sforce.com/2005/09/outbound}Ack"
+        )
         assert ack is not None
         assert ack.text == "true"
     first, second = relay.payloads()
@@ -72,11 +77,19 @@ def test_only_the_client_certificate_proves_it(relay: Relay, tmp_path: Path) -> 
         (b"<sf:Name></sf:Name>", ""),
         (b'<sf:Name xsi:nil="true"/>', None),
         (b"<sf:Name>1</sf:Name><sf:Name>2</sf:Name><sf:Name>3</sf:Name>", ["1", "2", "3"]),
-        (b"<sf:Name><sf:City>Lund</sf:City> <sf:Zip>1</sf:Zip></sf:Name>", {"City": "Lund", "Zip": "1"}),
+        (
+            b"<sf:Name><sf:City>Lund</sf:City> <sf:Zip>1</sf:Zip></sf:Name>",
+            {"City": "Lund", "Zip": "1"},
+        ),
     ],
 )
 def test_fields_are_text_lists_and_objects(field: bytes, value: Any, relay: Relay) -> None:
-    assert relay.post("deals", changed(b"<sf:Name>Forty anvils</sf:Name>", field), CERTIFIED).status_code == 200
+    assert (
+        relay.post(
+            "deals", changed(b"<sf:Name>Forty anvils</sf:Name>", field), CERTIFIED
+        ).status_code
+        == 200
+    )
     assert relay.payloads()[0]["sObject"]["Name"] == value
 
 

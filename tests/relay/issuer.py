@@ -1,4 +1,5 @@
-"""An issuer of tokens on this machine, with OpenID discovery; PyJWT signs, as issuers' own libraries do."""
+"""An issuer of tokens on this machine, with OpenID discovery; PyJWT signs, as issuers' own
+libraries do."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
-from testkit.http_server import Handler, HttpServer
 from tests.support.relay import NOW
+from tools.servers.http_server import Handler, HttpServer
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PRIVATE: dict[str, Any] = {
@@ -32,7 +33,9 @@ KEYS = "/keys"
 
 def public_jwk(algorithm: str, key: Any, key_id: str | None = None, **more: Any) -> dict[str, Any]:
     """The public key as a JSON Web Key."""
-    found: dict[str, Any] = get_default_algorithms()[algorithm].to_jwk(key.public_key(), as_dict=True)
+    found: dict[str, Any] = get_default_algorithms()[algorithm].to_jwk(
+        key.public_key(), as_dict=True
+    )
     return {name: value for name, value in found.items() if name != "key_ops"} | (
         {"kid": key_id} if key_id else {}
     ) | more  # fmt: skip
@@ -52,12 +55,23 @@ class Issuer:
         self.pages[CONFIGURATION] = {"issuer": self.url, "jwks_uri": self.url + KEYS}
         self.pages[KEYS] = {"keys": list(keys)}
 
-    def token(self, algorithm: str = "RS256", key: Any = None, key_id: str | None = "k1", **claims: Any) -> str:
-        """A token that is good for the audience `hooks`, changed by these claims; None leaves one out."""
-        usual = {"iss": self.url, "aud": "hooks", "exp": int(NOW) + 300, "scope": "orders", **claims}
+    def token(
+        self, algorithm: str = "RS256", key: Any = None, key_id: str | None = "k1", **claims: Any
+    ) -> str:
+        """A token that is good for the audience `hooks`, changed by these claims; None leaves one
+        out."""
+        usual = {
+            "iss": self.url,
+            "aud": "hooks",
+            "exp": int(NOW) + 300,
+            "scope": "orders",
+            **claims,
+        }
         given = {name: value for name, value in usual.items() if value is not None}
         headers = {"kid": key_id} if key_id else {}
-        return jwt.encode(given, PRIVATE[algorithm] if key is None else key, algorithm, headers=headers)
+        return jwt.encode(
+            given, PRIVATE[algorithm] if key is None else key, algorithm, headers=headers
+        )
 
     def bearer(self, *arguments: Any, **claims: Any) -> dict[str, str]:
         """The header with such a token."""

@@ -69,7 +69,9 @@ def test_metrics_name_no_webhook_that_does_not_exist(make_relay: MakeRelay) -> N
     assert b'bridge_deliveries_total{code="401",outcome="rejected",webhook="plain"}' in text
 
 
-def test_a_mistyped_url_is_found_among_the_rejections_without_what_follows_the_id(make_relay: MakeRelay) -> None:
+def test_a_mistyped_url_is_found_among_the_rejections_without_what_follows_the_id(
+    make_relay: MakeRelay,
+) -> None:
     relay = make_relay(PLAIN)
     for number in range(200):
         relay.post(f"plian/{number}", "{}")
@@ -82,10 +84,14 @@ def test_a_mistyped_url_is_found_among_the_rejections_without_what_follows_the_i
     assert relay.store.queries.delivery_counts(0)[""] == {"unknown": 200}
 
 
-def test_metrics_are_on_the_public_port_only_if_asked_for(make_relay: MakeRelay, tmp_path: Path) -> None:
+def test_metrics_are_on_the_public_port_only_if_asked_for(
+    make_relay: MakeRelay, tmp_path: Path
+) -> None:
     relay = make_relay(PLAIN)
     assert relay.client.get("/metrics").status_code == 404
-    settings = Settings(bridge_webhooks=relay.file, bridge_database=relay.url, bridge_relay_metrics="public")
+    settings = Settings(
+        bridge_webhooks=relay.file, bridge_database=relay.url, bridge_relay_metrics="public"
+    )
     response = create_app(settings, store=relay.store).test_client().get("/metrics")
     assert response.status_code == 200
     assert b"bridge_deliveries_total" in response.data
@@ -109,7 +115,10 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
     relay.background.stop()
     assert "0123456789abcdef" not in str(relay.store.kept_definitions.all())
     relay.file.write_text("webhooks: [")
-    for store in (relay.store, None):  # as a process of gunicorn's, whose parent reads with connections of its own
+    for store in (
+        relay.store,
+        None,
+    ):  # as a process of gunicorn's, whose parent reads with connections of its own
         app = create_app(relay.settings, store=store)
         client = app.test_client()
         assert client.post("/webhook/kept", json={}, headers=KEY).status_code == 200

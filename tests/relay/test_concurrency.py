@@ -1,16 +1,19 @@
-"""How the work of one process shares its hub. In processes of their own: gevent has this one's hub only once."""
+"""How the work of one process shares its hub. In processes of their own: gevent has this one's hub
+only once."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-from testkit import PATIENCE
+from tools.servers import PATIENCE
 
 
 def run(program: str) -> str:
     """What the program prints."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -29,7 +32,9 @@ print("went on")
     assert run(program) == "went on"
 
 
-def test_deliveries_and_a_thread_that_reads_definitions_compile_paths_without_waiting_for_each_other() -> None:
+def test_deliveries_and_a_thread_that_reads_definitions_compile_paths_without_waiting_for_each_other() -> (
+    None
+):
     program = """
 from gevent import monkey
 monkey.patch_all()

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from admin.cli.processes import command_of
-from testkit import PATIENCE, eventually
-from testkit.processes import Child, bridge_environment, free_port
+from tools.servers import PATIENCE, eventually
+from tools.servers.processes import Child, bridge_environment, free_port
 
 KEY = "0123456789abcdef"
 
@@ -45,7 +45,14 @@ class Process:
             bridge_relay_metrics=f"127.0.0.1:{self.metrics_port}",
             port=str(self.port),
         )
-        command = [sys.executable, "-m", "gunicorn", "-c", "relay/gunicorn_settings.py", "relay:create_app()"]
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-c",
+            "relay/gunicorn_settings.py",
+            "relay:create_app()",
+        ]
         self.child = Child("the relay", command, self.log, environment | settings)
 
     def start_ready(self, text: str, **settings: str) -> None:
@@ -61,11 +68,15 @@ class Process:
         assert self.child is not None
         return self.child.process
 
-    def status(self, method: str, path: str, body: bytes | None = None, port: int | None = None) -> int:
+    def status(
+        self, method: str, path: str, body: bytes | None = None, port: int | None = None
+    ) -> int:
         """The status of an answer; 0 without one."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
         try:
-            connection.request(method, path, body, {"X-Api-Key": KEY, "Content-Type": "application/json"})
+            connection.request(
+                method, path, body, {"X-Api-Key": KEY, "Content-Type": "application/json"}
+            )
             response = connection.getresponse()
             self.body = response.read()
             return response.status
@@ -89,8 +100,8 @@ class Process:
         return self.child.stop()
 
     def kill(self) -> None:
-        """kill -9 of it and its workers at once, if it was started: a worker that is left would accept connections for
-        a second more, even those meant for the next relay."""
+        """kill -9 of it and its workers at once, if it was started: a worker that is left would
+        accept connections for a second more, even those meant for the next relay."""
         if self.child is not None:
             self.child.kill()
 
@@ -119,7 +130,8 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     assert relay.status("POST", "/webhook/one", b"{}") == 200
     assert eventually(
         lambda: (
-            relay.status("GET", "/metrics", port=relay.metrics_port) == 200 and b"bridge_deliveries_total" in relay.body
+            relay.status("GET", "/metrics", port=relay.metrics_port) == 200
+            and b"bridge_deliveries_total" in relay.body
         )
     )
 
@@ -127,9 +139,13 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     assert eventually(lambda: relay.status("POST", "/webhook/two", b"{}") == 200)
     assert eventually(lambda: relay.status("POST", "/webhook/one", b"{}") == 503)
 
-    relay.file.write_text("webhooks: [")  # broken: neither a signal nor a new worker makes it lose what it has
+    relay.file.write_text(
+        "webhooks: ["
+    )  # broken: neither a signal nor a new worker makes it lose what it has
     relay.process.send_signal(signal.SIGHUP)
-    workers = subprocess.run(["pgrep", "-P", str(relay.process.pid)], capture_output=True, text=True, check=True)
+    workers = subprocess.run(
+        ["pgrep", "-P", str(relay.process.pid)], capture_output=True, text=True, check=True
+    )
     for pid in workers.stdout.split():
         try:
             os.kill(int(pid), signal.SIGKILL)
@@ -181,7 +197,12 @@ def test_the_port_may_be_set_in_dotenv_and_the_environment_wins(tmp_path: Path) 
     environment = {name: value for name, value in os.environ.items() if name != "PORT"}
     for given, used in (({}, "of-dotenv"), ({"PORT": "of-environment"}, "of-environment")):
         ended = subprocess.run(
-            command_of("relay"), cwd=tmp_path, env=environment | given, capture_output=True, text=True, check=False
+            command_of("relay"),
+            cwd=tmp_path,
+            env=environment | given,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert f"PORT: '{used}' is not a port" in ended.stderr
 

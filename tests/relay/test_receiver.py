@@ -16,12 +16,18 @@ from tests.support.receiving import GITHUB, KEY, OK, PLAIN, error_of, signed
 from tests.support.relay import NOW, Clock, MakeRelay
 
 
-def test_an_accepted_delivery_is_committed_before_its_answer(make_relay: MakeRelay, clock: Clock) -> None:
+def test_an_accepted_delivery_is_committed_before_its_answer(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(PLAIN | {"hold": "10s"})
     response = relay.post("plain", '{"a": 1}', OK | {"X-Other": "b"}, query_string="q=1")
     event = relay.event()
     assert (response.status_code, response.get_json()) == (200, {"eventId": event.id})
-    assert (event.webhook, event.received_at, event.hold_until) == ("plain", NOW * 1000, NOW * 1000 + 10_000)
+    assert (event.webhook, event.received_at, event.hold_until) == (
+        "plain",
+        NOW * 1000,
+        NOW * 1000 + 10_000,
+    )
     assert json.loads(event.payload) == {"a": 1, "q": "1"}
     assert event.query == {"q": "1"}
     assert event.headers["x-other"] == "b"
@@ -34,7 +40,12 @@ def test_an_event_keeps_who_sent_it_and_how_it_was_verified(make_relay: MakeRela
     nothing = {"name": "nothing", "verifier": "none"}
     relay = make_relay(PLAIN, GITHUB, both, nothing)
     found = {}
-    for name, headers in (("plain", OK), ("push", signed(b"{}")), ("both", OK | signed(b"{}")), ("nothing", {})):
+    for name, headers in (
+        ("plain", OK),
+        ("push", signed(b"{}")),
+        ("both", OK | signed(b"{}")),
+        ("nothing", {}),
+    ):
         event_id = relay.post(name, "{}", headers).get_json()["eventId"]
         origins = relay.store.acknowledgements.origins(event_id)
         assert origins is not None
@@ -54,8 +65,13 @@ def test_a_delivery_id_that_comes_again_is_a_duplicate(make_relay: MakeRelay) ->
     first = relay.post("push", "{}", headers).get_json()["eventId"]
     for _ in range(2):
         response = relay.post("push", "{}", headers)
-        assert (response.status_code, response.get_json()) == (200, {"eventId": first, "duplicate": True})
-    assert relay.post("other", "{}", headers).get_json()["eventId"] != first  # ids are the webhook's own
+        assert (response.status_code, response.get_json()) == (
+            200,
+            {"eventId": first, "duplicate": True},
+        )
+    assert (
+        relay.post("other", "{}", headers).get_json()["eventId"] != first
+    )  # ids are the webhook's own
     assert len(relay.events()) == 2
 
 
@@ -68,7 +84,9 @@ def test_a_webhook_may_have_another_id_in_its_url(make_relay: MakeRelay) -> None
 
 def test_conductors_documented_route_is_the_same_webhook(make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN | {"challenge": "token"})
-    answered = relay.client.post("/api/webhook/plain", data="{}", headers=OK, content_type="application/json")
+    answered = relay.client.post(
+        "/api/webhook/plain", data="{}", headers=OK, content_type="application/json"
+    )
     assert answered.get_json() == {"eventId": relay.event().id}
     assert relay.client.get("/api/webhook/plain?token=abc").text == "abc"
     assert error_of(relay.client.post("/api/webhook/nobody")) == "not_found"
@@ -76,12 +94,17 @@ def test_conductors_documented_route_is_the_same_webhook(make_relay: MakeRelay) 
 
 
 def test_a_signed_url_is_the_one_of_the_route_that_was_called(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "square", "platform": "square", "secret": "key"}, bridge_public_url="https://x.example")
+    relay = make_relay(
+        {"name": "square", "platform": "square", "secret": "key"},
+        bridge_public_url="https://x.example",
+    )
 
     def post(path: str, signed: str, body: bytes) -> int:
         digest = hmac.new(b"key", f"https://x.example{signed}".encode() + body, "sha256").digest()
         headers = {"X-Square-HmacSha256-Signature": base64.b64encode(digest).decode()}
-        return relay.client.post(path, data=body, headers=headers, content_type="application/json").status_code
+        return relay.client.post(
+            path, data=body, headers=headers, content_type="application/json"
+        ).status_code
 
     for number, path in enumerate(("/webhook/square", "/api/webhook/square")):
         assert post(path, path, b'{"event_id": "%d"}' % number) == 200
@@ -94,26 +117,44 @@ def test_an_unknown_id_is_not_found(make_relay: MakeRelay) -> None:
     for method in ("POST", "GET", "PUT"):
         assert error_of(relay.client.open("/webhook/nobody", method=method)) == "not_found"
     assert error_of(relay.client.post("/webhook/plain/more")) == "not_found"
-    unknown = [f"no webhook has the URL /webhook/{name}" for name in ("plain", "nobody", "nobody", "nobody")]
-    assert [(one.webhook, one.reason) for one in relay.rejections()] == [("", reason) for reason in unknown]
+    unknown = [
+        f"no webhook has the URL /webhook/{name}"
+        for name in ("plain", "nobody", "nobody", "nobody")
+    ]
+    assert [(one.webhook, one.reason) for one in relay.rejections()] == [
+        ("", reason) for reason in unknown
+    ]
     assert relay.store.queries.delivery_counts(0)[""] == {"unknown": 4}
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
+@pytest.mark.parametrize(
+    "method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
+)
 def test_another_method_is_not_allowed(method: str, make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN)
     response = relay.post("plain", "{}", OK, method=method)
-    assert (response.status_code, error_of(response), response.headers["Allow"]) == (405, "method_not_allowed", "POST")
+    assert (response.status_code, error_of(response), response.headers["Allow"]) == (
+        405,
+        "method_not_allowed",
+        "POST",
+    )
     response = relay.client.open("/healthz", method=method)
     assert response.status_code == (200 if method == "GET" else 405)
-    assert [one.reason for one in relay.rejections()] == [f"the method {method}; use POST"], "what is counted is listed"
+    assert [one.reason for one in relay.rejections()] == [f"the method {method}; use POST"], (
+        "what is counted is listed"
+    )
     assert relay.store.queries.delivery_counts(0)["plain"] == {"rejected": 1}
 
 
 def test_what_is_not_proven_is_unauthorized_and_told_nothing(make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN)
-    answers = {relay.post("plain", body, headers).data for body, headers in (("{}", {}), ("{", {"X-Api-Key": "x"}))}
-    assert answers == {b'{"error": "unauthorized", "message": "the delivery could not be verified"}'}
+    answers = {
+        relay.post("plain", body, headers).data
+        for body, headers in (("{}", {}), ("{", {"X-Api-Key": "x"}))
+    }
+    assert answers == {
+        b'{"error": "unauthorized", "message": "the delivery could not be verified"}'
+    }
     assert [rejection.reason for rejection in relay.rejections()] == [
         "the header x-api-key has another value",
         "the header x-api-key is missing",
@@ -143,7 +184,9 @@ def test_only_allowed_addresses_may_post(remote: str, status: int, make_relay: M
         assert (rejection.status, rejection.reason) == (403, "the address is not in allow_ips")
 
 
-def test_a_store_that_cannot_be_written_is_no_loss(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_written_is_no_loss(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     relay = make_relay(PLAIN)
 
     def fails(*_: object) -> None:
@@ -157,7 +200,9 @@ def test_a_store_that_cannot_be_written_is_no_loss(make_relay: MakeRelay, monkey
     assert relay.post("plain", "{}", OK).status_code == 200
 
 
-def test_a_bug_of_ours_is_no_loss_and_no_500(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_ours_is_no_loss_and_no_500(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     relay = make_relay(PLAIN)
 
     def fails(*_: object) -> list[Committed]:
@@ -182,7 +227,9 @@ def test_headers_that_carry_secrets_are_left_out(make_relay: MakeRelay) -> None:
         "X-SIGNATURE-ED25519": "x",
         "X-Own": hmac.new(b"third-0123456789", body, "sha256").hexdigest(),
     }
-    response = relay.post("push", body, signed(body) | OK | secret | {"X-Kept": "é".encode().decode("latin-1")})
+    response = relay.post(
+        "push", body, signed(body) | OK | secret | {"X-Kept": "é".encode().decode("latin-1")}
+    )
     assert response.status_code == 200
     headers = relay.event().headers
     assert headers["x-kept"] == "é"
@@ -191,7 +238,8 @@ def test_headers_that_carry_secrets_are_left_out(make_relay: MakeRelay) -> None:
 
 def test_dedup_by_header_and_by_path(make_relay: MakeRelay) -> None:
     relay = make_relay(
-        PLAIN | {"name": "header", "dedup": {"header": "X-Id"}}, PLAIN | {"name": "path", "dedup": {"path": "$.a.id"}}
+        PLAIN | {"name": "header", "dedup": {"header": "X-Id"}},
+        PLAIN | {"name": "path", "dedup": {"path": "$.a.id"}},
     )
     for name, body, more in (
         ("header", "{}", {"X-Id": "1"}),
@@ -207,7 +255,9 @@ def test_dedup_by_header_and_by_path(make_relay: MakeRelay) -> None:
 
 
 def test_split_makes_an_event_of_each_element(make_relay: MakeRelay) -> None:
-    relay = make_relay(PLAIN | {"split": True, "dedup": {"path": "$.id"}}, PLAIN | {"name": "whole"})
+    relay = make_relay(
+        PLAIN | {"split": True, "dedup": {"path": "$.id"}}, PLAIN | {"name": "whole"}
+    )
     first = relay.post("plain", '[{"id": 1}, {"id": 2}, "x"]', OK).get_json()
     assert list(first) == ["eventIds"]
     assert [event.id for event in relay.events()] == first["eventIds"]
@@ -225,13 +275,19 @@ def test_split_makes_an_event_of_each_element(make_relay: MakeRelay) -> None:
     assert relay.post("whole", "[1, 2]", OK).status_code == 200
     assert relay.payloads()[-1] == {"request": [1, 2]}
     relay.background.outcomes.flush()
-    assert relay.store.queries.delivery_counts(0)["plain"] == {"accepted": 5, "duplicate": 2, "rejected": 1}
+    assert relay.store.queries.delivery_counts(0)["plain"] == {
+        "accepted": 5,
+        "duplicate": 2,
+        "rejected": 1,
+    }
 
 
 def test_an_id_in_a_header_is_the_whole_deliverys(make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN | {"split": True, "dedup": {"header": "X-Id"}})
     first = relay.post("plain", "[1, 2]", OK | {"X-Id": "a"}).get_json()
-    assert relay.post("plain", "[1, 2]", OK | {"X-Id": "a"}).get_json() == first | {"duplicate": True}
+    assert relay.post("plain", "[1, 2]", OK | {"X-Id": "a"}).get_json() == first | {
+        "duplicate": True
+    }
 
 
 TWILIO = {
@@ -247,12 +303,18 @@ def test_twilio_may_deliver_by_get(make_relay: MakeRelay) -> None:
     query = "MessageSid=SM1&SmsStatus=received&Body=a%20b&Body=c"
 
     def get(signed_url: str, query: str = query) -> Any:
-        signature = base64.b64encode(hmac.digest(b"twilio-secret-0123456789", signed_url.encode(), "sha1")).decode()
-        return relay.client.get("/webhook/sms", query_string=query, headers={"X-Twilio-Signature": signature})
+        signature = base64.b64encode(
+            hmac.digest(b"twilio-secret-0123456789", signed_url.encode(), "sha1")
+        ).decode()
+        return relay.client.get(
+            "/webhook/sms", query_string=query, headers={"X-Twilio-Signature": signature}
+        )
 
     response = get(f"https://h/webhook/sms?{query}")
     assert (response.status_code, response.data) == (200, b"<Response/>")
-    assert relay.payloads() == [{"MessageSid": "SM1", "SmsStatus": "received", "Body": ["a b", "c"]}]
+    assert relay.payloads() == [
+        {"MessageSid": "SM1", "SmsStatus": "received", "Body": ["a b", "c"]}
+    ]
     assert get(f"https://h/webhook/sms?{query}").status_code == 200  # a duplicate
     assert get("https://h/webhook/sms").status_code == 401
     assert get(f"https://h/webhook/sms?{query}", query + "&Body=d").status_code == 401
@@ -271,4 +333,7 @@ def test_the_pages_beside(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(SqliteDeliveries, "check_writable", fails)
     other = relay.another_process()
     assert other.get("/healthz").status_code == 200
-    assert (other.get("/readyz").status_code, error_of(other.get("/readyz"))) == (503, "unavailable")
+    assert (other.get("/readyz").status_code, error_of(other.get("/readyz"))) == (
+        503,
+        "unavailable",
+    )

@@ -8,10 +8,25 @@ from typing import Any
 
 import pytest
 
-from store.answers import LARGEST, NO_WORKFLOW, TOO_LARGE, Answer, OpenAnswer, TargetOf, answer_of, workflow_of
+from store.answers import (
+    LARGEST,
+    NO_WORKFLOW,
+    TOO_LARGE,
+    Answer,
+    OpenAnswer,
+    TargetOf,
+    answer_of,
+    workflow_of,
+)
 from store.records import TargetKind, TargetState
 
-OUTPUT = {"reply": "hi", "secret": "s3cret", "list": [1, 2.5, None], "none": None, "odd": "\0 \ud800"}
+OUTPUT = {
+    "reply": "hi",
+    "secret": "s3cret",
+    "list": [1, 2.5, None],
+    "none": None,
+    "odd": "\0 \ud800",
+}
 
 
 def answer(path: str, status: str = "COMPLETED", output: Any = OUTPUT) -> Answer:
@@ -57,11 +72,22 @@ def test_of_a_workflow_that_did_not_complete_only_its_status_is_kept(status: str
 def test_an_answer_may_have_so_many_bytes_as_it_is_sent_and_no_more(character: str) -> None:
     most = LARGEST // len(character.encode())
     assert answer("$.reply", output={"reply": character * most}).outcome == "COMPLETED"
-    assert answer("$.reply", output={"reply": character * (most + 1)}) == Answer("e1", TOO_LARGE, "w1")
-    in_json = (LARGEST - len(b'{"a":""}')) // len(json.dumps(character, ensure_ascii=False).encode()[1:-1])
+    assert answer("$.reply", output={"reply": character * (most + 1)}) == Answer(
+        "e1", TOO_LARGE, "w1"
+    )
+    in_json = (LARGEST - len(b'{"a":""}')) // len(
+        json.dumps(character, ensure_ascii=False).encode()[1:-1]
+    )
     assert answer("$.reply", output={"reply": {"a": character * in_json}}).outcome == "COMPLETED"
-    assert answer("$.reply", output={"reply": {"a": character * (in_json + 1)}}).outcome == TOO_LARGE
-    assert not {TOO_LARGE, *NO_WORKFLOW.values()} & {"COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT"}
+    assert (
+        answer("$.reply", output={"reply": {"a": character * (in_json + 1)}}).outcome == TOO_LARGE
+    )
+    assert not {TOO_LARGE, *NO_WORKFLOW.values()} & {
+        "COMPLETED",
+        "FAILED",
+        "TERMINATED",
+        "TIMED_OUT",
+    }
 
 
 T = tuple[TargetKind, TargetState]
@@ -76,7 +102,11 @@ T = tuple[TargetKind, TargetState]
         (False, [("complete", "done"), ("start", "done")], (True, "w1")),
         (False, [("complete", "done"), ("start", "claimed")], (False, None)),
         (True, [("complete", "done"), ("start", "failed")], (True, "w0")),
-        (False, [("complete", "cancelled"), ("complete", "pending"), ("complete", "done")], (False, None)),
+        (
+            False,
+            [("complete", "cancelled"), ("complete", "pending"), ("complete", "done")],
+            (False, None),
+        ),
         (False, [("complete", "cancelled")], (False, None)),
         (True, [("start", "failed"), ("complete", "unknown")], (True, None)),
         (False, [("message", "done")], (True, "w0")),
@@ -89,7 +119,10 @@ T = tuple[TargetKind, TargetState]
 def test_the_first_start_decides_or_else_the_first_completion_or_message(
     is_settled: bool, targets: list[T], expected: tuple[bool, str | None]
 ) -> None:
-    found = [TargetOf(number, kind, state, f"w{number}", "flow") for number, (kind, state) in enumerate(targets)]
+    found = [
+        TargetOf(number, kind, state, f"w{number}", "flow")
+        for number, (kind, state) in enumerate(targets)
+    ]
     is_known, workflow = workflow_of(is_settled, found[::-1])
     assert (is_known, workflow and workflow.workflow_id) == expected
 

@@ -31,7 +31,12 @@ def test_an_answer_during_which_our_clock_was_set_back_says_nothing() -> None:
 @given(
     offset=st.integers(-(10**7), 10**7),
     answers=st.lists(
-        st.tuples(st.integers(0, 10**6), st.integers(0, 3000), st.integers(0, 3000), st.sampled_from([0, 2000])),
+        st.tuples(
+            st.integers(0, 10**6),
+            st.integers(0, 3000),
+            st.integers(0, 3000),
+            st.sampled_from([0, 2000]),
+        ),
         min_size=1,
     ),
 )
@@ -60,7 +65,9 @@ class Machine:
         self.boot += seconds
 
 
-def test_a_steady_clock_goes_on_evenly_when_the_machines_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_steady_clock_goes_on_evenly_when_the_machines_clock_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     machine = Machine()
     monkeypatch.setattr("time.time", lambda: machine.wall)
     monkeypatch.setattr("store.clock.since_boot", lambda: machine.boot)

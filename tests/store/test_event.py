@@ -15,7 +15,9 @@ from store.records import Event, new_event_id
 
 def event(payload: str = "{}") -> Event:
     at = 1_700_000_000_123
-    return Event(1, "id", "w", at, None, payload, {"h": "v"}, {"q": "1"}, "pending", at, None, 0, None, None)
+    return Event(
+        1, "id", "w", at, None, payload, {"h": "v"}, {"q": "1"}, "pending", at, None, 0, None, None
+    )
 
 
 def test_event_ids_are_uuid_7_and_sort_by_the_time_of_their_making() -> None:

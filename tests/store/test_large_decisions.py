@@ -17,10 +17,10 @@ from store.open import open_store
 from store.records import Decision
 from store.sql import decisions
 from store.sql.store import Store
-from testkit import eventually
-from testkit.postgres import Postgres
 from tests.support.makers import ME, NOW, arrive, completion, decide, new_event, states, task
 from tests.support.postgres_backend import all_the_time, migrated
+from tools.servers import eventually
+from tools.servers.postgres import Postgres
 
 T = TypeVar("T")
 _TAKERS = 20_000
@@ -28,12 +28,18 @@ _TAKERS = 20_000
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Postgres) -> str:
-    return f"sqlite:///{tmp_path}/bridge.db" if request.param == "sqlite" else migrated(postgres, "large")
+    return (
+        f"sqlite:///{tmp_path}/bridge.db"
+        if request.param == "sqlite"
+        else migrated(postgres, "large")
+    )
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
-    unhurried = mock.patch("store.sqlite.connections.BUSY_TIMEOUT", 600.0)  # a busy machine; see the bound below
+    unhurried = mock.patch(
+        "store.sqlite.connections.BUSY_TIMEOUT", 600.0
+    )  # a busy machine; see the bound below
     with unhurried, all_the_time(), closing(open_store(url)) as store:
         assert store.leadership.elect("me", 10**6)
         yield store
@@ -46,12 +52,16 @@ def processor_time(act: Callable[[], T]) -> tuple[float, T]:
     return time.thread_time() - began, done
 
 
-def test_twenty_thousand_takers_are_decided_at_once_while_deliveries_come(url: str, store: Store) -> None:
+def test_twenty_thousand_takers_are_decided_at_once_while_deliveries_come(
+    url: str, store: Store
+) -> None:
     few = _TAKERS // 10
     store.tasks.adopt(ME, list(map(task, range(_TAKERS + few))), NOW)
     arrive(store)
     arrive(store, "e2")
-    for_few, _ = processor_time(lambda: decide(store, "e2", *map(completion, range(_TAKERS, _TAKERS + few)), claim=16))
+    for_few, _ = processor_time(
+        lambda: decide(store, "e2", *map(completion, range(_TAKERS, _TAKERS + few)), claim=16)
+    )
     accepted, over = 0, threading.Event()
 
     def deliver() -> None:
@@ -64,7 +74,9 @@ def test_twenty_thousand_takers_are_decided_at_once_while_deliveries_come(url: s
     delivering = threading.Thread(target=deliver)
     delivering.start()
     eventually(lambda: accepted)
-    took, claimed = processor_time(lambda: decide(store, "e1", *map(completion, range(_TAKERS)), claim=16))
+    took, claimed = processor_time(
+        lambda: decide(store, "e1", *map(completion, range(_TAKERS)), claim=16)
+    )
     over.set()
     delivering.join()
     assert took < 30 * for_few, "ten times as many take ten times as long"
@@ -76,6 +88,9 @@ def test_twenty_thousand_takers_are_decided_at_once_while_deliveries_come(url: s
 def test_an_event_with_more_targets_than_fit_has_none(store: Store) -> None:
     arrive(store)
     many = Decision("e1", "pending", "no", tuple(map(completion, range(3))))
-    with mock.patch.object(decisions, "MOST_TARGETS", 2), pytest.raises(Unstorable, match="3 targets; an event may"):
+    with (
+        mock.patch.object(decisions, "MOST_TARGETS", 2),
+        pytest.raises(Unstorable, match="3 targets; an event may"),
+    ):
         store.decisions.decide(ME, [many], [], NOW, 0)
     assert states(store, "e1") == []

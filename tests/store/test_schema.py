@@ -1,4 +1,5 @@
-"""The tables of either database: created once, each step committed with its record, others refused with a reason."""
+"""The tables of either database: created once, each step committed with its record, others refused
+with a reason."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ from store.errors import NewerStore, StoreRefused, StoreUnavailable
 from store.open import open_store
 from store.sql.database import Transaction
 from store.sql.schema import OLDEST
-from testkit import PATIENCE
-from testkit.postgres import Postgres
+from tools.servers import PATIENCE
+from tools.servers.postgres import Postgres
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -38,7 +39,11 @@ def url(module: Any, tmp_path: Path, postgres: Postgres) -> str:
 
 
 def tables(url: str) -> set[str]:
-    found = "SELECT tablename FROM pg_tables" if url.startswith("postgres") else "SELECT name FROM sqlite_master"
+    found = (
+        "SELECT tablename FROM pg_tables"
+        if url.startswith("postgres")
+        else "SELECT name FROM sqlite_master"
+    )
     return {name for (name,) in run(url, lambda database: database.fetch(found))}
 
 
@@ -47,10 +52,15 @@ def run(url: str, action: Callable[[Transaction], Any]) -> Any:
         from store.postgres.address import Address
         from store.postgres.connections import Connections
 
-        with closing(Connections(Address.parse(url))) as postgres, postgres.transaction() as database:
+        with (
+            closing(Connections(Address.parse(url))) as postgres,
+            postgres.transaction() as database,
+        ):
             return action(database)
     with (
-        closing(store.sqlite.connections.Connections(Path(url.removeprefix("sqlite:///")))) as sqlite,
+        closing(
+            store.sqlite.connections.Connections(Path(url.removeprefix("sqlite:///")))
+        ) as sqlite,
         sqlite.transaction() as db,
     ):
         return action(db)
@@ -63,16 +73,23 @@ def with_steps(monkeypatch: pytest.MonkeyPatch, module: Any, *steps: str) -> Non
 def test_processes_that_start_together_create_the_tables_once(url: str) -> None:
     code = "import sys; from store.open import open_store; open_store(sys.argv[1]).close()"
     processes = [
-        subprocess.Popen([sys.executable, "-W", "error", "-c", code, url], stderr=subprocess.PIPE) for _ in range(4)
+        subprocess.Popen([sys.executable, "-W", "error", "-c", code, url], stderr=subprocess.PIPE)
+        for _ in range(4)
     ]
     assert [process.communicate(timeout=PATIENCE)[1] for process in processes] == [b""] * 4
-    assert run(url, lambda database: database.fetch("SELECT version FROM bridge.schema_version")) == [(OLDEST,)]
+    assert run(
+        url, lambda database: database.fetch("SELECT version FROM bridge.schema_version")
+    ) == [(OLDEST,)]
 
 
 def test_tables_that_cannot_be_created_leave_nothing_behind(
     url: str, module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SCHEMA", replace(module.SCHEMA, tables="CREATE TABLE bridge.a (x INT);\nSELECT x;\n"))
+    monkeypatch.setattr(
+        module,
+        "SCHEMA",
+        replace(module.SCHEMA, tables="CREATE TABLE bridge.a (x INT);\nSELECT x;\n"),
+    )
     with pytest.raises(Exception, match="column"):
         open_store(url)
     assert "a" not in tables(url)
@@ -80,10 +97,17 @@ def test_tables_that_cannot_be_created_leave_nothing_behind(
     open_store(url).close()
 
 
-def test_a_step_and_its_record_share_a_transaction(url: str, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_and_its_record_share_a_transaction(
+    url: str, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     open_store(url).close()
     one = "CREATE TABLE bridge.one (x INT);\n"
-    with_steps(monkeypatch, module, one, "CREATE TABLE bridge.two (x INT);\nINSERT INTO bridge.nowhere VALUES (1);\n")
+    with_steps(
+        monkeypatch,
+        module,
+        one,
+        "CREATE TABLE bridge.two (x INT);\nINSERT INTO bridge.nowhere VALUES (1);\n",
+    )
     with pytest.raises(StoreUnavailable, match="nowhere"):
         open_store(url)
     assert {"one", "two"} & tables(url) == {"one"}
@@ -97,7 +121,9 @@ def test_an_older_store_is_migrated_by_who_may_and_refused_by_who_may_not(
 ) -> None:
     open_store(url).close()
     with_steps(monkeypatch, module, "CREATE TABLE bridge.later (x INT);\n")
-    with pytest.raises(StoreUnavailable, match="older than this program; start the relay to migrate it"):
+    with pytest.raises(
+        StoreUnavailable, match="older than this program; start the relay to migrate it"
+    ):
         open_store(url, migrate=False)
     open_store(url).close()
     open_store(url, migrate=False).close()
@@ -107,13 +133,19 @@ def test_an_older_store_is_migrated_by_who_may_and_refused_by_who_may_not(
 def test_a_newer_store_is_refused(url: str, migrate: bool) -> None:
     open_store(url).close()
     run(url, lambda database: database.write("UPDATE bridge.schema_version SET version = 99"))
-    with pytest.raises(NewerStore, match=rf"newer version .*have version 99, this program's {OLDEST}"):
+    with pytest.raises(
+        NewerStore, match=rf"newer version .*have version 99, this program's {OLDEST}"
+    ):
         open_store(url, migrate=migrate)
 
 
 @pytest.mark.parametrize("migrate", [True, False])
 @pytest.mark.parametrize(
-    "as_it_was", ["DROP TABLE bridge.schema_version", f"UPDATE bridge.schema_version SET version = {OLDEST - 1}"]
+    "as_it_was",
+    [
+        "DROP TABLE bridge.schema_version",
+        f"UPDATE bridge.schema_version SET version = {OLDEST - 1}",
+    ],
 )
 def test_a_store_from_before_the_first_release_is_named_as_such_with_the_way_out(
     url: str, migrate: bool, as_it_was: str
@@ -121,6 +153,9 @@ def test_a_store_from_before_the_first_release_is_named_as_such_with_the_way_out
     open_store(url).close()
     run(url, lambda database: database.write(as_it_was))
     before = tables(url)
-    with pytest.raises(StoreRefused, match=r"a commit from before the first release.* stop the relay .*new database"):
+    with pytest.raises(
+        StoreRefused,
+        match=r"a commit from before the first release.* stop the relay .*new database",
+    ):
         open_store(url, migrate=migrate)
     assert tables(url) == before

@@ -28,7 +28,12 @@ SENDERS_DECIDE = {"custom", "cloudevents", "standard-webhooks"}
 class Shop(Platform):
     name, title, purpose = "shop", "Shop", "orders"
     types = ("$.kind", Value("$.refund", word="refund"))
-    summary = (Value("$.ref", without="refs/heads/"), Value("$.number", before="#"), "$.customer.name", "$['odd name']")
+    summary = (
+        Value("$.ref", without="refs/heads/"),
+        Value("$.number", before="#"),
+        "$.customer.name",
+        "$['odd name']",
+    )
 
 
 def told(value: Any, hide: tuple[str, ...] | None = (), platform: Platform | None = None) -> str:
@@ -40,8 +45,12 @@ def told(value: Any, hide: tuple[str, ...] | None = (), platform: Platform | Non
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_every_platform_says_what_its_sample_events_are(name: str) -> None:
     for sample in samples(name).values():
-        headers = {"content-type": sample.content_type} | {key.lower(): value for key, value in sample.headers.items()}
-        body = PLATFORMS[name].read(Request("POST", "", "", headers, sample.body, None, 0.0), signed=False)
+        headers = {"content-type": sample.content_type} | {
+            key.lower(): value for key, value in sample.headers.items()
+        }
+        body = PLATFORMS[name].read(
+            Request("POST", "", "", headers, sample.body, None, 0.0), signed=False
+        )
         kind, parts = Summarizer(PLATFORMS[name], ()).summarize(body.value)
         assert kind is not None or name in SENDERS_DECIDE, sample.name
         assert len(parts) >= 2, "a type alone says nothing that the next event doesn't"
@@ -55,7 +64,11 @@ def test_every_platform_says_what_its_sample_events_are(name: str) -> None:
         ("slack", "message", "message in C05ORDERS by U07ROBIN"),
         ("stripe", "checkout", "checkout.session.completed cs_test_sample4711 complete"),
         ("hubspot", "contact", "contact.propertyChange object 501 its lifecyclestage"),
-        ("standard-webhooks", "event", "invoice.paid data.id=inv_4711 data.customer=cus_88 data.amount=4990"),
+        (
+            "standard-webhooks",
+            "event",
+            "invoice.paid data.id=inv_4711 data.customer=cus_88 data.amount=4990",
+        ),
         ("custom", "event", "order.approved id=sample-4711 order.id=4711 order.total=49.9"),
     ],
 )
@@ -65,23 +78,48 @@ def test_a_line_reads_as_people_would_say_it(name: str, sample: str, line: str) 
 
 
 def test_the_declared_values_are_told_in_their_order() -> None:
-    assert told({"number": 7, "ref": "refs/heads/main", "kind": "push", "customer": {"name": "Robin"}}) == (
-        "push main #7 Robin"
-    )
+    assert told(
+        {"number": 7, "ref": "refs/heads/main", "kind": "push", "customer": {"name": "Robin"}}
+    ) == ("push main #7 Robin")
     assert told({"refund": {"id": 1}, "odd name": "x"}) == "refund x"
-    assert told({"kind": None, "refund": None, "ref": " ", "number": {"a": 1}, "customer": []}) == "number.a=1"
+    assert (
+        told({"kind": None, "refund": None, "ref": " ", "number": {"a": 1}, "customer": []})
+        == "number.a=1"
+    )
 
 
 def test_where_nothing_is_declared_the_first_fields_are_shown() -> None:
-    event = {"api_key": "k", "id": 5, "empty": "", "none": None, "order": {"total": 1.5, "token": "t"}, "at": 1}
+    event = {
+        "api_key": "k",
+        "id": 5,
+        "empty": "",
+        "none": None,
+        "order": {"total": 1.5, "token": "t"},
+        "at": 1,
+    }
     assert told(event, platform=Platform()) == "id=5 at=1 order.total=1.5"
     assert told({"event": "order.paid", "id": 5}, platform=Platform()) == "order.paid id=5"
     assert told("just text", platform=Platform()) == "request=just text"
-    assert told([], platform=Platform()) == told(None, platform=Platform()) == told({}, platform=Platform()) == ""
+    assert (
+        told([], platform=Platform())
+        == told(None, platform=Platform())
+        == told({}, platform=Platform())
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["secret", "client_secret", "accessToken", "password", "x-signature", "apiKey", "Authorization", "cvv"]
+    "name",
+    [
+        "secret",
+        "client_secret",
+        "accessToken",
+        "password",
+        "x-signature",
+        "apiKey",
+        "Authorization",
+        "cvv",
+    ],
 )
 def test_a_field_that_sounds_secret_is_not_told(name: str) -> None:
     assert told({name: "s3cr3t", "nested": {name: "s3cr3t"}}, platform=Platform()) == ""
@@ -115,13 +153,34 @@ def test_an_array_tells_of_its_first_element_and_how_many_there_are() -> None:
         ("$._webhook.headers", "push main #7 Robin"),
     ],
 )
-def test_what_hide_names_is_not_told_and_nothing_where_that_is_unknown(path: str, line: str) -> None:
+def test_what_hide_names_is_not_told_and_nothing_where_that_is_unknown(
+    path: str, line: str
+) -> None:
     event = {"number": 7, "ref": "refs/heads/main", "kind": "push", "customer": {"name": "Robin"}}
     assert told(event, (path,)) == line
     kind, parts = Summarizer(Shop(), ()).summarize(event)
-    stored = Event(1, "e", "w", 0, None, json.dumps(event), {}, {}, "pending", 0, 0, "no", None, None, kind, parts)
+    stored = Event(
+        1,
+        "e",
+        "w",
+        0,
+        None,
+        json.dumps(event),
+        {},
+        {},
+        "pending",
+        0,
+        0,
+        "no",
+        None,
+        None,
+        kind,
+        parts,
+    )
     for shown in (masked_in_list(stored, (path,)), masked(stored, (path,))):
-        assert " ".join((shown.summary_parts or {}).values()) == line, "hide was added after it arrived"
+        assert " ".join((shown.summary_parts or {}).values()) == line, (
+            "hide was added after it arrived"
+        )
         assert shown.type == ("push" if line.startswith("push") else None)
     assert masked_in_list(stored, None).summary_parts == {}
     assert masked_in_list(stored, None).type is None

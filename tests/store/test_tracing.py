@@ -1,4 +1,5 @@
-"""Trace context: valid ids in logs, spans that belong together, and OTLP to a real endpoint over HTTP."""
+"""Trace context: valid ids in logs, spans that belong together, and OTLP to a real endpoint over
+HTTP."""
 
 from __future__ import annotations
 
@@ -61,7 +62,10 @@ def test_spans_belong_to_the_trace_of_the_headers(spans: InMemorySpanExporter) -
         assert outer.traceparent is not None
         with tracing.span("decide", "INTERNAL", {"traceparent": outer.traceparent}) as inner:
             inner.set(state="done")
-    with pytest.raises(ValueError, match="secret"), tracing.span("complete", "CLIENT", {"traceparent": "garbage"}):
+    with (
+        pytest.raises(ValueError, match="secret"),
+        tracing.span("complete", "CLIENT", {"traceparent": "garbage"}),
+    ):
         raise ValueError("secret")
     decide, receive, failed = spans.get_finished_spans()
     assert f"{receive.context.trace_id:032x}" == f"{decide.context.trace_id:032x}" == TRACE

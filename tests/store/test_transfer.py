@@ -1,4 +1,5 @@
-"""Everything moves from one store to another and back, can be interrupted at any moment, and is compared."""
+"""Everything moves from one store to another and back, can be interrupted at any moment, and is
+compared."""
 
 from __future__ import annotations
 
@@ -19,9 +20,9 @@ from store.sql.event_search import EventFilter
 from store.sql.maintenance import Row, Table
 from store.sql.store import Store
 from store.transfer import TABLES, CantTransfer, Progress, transfer
-from testkit.postgres import Postgres
 from tests.support.makers import ME, NOW, arrive, completion, decide, kept, message, task
 from tests.support.postgres_backend import migrated
+from tools.servers.postgres import Postgres
 
 DERIVED = {
     *("leads", "finished_events", "ended_events", "unsettled_events", "undecided", "held_events"),
@@ -69,7 +70,9 @@ def filled(store: Store) -> Store:
     """Something in every table."""
     assert store.leadership.elect("me", 60)
     store.tasks.adopt(ME, [task(number) for number in range(30)], NOW)
-    raw = RawDelivery("", "w", "accepted", NOW, query="a=1", headers={"x-a": "\xfc"}, body=b"\x00\xff")
+    raw = RawDelivery(
+        "", "w", "accepted", NOW, query="a=1", headers={"x-a": "\xfc"}, body=b"\x00\xff"
+    )
     for number in range(20):
         more = {
             "type": f"type {number}",
@@ -80,12 +83,16 @@ def filled(store: Store) -> Store:
             "answer": AnswerWanted("$.reply", NOW + number),
         }
         arrive(store, f"e{number}", delivery_id=f"d{number}", **more)
-    once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running", input="{}")
+    once = NewTarget(
+        "start", "flow", correlation_id="c", once_key="key", once_while="running", input="{}"
+    )
     decide(store, "e0", completion(1), once)
     decide(store, "e1", hold="held")
     decide(store, "e5", message())
     for target in store.claims.claim("me", NOW + 9, 0, 9):
-        store.claims.record_results("me", [Result(target, "done", "a \0 in the words", "w9")], NOW + 9)
+        store.claims.record_results(
+            "me", [Result(target, "done", "a \0 in the words", "w9")], NOW + 9
+        )
     decide(store, "e2", NewTarget("start", "ünïcode", correlation_id="d"))
     store.claims.claim("me", NOW + 9, 0, 9, {"w": 5.0})
     store.decisions.decide(ME, [Decision("e3", "expired", "no")], [], NOW, 0, {"e3": ["t1"]})
@@ -98,14 +105,18 @@ def filled(store: Store) -> Store:
     store.raw_deliveries.keep([kept("k1", body=b"\0\xff"), kept("k2")])
     store.raw_deliveries.accepted("k2", "e1")
     store.without_events.record([WithoutEvent("w", NOW, 200, "", "203.0.113.9", event_id="e1")], {})
-    store.answers.record([Answer("e1", "COMPLETED", "w1", '"\\u0000"'), Answer("e2", "FAILED", "w2")])
+    store.answers.record(
+        [Answer("e1", "COMPLETED", "w1", '"\\u0000"'), Answer("e2", "FAILED", "w2")]
+    )
     store.changes.record(Change(NOW, "admin", "edited", "w", "…"))
     store.facts.set("conductor", "up")
     store.kept_definitions.keep({"webhooks.yaml": "{}"})
     store.verifications.salt()
     store.sessions.end("session", NOW + 9, NOW)
     store.hidden_paths.keep({"w": ["$.card"]})
-    store.raw_deliveries.save(RawDelivery("", "w", "saved", NOW, name="mine", headers={"X-A": "b"}, body=b"{}"), 1)
+    store.raw_deliveries.save(
+        RawDelivery("", "w", "saved", NOW, name="mine", headers={"X-A": "b"}, body=b"{}"), 1
+    )
     store.leadership.resign(ME)
     return store
 
@@ -128,8 +139,14 @@ def test_every_table_and_column_is_moved(stores: Stores) -> None:
     moved = {table.name: set(great.tables.with_columns(table).columns) for table in TABLES}
     assert moved == {table.name: set(lite.tables.with_columns(table).columns) for table in TABLES}
     with sqlite3.connect(stores.url(lite).removeprefix("sqlite:///")) as database:
-        names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        found = {name: {row[1] for row in database.execute(f"PRAGMA table_info({name})")} for name in names}
+        names = [
+            row[0]
+            for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        found = {
+            name: {row[1] for row in database.execute(f"PRAGMA table_info({name})")}
+            for name in names
+        }
     database.close()
     assert {name: columns for name, columns in found.items() if name not in DERIVED} == moved
     with psycopg.connect(stores.url(great)) as connection:
@@ -191,7 +208,9 @@ def test_a_transfer_that_is_interrupted_anywhere_is_taken_up_again(
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_no_more_is_read_at_once_than_fits_however_large_the_rows_are(stores: Stores, kind: str) -> None:
+def test_no_more_is_read_at_once_than_fits_however_large_the_rows_are(
+    stores: Stores, kind: str
+) -> None:
     store, large = stores.new(kind), "x" * 5_000_000
     raw = RawDelivery("", "w", "accepted", NOW, body=large.encode())
     for number in range(3):
@@ -207,13 +226,17 @@ def test_a_worker_on_either_side_is_in_the_way(stores: Stores) -> None:
     source, to = filled(stores.new("sqlite")), stores.new("postgres")
     for store in (source, to):
         assert store.leadership.elect("host:1:worker", 60)
-        with pytest.raises(CantTransfer, match=r"a worker \(host:1:worker\) runs on the store to move"):
+        with pytest.raises(
+            CantTransfer, match=r"a worker \(host:1:worker\) runs on the store to move"
+        ):
             transfer(source, to, "source", nothing)
         store.leadership.resign(Term("host:1:worker"))
     assert to.tables.count(TABLES[0]) == 0
 
 
-def test_a_store_with_something_else_in_it_is_left_alone(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_with_something_else_in_it_is_left_alone(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, to = filled(stores.new("sqlite")), stores.new("postgres")
     arrive(to, "e1")
     with pytest.raises(CantTransfer, match="isn't empty: it has events"):

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from testkit.http_server import Handler, HttpServer
+from tools.servers.http_server import Handler, HttpServer
 
 LIST = "/api/metadata/workflow/names-and-versions"
 
 
 class StandIn:
-    """Answers each path with a status and a JSON value, by a function where it has to be made; with 404 any other."""
+    """Answers each path with a status and a JSON value, by a function where it has to be made; with
+    404 any other."""
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any] | Callable[[Any], tuple[int, Any]]] = {}
@@ -23,11 +24,17 @@ class StandIn:
 
     def has(self, *names: str, versions: tuple[int, ...] = (2,)) -> None:
         """Registers these workflows, and no others."""
-        self.answers[LIST] = 200, {name: [{"name": name, "version": one} for one in versions] for name in names}
+        self.answers[LIST] = (
+            200,
+            {name: [{"name": name, "version": one} for one in versions] for name in names},
+        )
 
     def defines(self, name: str, *tasks: dict[str, Any]) -> None:
         """Gives version 2 of the workflow these tasks."""
-        self.answers[f"/api/metadata/workflow/{name}"] = 200, {"name": name, "version": 2, "tasks": tasks}
+        self.answers[f"/api/metadata/workflow/{name}"] = (
+            200,
+            {"name": name, "version": 2, "tasks": tasks},
+        )
 
 
 @contextmanager

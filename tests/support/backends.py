@@ -13,11 +13,12 @@ import pytest
 from store.sql.store import Store
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connection
-from testkit import PATIENCE
 from tests.support.postgres_backend import PostgresBackend
+from tools.servers import PATIENCE
 
 GROWING = ("events", "targets", "tasks", "quarantine", "raw_deliveries", "answers")
-"""Tables that hold everything that retention keeps: no statement may read one of them from end to end."""
+"""Tables that hold everything that retention keeps: no statement may read one of them from end to
+end."""
 
 
 class Backend(Protocol):
@@ -30,7 +31,8 @@ class Backend(Protocol):
         """What the store sees when the process of the worker `holder` is killed."""
 
     def full_scans(self) -> list[str]:
-        """The statements that were executed so far and read a growing table from end to end, with their plans.
+        """The statements that were executed so far and read a growing table from end to end, with
+        their plans.
 
         Indexes of only the few rows that are live may be read so.
         """
@@ -64,7 +66,9 @@ class SqliteBackend:
 
     def open(self) -> SqliteStore:
         store = open_store(self._url)
-        store._connections.busy_timeout = PATIENCE  # on a busy machine another thread's commit may take long
+        store._connections.busy_timeout = (
+            PATIENCE  # on a busy machine another thread's commit may take long
+        )
         # Every connection says what it executes, with its parameters put in.
         connect = store._connections._open
 
@@ -97,7 +101,9 @@ class SqliteBackend:
         scan = re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", line)
         if scan is None or scan[2] in self._LIVE:
             return False
-        table = re.search(rf"\b(\w+) (?:AS )?{scan[1]}\b", statement)  # it may have another name in the statement
+        table = re.search(
+            rf"\b(\w+) (?:AS )?{scan[1]}\b", statement
+        )  # it may have another name in the statement
         return scan[1] in GROWING or (table is not None and table[1] in GROWING)
 
     def differences(self) -> list[str]:

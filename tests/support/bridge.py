@@ -22,9 +22,10 @@ from store.open import open_store
 from store.records import Event, EventStatus, Target
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
-from testkit import PATIENCE, signing
-from testkit.client import Answer, Conductor, by_hand, http, wait_for, wait_for_webhook
-from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
+from tools.demo import signing
+from tools.servers import PATIENCE
+from tools.servers.client import Answer, Conductor, by_hand, http, wait_for, wait_for_webhook
+from tools.servers.processes import Child, bridge_environment, free_port, start_relay, start_worker
 
 RUN = uuid.uuid4().hex[:6]
 GITHUB_SECRET = "It's a Secret to Everybody"
@@ -43,8 +44,8 @@ SETTINGS = {
 }
 """Environment of every bridge under test, in lower case.
 
-The index is searched at the start only: a test waits as long as a busy machine needs, and what should come by the queue
-must not come by the next search instead.
+The index is searched at the start only: a test waits as long as a busy machine needs, and what
+should come by the queue must not come by the next search instead.
 """
 
 
@@ -54,7 +55,8 @@ def unique(name: str) -> str:
 
 
 def started_by(conductor: Conductor, name: str, correlation_id: str) -> list[dict[str, Any]]:
-    """The workflows of that name with that correlation id, ended ones included, as soon as Conductor can know them.
+    """The workflows of that name with that correlation id, ended ones included, as soon as
+    Conductor can know them.
 
     On Redis it looks for them in its index, which shows them up to a second late.
     """
@@ -64,10 +66,16 @@ def started_by(conductor: Conductor, name: str, correlation_id: str) -> list[dic
 
 
 def waiting(
-    conductor: Conductor, name: str, matches: Mapping[str, Any] | None = None, gate: bool = False, **input_: Any
+    conductor: Conductor,
+    name: str,
+    matches: Mapping[str, Any] | None = None,
+    gate: bool = False,
+    **input_: Any,
 ) -> str:
     """The id of a new workflow of that name that waits for an event, or at a gate before it does."""
-    conductor.register(unique(name), [*([by_hand("gate")] if gate else []), wait_for_webhook("wait", matches)])
+    conductor.register(
+        unique(name), [*([by_hand("gate")] if gate else []), wait_for_webhook("wait", matches)]
+    )
     workflow_id = conductor.start(unique(name), **input_)
     conductor.wait_for_task(workflow_id, "gate" if gate else "wait")
     return workflow_id
@@ -127,7 +135,8 @@ class Bridge:
         return self.relay
 
     def start_worker(self) -> Child:
-        """Starts the worker, or one more. It has a log of its own: what it writes there tells that it has started."""
+        """Starts the worker, or one more. It has a log of its own: what it writes there tells that
+        it has started."""
         self._workers += 1
         log = self.folder / f"worker{self._workers if self._workers > 1 else ''}.log"
         self.worker = start_worker(self.environment, log, self.folder, self.worker_within)
@@ -155,7 +164,8 @@ class Bridge:
             self._store.close()
 
     def define(self, webhooks: str) -> None:
-        """Writes the definitions, as an editor does: the new file takes the old one's place at once."""
+        """Writes the definitions, as an editor does: the new file takes the old one's place at
+        once."""
         new = self.definitions.with_suffix(".new")
         new.write_text(webhooks, encoding="utf-8")
         new.replace(self.definitions)
@@ -168,14 +178,20 @@ class Bridge:
 
     # --- deliveries
 
-    def post(self, webhook: str, body: bytes | Any, headers: dict[str, str] | None = None) -> Answer:
+    def post(
+        self, webhook: str, body: bytes | Any, headers: dict[str, str] | None = None
+    ) -> Answer:
         """Posts the body (an object is sent as JSON) to the webhook."""
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()
             headers = {"Content-Type": "application/json", **(headers or {})}
         if self._relay_here is not None:
             answer = self._relay_here.post(f"/webhook/{webhook}", data=body, headers=headers)
-            return Answer(answer.status_code, answer.data, {name.lower(): value for name, value in answer.headers})
+            return Answer(
+                answer.status_code,
+                answer.data,
+                {name.lower(): value for name, value in answer.headers},
+            )
         return http("POST", f"{self.url}/webhook/{webhook}", body, headers)
 
     def github(
@@ -188,7 +204,9 @@ class Bridge:
     ) -> Answer:
         """Posts an event as GitHub does, signed."""
         body = json.dumps(payload).encode()
-        return self.post(webhook, body, signing.github(secret, body, delivery or str(uuid.uuid4()), event))
+        return self.post(
+            webhook, body, signing.github(secret, body, delivery or str(uuid.uuid4()), event)
+        )
 
     def slack(self, webhook: str, payload: Any, secret: str = SLACK_SECRET) -> Answer:
         """Posts an event as Slack does, signed."""
@@ -222,7 +240,9 @@ class Bridge:
         """The webhook's events, the newest first."""
         return self.store.queries.events(EventFilter(webhook=webhook, limit=1000))
 
-    def wait_for_event(self, event_id: str, status: EventStatus, timeout: float = PATIENCE) -> Event:
+    def wait_for_event(
+        self, event_id: str, status: EventStatus, timeout: float = PATIENCE
+    ) -> Event:
         """The event, once it has that status."""
         wait_for(
             lambda: self.event(event_id).status == status,
@@ -255,7 +275,8 @@ class Bridge:
             os.environ.update(before)
 
     def cli(self, *arguments: str, code: int = 0, all_output: bool = False) -> str:
-        """What the command line prints; with `all_output`, on stderr too. Fails unless it exits with that code.
+        """What the command line prints; with `all_output`, on stderr too. Fails unless it exits
+        with that code.
 
         It runs in the tests' own process: to start one takes more time than all the rest.
         """

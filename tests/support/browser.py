@@ -33,9 +33,9 @@ from werkzeug.serving import make_server
 
 from admin.page.app import create_app
 from config.settings import Settings
-from testkit import PATIENCE
 from tests.support.answers_of_conductor import standing_in
 from tests.support.sample import Sample, make_sample, settings_for
+from tools.servers import PATIENCE
 
 _ARGUMENTS = (
     "--headless=new",
@@ -55,7 +55,11 @@ _ARGUMENTS = (
 
 def missing() -> str | None:
     """What a browser test lacks on this machine, or None."""
-    if not (shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
+    if not (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    ):
         return "no Chromium: apt-get install chromium chromium-driver"
     if not shutil.which("chromedriver"):
         return "no chromedriver: apt-get install chromium-driver"
@@ -65,7 +69,9 @@ def missing() -> str | None:
 MARKS = (
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
     # selenium leaves its sockets to the garbage collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+    ),
 )
 """Of every module that tests in a browser."""
 
@@ -79,7 +85,9 @@ def await_true(driver: Chrome, condition: Callable[[], object], seconds: float =
         except (NoSuchElementException, StaleElementReferenceException):
             return False
         except WebDriverException as error:
-            if "does not belong to the document" not in str(error.msg):  # as chromedriver tells of some stale elements
+            if "does not belong to the document" not in str(
+                error.msg
+            ):  # as chromedriver tells of some stale elements
                 raise
             return False
 
@@ -87,13 +95,17 @@ def await_true(driver: Chrome, condition: Callable[[], object], seconds: float =
         WebDriverWait(driver, seconds, poll_frequency=0.05).until(is_there)
     except TimeoutException:
         focused = driver.switch_to.active_element.get_attribute("outerHTML")
-        raise AssertionError(f"{driver.current_url}, focus on {focused}:\n{driver.page_source}") from None
+        raise AssertionError(
+            f"{driver.current_url}, focus on {focused}:\n{driver.page_source}"
+        ) from None
 
 
 @contextmanager
 def browser() -> Iterator[Chrome]:
     """A fresh, headless Chromium."""
-    with tempfile.TemporaryDirectory(prefix="bridge-chromium-", ignore_cleanup_errors=True) as profile:
+    with tempfile.TemporaryDirectory(
+        prefix="bridge-chromium-", ignore_cleanup_errors=True
+    ) as profile:
         options = Options()
         options.binary_location = next(
             filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
@@ -145,11 +157,13 @@ window.isTabbedTo = () => {
   return true;
 };
 """
-"""Once what is wanted has the focus, further Tabs have no effect: so many can be pressed at a time."""
+"""Once what is wanted has the focus, further Tabs have no effect: so many can be pressed at a
+time."""
 
 
 def tab_to(driver: Chrome, name: str) -> WebElement:
-    """Presses Tab, as people do who have no mouse, until what has the focus has this id, name, label or text."""
+    """Presses Tab, as people do who have no mouse, until what has the focus has this id, name,
+    label or text."""
     driver.execute_script(_STOP_TABBING_AT, name)
     for _ in range(15):
         if driver.execute_script("return window.isTabbedTo()"):
@@ -159,7 +173,8 @@ def tab_to(driver: Chrome, name: str) -> WebElement:
 
 
 def forget(driver: Chrome) -> None:
-    """Leaves nothing of what was done in it: pages, cookies, its size and colours, and what was logged."""
+    """Leaves nothing of what was done in it: pages, cookies, its size and colours, and what was
+    logged."""
     first, *others = driver.window_handles
     for window in others:
         driver.switch_to.window(window)
@@ -215,7 +230,10 @@ def _fill_pictures(sample: Sample) -> None:
     with sample.store._connections.transaction() as db:
         for back in range(1, 168):
             daytime = 1 if 7 <= (now // hour - back) % 24 <= 18 else 0.2
-            numbers = {"accepted": int(draw.uniform(20, 60) * daytime), "duplicate": draw.randint(0, 3)}
+            numbers = {
+                "accepted": int(draw.uniform(20, 60) * daytime),
+                "duplicate": draw.randint(0, 3),
+            }
             if back in (30, 31, 77):
                 numbers["rejected"] = draw.randint(8, 20)
             for outcome, number in numbers.items():
@@ -230,10 +248,16 @@ def save_pictures(driver: Chrome, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder, before = folder.absolute(), Path.cwd()
     with tempfile.TemporaryDirectory() as work, standing_in() as conductor:
-        conductor.has("build", "deploy", "on_push", "order_flow", "release", "sample_webhook_for_slack")
+        conductor.has(
+            "build", "deploy", "on_push", "order_flow", "release", "sample_webhook_for_slack"
+        )
         os.chdir(work)  # so that the pictures tell of config/webhooks.yaml
         Path("config").mkdir()
-        given = {"bridge_webhooks": Path("config"), "bridge_admin_writes": True, "conductor_server_url": conductor.url}
+        given = {
+            "bridge_webhooks": Path("config"),
+            "bridge_admin_writes": True,
+            "conductor_server_url": conductor.url,
+        }
         sample = make_sample(Path("config"), **given)
         _fill_pictures(sample)
         with serving_page(sample.settings) as url:

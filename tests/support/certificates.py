@@ -19,8 +19,11 @@ def certificate(private: RSAPrivateKey) -> bytes:
     return _issued(private.public_key(), "vendor", "vendor", private)
 
 
-def amazons(public: RSAPublicKey, *, to: str = SNS, by: str = "Amazon", since: int = 2020, until: int = 2045) -> bytes:
-    """A certificate of the key as Amazon SNS publishes them, in PEM; valid from the one year to the other."""
+def amazons(
+    public: RSAPublicKey, *, to: str = SNS, by: str = "Amazon", since: int = 2020, until: int = 2045
+) -> bytes:
+    """A certificate of the key as Amazon SNS publishes them, in PEM; valid from the one year to the
+    other."""
     return _issued(public, to, by, _authority(), since, until)
 
 
@@ -42,7 +45,12 @@ def _authority() -> RSAPrivateKey:
 
 
 def _issued(
-    public: RSAPublicKey, to: str, by: str, private: RSAPrivateKey, since: int = 2020, until: int = 2045
+    public: RSAPublicKey,
+    to: str,
+    by: str,
+    private: RSAPrivateKey,
+    since: int = 2020,
+    until: int = 2045,
 ) -> bytes:
     built = (
         x509.CertificateBuilder()

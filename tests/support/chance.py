@@ -1,7 +1,8 @@
-"""What is random in a run of the tests draws from one seed, which the run prints, and which `TEST_SEED` sets.
+"""What is random in a run of the tests draws from one seed, which the run prints, and which
+`TEST_SEED` sets.
 
-That is the order of the tests, Hypothesis' examples, `random`, the storms, and the order of sets in the processes that
-pytest-xdist and tests start. Ids have no seed: they must only differ.
+That is the order of the tests, Hypothesis' examples, `random`, the storms, and the order of sets in
+the processes that pytest-xdist and tests start. Ids have no seed: they must only differ.
 """
 
 from __future__ import annotations

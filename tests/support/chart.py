@@ -15,7 +15,9 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "conductor-webhook-bridge"
+CACHE = (
+    Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "conductor-webhook-bridge"
+)
 """What takes minutes to build, and is kept between runs: see `.ci/run`."""
 RELEASE = "bridge"
 NAME = "bridge-webhook-bridge"
@@ -51,15 +53,20 @@ def render(*arguments: str) -> list[dict[str, Any]]:
 
 
 def with_values(file: Path | str, *settings: str) -> list[dict[str, Any]]:
-    """The objects with a file of values (of the chart's ``ci/``, by its first word) and ``a.b=c`` beside it."""
+    """The objects with a file of values (of the chart's ``ci/``, by its first word) and ``a.b=c``
+    beside it."""
     path = file if isinstance(file, Path) else CHART / "ci" / f"{file}-values.yaml"
-    return render("--values", str(path), *(part for setting in settings for part in ("--set", setting)))
+    return render(
+        "--values", str(path), *(part for setting in settings for part in ("--set", setting))
+    )
 
 
 def of_kind(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
     """The objects of that kind by their names, without the release's: ``relay``, or an empty text."""
     return {
-        found["metadata"]["name"].removeprefix(NAME).lstrip("-"): found for found in objects if found["kind"] == kind
+        found["metadata"]["name"].removeprefix(NAME).lstrip("-"): found
+        for found in objects
+        if found["kind"] == kind
     }
 
 

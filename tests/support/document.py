@@ -1,4 +1,5 @@
-"""A page of the documentation: its definitions, its commands and what they print, to be run as they stand there."""
+"""A page of the documentation: its definitions, its commands and what they print, to be run as they
+stand there."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from testkit.processes import ROOT
+from tools.servers.processes import ROOT
 
-RECIPES = sorted(page.stem for page in (ROOT / "docs" / "recipes").glob("*.md") if page.stem != "README")
+RECIPES = sorted(
+    page.stem for page in (ROOT / "docs" / "recipes").glob("*.md") if page.stem != "README"
+)
 
 _CONSOLES = re.compile(r"^( *)```(?:console|sh|bash)?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _NORMAL = {
@@ -36,7 +39,8 @@ class Step:
     shown: list[str] = field(default_factory=list)
 
     def is_shown(self, printed: str) -> bool:
-        """Whether the command has printed what the page shows; ids, times, ports and spaces may differ."""
+        """Whether the command has printed what the page shows; ids, times, ports and spaces may
+        differ."""
         pattern = re.escape(_normal("\n".join(self.shown))).replace("…", ".*")
         return not self.shown or re.fullmatch(pattern, _normal(printed), re.DOTALL) is not None
 
@@ -77,7 +81,9 @@ class Document:
     def workflow(self, services: str) -> dict[str, Any]:
         """Its workflow, with all calls sent to that URL, as docs/recipes/README.md says."""
         [block] = self.blocks("json")
-        workflow: dict[str, Any] = json.loads(block.replace('"uri": "https://', f'"uri": "{services}/'))
+        workflow: dict[str, Any] = json.loads(
+            block.replace('"uri": "https://', f'"uri": "{services}/')
+        )
         return workflow
 
     @property

@@ -1,4 +1,5 @@
-"""How many examples Hypothesis makes of what takes seconds: `make examples` makes many times as many."""
+"""How many examples Hypothesis makes of what takes seconds: `make examples` makes many times as
+many."""
 
 from __future__ import annotations
 

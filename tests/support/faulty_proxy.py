@@ -1,4 +1,5 @@
-"""HTTP proxies between the worker and Conductor that break calls in the ways in which networks and servers do."""
+"""HTTP proxies between the worker and Conductor that break calls in the ways in which networks and
+servers do."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from collections.abc import Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
-from testkit import PATIENCE
-from testkit.http_server import Handler, HttpServer
+from tools.servers import PATIENCE
+from tools.servers.http_server import Handler, HttpServer
 
 Fault = Literal[
     "drop before",  # the connection closes, and Conductor sees nothing
@@ -51,7 +52,9 @@ class Exchange(Handler):
     def forward(self, body: bytes) -> tuple[int, bytes, str]:
         """What the server says: status, body, and the body's kind."""
         connection = http.client.HTTPConnection("127.0.0.1", self.proxy.to, timeout=PATIENCE)
-        headers = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
+        headers = {
+            name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers
+        }
         try:
             connection.request(self.command, self.path, body or None, headers)
             got = connection.getresponse()
@@ -118,8 +121,8 @@ class FaultyProxy(HttpProxy):
         hang: float = 0,
         instead: Callable[[str], bytes | None] = lambda path: None,
     ) -> None:
-        """`to` is the server's port; a late call acts after `late` seconds, a hanging one answers after `hang`.
-        `instead` gives the answer to a path that isn't forwarded at all."""
+        """`to` is the server's port; a late call acts after `late` seconds, a hanging one answers
+        after `hang`. `instead` gives the answer to a path that isn't forwarded at all."""
         self.decide = decide
         self._instead = instead
         self._late = late

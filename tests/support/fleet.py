@@ -6,20 +6,33 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from testkit.client import Answer
 from tests.support.bridge import Bridge
+from tools.servers.client import Answer
 
 
 class Fleet:
-    """Bridges that share definitions and database, each a host of its own with a worker, and with a relay or none."""
+    """Bridges that share definitions and database, each a host of its own with a worker, and with a
+    relay or none."""
 
     def __init__(
-        self, folder: Path, conductor_url: str, definitions: str, *databases: str, relays: int | None = None
+        self,
+        folder: Path,
+        conductor_url: str,
+        definitions: str,
+        *databases: str,
+        relays: int | None = None,
     ) -> None:
-        """A host for each URL of the database. The first `relays` hosts have a relay; all of them by default."""
+        """A host for each URL of the database. The first `relays` hosts have a relay; all of them
+        by default."""
         settings = {"bridge_call_timeout": "5s", "bridge_discovery_interval": "3s"}
         self.hosts = [
-            Bridge(folder / f"host{number}", conductor_url, definitions, bridge_database=database, **settings)
+            Bridge(
+                folder / f"host{number}",
+                conductor_url,
+                definitions,
+                bridge_database=database,
+                **settings,
+            )
             for number, database in enumerate(databases)
         ]
         self.relays = self.hosts[:relays]

@@ -1,5 +1,5 @@
-"""Genuine deliveries of every platform: the signed examples of `vectors.json`, what its own library signs, and its
-sample events, signed by the bridge."""
+"""Genuine deliveries of every platform: the signed examples of `vectors.json`, what its own library
+signs, and its sample events, signed by the bridge."""
 
 from __future__ import annotations
 
@@ -48,13 +48,22 @@ _SEVERAL: dict[str, list[dict[str, Any]]] = {
         {"signature": _SIGNATURE | _LINES, "dedup": {"header": "X-Id"}},
         {"signature": _SIGNATURE, "headers": {"X-Api-Key": "0123456789abcdef-key"}},
     ],
-    "cloudevents": [{"secret": "0123456789abcdef-key"}, {"secret": "0123456789abcdef-key", "signature": _SIGNATURE}],
-    "github": [{"secret": "0123456789abcdef-key"}, {"secret": "0123456789abcdef-key", "signature": _SIGNATURE}],
+    "cloudevents": [
+        {"secret": "0123456789abcdef-key"},
+        {"secret": "0123456789abcdef-key", "signature": _SIGNATURE},
+    ],
+    "github": [
+        {"secret": "0123456789abcdef-key"},
+        {"secret": "0123456789abcdef-key", "signature": _SIGNATURE},
+    ],
     "gitlab": [{"secret": "0123456789abcdef-token"}, {"secret": SECRETS["standard-webhooks"]}],
 }
 """Ways of proving, where a platform has more than one."""
 _BODIES: dict[str, list[tuple[bytes, dict[str, str]]]] = {
-    "github": [(b"payload=%7B%22zen%22%3A+%22x%22%7D", _FORM), (b'{"client_payload": {}, "branch": "main"}', {})],
+    "github": [
+        (b"payload=%7B%22zen%22%3A+%22x%22%7D", _FORM),
+        (b'{"client_payload": {}, "branch": "main"}', {}),
+    ],
     "sentry": [(b'{"action": "resolved", "data": {"issue": {"id": "1"}}}', {})],
     "gitea": [(b'{"action": "edited", "page": "Home"}', {})],
     "shopify": [(b'{"inventory_item_id": 1, "location_id": 2}', {})],
@@ -68,8 +77,15 @@ _BODIES: dict[str, list[tuple[bytes, dict[str, str]]]] = {
             {"Content-Type": "text/xml"},
         )
     ],
-    "slack": [(b"payload=%7B%22type%22%3A%22block_actions%22%7D", _FORM), (b"command=%2Fx&text=a+b", _FORM)],
-    "twilio": [(b"MessageSid=SM1&MessageStatus=sent&Body=a+b", _FORM), (b'{"a": 1}', {}), (b"", _FORM)],
+    "slack": [
+        (b"payload=%7B%22type%22%3A%22block_actions%22%7D", _FORM),
+        (b"command=%2Fx&text=a+b", _FORM),
+    ],
+    "twilio": [
+        (b"MessageSid=SM1&MessageStatus=sent&Body=a+b", _FORM),
+        (b'{"a": 1}', {}),
+        (b"", _FORM),
+    ],
     "mailgun": [(b"recipient=a%40b&subject=x", _FORM)],
     "zendesk": [
         (b"<ticket><id>1</id></ticket>", {"Content-Type": "application/xml"}),
@@ -82,7 +98,11 @@ _BODIES: dict[str, list[tuple[bytes, dict[str, str]]]] = {
             {"Content-Type": "application/cloudevents+json"},
         )
     ],
-    "custom": [(b"id=1&state=open", _FORM), (b"plain text", {"Content-Type": "text/plain"}), (b"12", {})],
+    "custom": [
+        (b"id=1&state=open", _FORM),
+        (b"plain text", {"Content-Type": "text/plain"}),
+        (b"12", {}),
+    ],
 }
 """Further bodies, where a platform sends other forms than its samples have."""
 
@@ -117,7 +137,11 @@ class Genuine:
 def deliveries_of(platform: str, folder: Path) -> Iterator[Genuine]:
     """Every genuine delivery of the platform; at least one, or the test that asks for it fails."""
     for vector in VECTORS["vectors"]:
-        if platform_of(vector) == platform and vector["expected"] == "valid" and vector["id"] != NO_TIME:
+        if (
+            platform_of(vector) == platform
+            and vector["expected"] == "valid"
+            and vector["id"] != NO_TIME
+        ):
             webhook = definition(vector, with_tolerance=True)
             body = base64.b64decode(vector["body_base64"])
             yield Genuine(
@@ -128,29 +152,61 @@ def deliveries_of(platform: str, folder: Path) -> Iterator[Genuine]:
         judge = make()
         if judge.platform == platform:
             signed = judge.sign()
-            webhook = {"name": "hook", "platform": platform, "secret": judge.secret, "public_url": signed.url}
+            webhook = {
+                "name": "hook",
+                "platform": platform,
+                "secret": judge.secret,
+                "public_url": signed.url,
+            }
             headers = signed.headers | {"Content-Type": judge.content_type}
             yield Genuine(
-                f"{platform}/{make.__name__}", webhook, signed.url, "POST", headers, signed.body, NOW, _no_keys
+                f"{platform}/{make.__name__}",
+                webhook,
+                signed.url,
+                "POST",
+                headers,
+                signed.body,
+                NOW,
+                _no_keys,
             )
     if platform in HEADERS:
         for name, body, headers in _bodies(platform):
             webhook = {"name": "hook", "platform": platform} | proof_of(platform)
             yield Genuine(
-                f"{platform}/{name}", webhook, _URL, "POST", headers | HEADERS[platform](body), body, NOW, pages()
+                f"{platform}/{name}",
+                webhook,
+                _URL,
+                "POST",
+                headers | HEADERS[platform](body),
+                body,
+                NOW,
+                pages(),
             )
-    for number, proof in enumerate(_SEVERAL.get(platform, [_NEEDED.get(platform, proof_of(platform))])):
+    for number, proof in enumerate(
+        _SEVERAL.get(platform, [_NEEDED.get(platform, proof_of(platform))])
+    ):
         webhook = {"name": "hook", "platform": platform, "public_url": _URL} | proof
         for name, body, given in _bodies(platform):
             headers = given | ({"X-Id": "id-1"} if "{header:X-Id}" in str(proof) else {})
-            if platform == "cloudevents" and "signature" in proof and "cloudevents" not in headers["Content-Type"]:
+            if (
+                platform == "cloudevents"
+                and "signature" in proof
+                and "cloudevents" not in headers["Content-Type"]
+            ):
                 continue  # its attributes are in headers, which no signature of the body covers
             try:
                 draft = _signed(webhook, body, headers, folder)
             except CannotSign:
                 continue
             yield Genuine(
-                f"{platform}/{name}-{number}", webhook, draft.url, "POST", draft.headers, draft.body, NOW, _no_keys
+                f"{platform}/{name}-{number}",
+                webhook,
+                draft.url,
+                "POST",
+                draft.headers,
+                draft.body,
+                NOW,
+                _no_keys,
             )
 
 
@@ -163,7 +219,9 @@ def _bodies(platform: str) -> Iterator[tuple[str, bytes, dict[str, str]]]:
 
 def _signed(webhook: dict[str, Any], body: bytes, headers: dict[str, str], folder: Path) -> Draft:
     file = folder / "one.yaml"
-    file.write_text(json.dumps({"webhooks": [{"receivers": {"flow": "any"}} | webhook]}), encoding="utf-8")
+    file.write_text(
+        json.dumps({"webhooks": [{"receivers": {"flow": "any"}} | webhook]}), encoding="utf-8"
+    )
     (read,) = load_definitions(file, PLATFORMS, {}).webhooks
     draft = Draft("POST", _URL, headers, body, NOW)
     for verifier, credentials in verifiers_of(read, PLATFORMS[read.platform]):

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from random import Random
 
-from testkit.backends import Conductors
-from testkit.processes import Child, children_of
 from tests.support.bridge import Bridge
+from tools.servers.backends import Conductors
+from tools.servers.processes import Child, children_of
 
 
 def kill_children(process: Child) -> None:
@@ -51,8 +51,11 @@ def kills(bridge: Bridge, server: Conductors) -> list[Callable[[], None]]:
     ]
 
 
-def storm(faults: Sequence[Callable[[], None]], seconds: float, random_: Random, pause: float = 2.0) -> int:
-    """Rounds of all faults, in random order, until the time is over: each at least once, up to `pause` seconds apart.
+def storm(
+    faults: Sequence[Callable[[], None]], seconds: float, random_: Random, pause: float = 2.0
+) -> int:
+    """Rounds of all faults, in random order, until the time is over: each at least once, up to
+    `pause` seconds apart.
 
     Returns the number of rounds.
     """

@@ -6,7 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 from store.delivery_records import RawDelivery
-from store.records import Decision, Event, Hold, NewEvent, NewTarget, Otherwise, Result, Target, TargetState, Task, Term
+from store.records import (
+    Decision,
+    Event,
+    Hold,
+    NewEvent,
+    NewTarget,
+    Otherwise,
+    Result,
+    Target,
+    TargetState,
+    Task,
+    Term,
+)
 from store.rules.keys import lane_of
 from store.sql.store import Store
 
@@ -27,13 +39,24 @@ def arrive(store: Store, id_: str = "e1", **more: Any) -> str:
 
 def kept(id_: str, **more: Any) -> RawDelivery:
     """A rejected delivery with its bytes."""
-    fields = {"webhook": "w", "at": NOW, "remote": "192.0.2.1", "body": b"{}", "headers": {"x-signature": "no"}, **more}
+    fields = {
+        "webhook": "w",
+        "at": NOW,
+        "remote": "192.0.2.1",
+        "body": b"{}",
+        "headers": {"x-signature": "no"},
+        **more,
+    }
     url = "http://h/webhook/w"
-    return RawDelivery(id=id_, verdict="rejected", status=401, reason="no", path="/webhook/", url=url, **fields)
+    return RawDelivery(
+        id=id_, verdict="rejected", status=401, reason="no", path="/webhook/", url=url, **fields
+    )
 
 
 def task(number: int = 1, **more: Any) -> Task:
-    return replace(Task(f"t{number}", f"w{number}", "flow", "wait", {"$.a": 1}, NOW, seen_at=NOW), **more)
+    return replace(
+        Task(f"t{number}", f"w{number}", "flow", "wait", {"$.a": 1}, NOW, seen_at=NOW), **more
+    )
 
 
 def completion(number: int = 1) -> NewTarget:
@@ -45,17 +68,23 @@ def start(number: int = 1) -> NewTarget:
 
 
 def message(key: str = "k", otherwise: Otherwise = "start") -> NewTarget:
-    return NewTarget("message", "agent", correlation_id=key, lane=lane_of("agent", key), otherwise=otherwise)
+    return NewTarget(
+        "message", "agent", correlation_id=key, lane=lane_of("agent", key), otherwise=otherwise
+    )
 
 
-def decide(store: Store, id_: str, *targets: NewTarget, claim: int = 0, hold: Hold = "no") -> list[Target]:
+def decide(
+    store: Store, id_: str, *targets: NewTarget, claim: int = 0, hold: Hold = "no"
+) -> list[Target]:
     """The worker `me` decides the event."""
     return store.decisions.decide(ME, [Decision(id_, "pending", hold, targets)], [], NOW, claim)
 
 
 def end(store: Store, id_: str, *states: TargetState) -> None:
     """The event's targets, in their order, come to these ends."""
-    claimed = [target for target in store.claims.claim("me", NOW + 10**6, 0, 99) if target.event_id == id_]
+    claimed = [
+        target for target in store.claims.claim("me", NOW + 10**6, 0, 99) if target.event_id == id_
+    ]
     results = [Result(target, state, "why") for target, state in zip(claimed, states, strict=True)]
     store.claims.record_results("me", results, NOW)
 
@@ -64,9 +93,16 @@ def return_tasks(store: Store, *tasks: Task, term: Term = ME) -> None:
     """These tasks were taken by an event, and refused it for good."""
     fresh = store.tasks.adopt(term, tasks, NOW)
     id_ = arrive(store, f"refused {fresh[0].id}", webhook="refused")
-    taken = [NewTarget("complete", one.workflow, one.workflow_id, one.id, one.reference_name) for one in fresh]
-    claimed = store.decisions.decide(term, [Decision(id_, "pending", "no", (*taken,))], [], NOW, len(taken))
-    store.claims.record_results(term.holder, [Result(target, "failed", "no") for target in claimed], NOW)
+    taken = [
+        NewTarget("complete", one.workflow, one.workflow_id, one.id, one.reference_name)
+        for one in fresh
+    ]
+    claimed = store.decisions.decide(
+        term, [Decision(id_, "pending", "no", (*taken,))], [], NOW, len(taken)
+    )
+    store.claims.record_results(
+        term.holder, [Result(target, "failed", "no") for target in claimed], NOW
+    )
 
 
 def event(store: Store, id_: str) -> Event:

@@ -46,7 +46,9 @@ def is_scalar(value: Any) -> bool:
 
 def exact(number: float) -> Decimal:
     """The number's value as its JSON text says it: 0.1 is a tenth."""
-    return Decimal(number) if isinstance(number, int) or math.isinf(number) else Decimal(repr(number))
+    return (
+        Decimal(number) if isinstance(number, int) or math.isinf(number) else Decimal(repr(number))
+    )
 
 
 def shortest(value: float) -> str:
@@ -72,15 +74,24 @@ def as_float(value: float) -> float:
 
 def holds(found: Sequence[Any], expected: Any) -> bool:
     """Whether `when` or `only` expects this of the values that its path selects."""
-    if isinstance(expected, Mapping) and expected and all(str(key).startswith("$") for key in expected):
+    if (
+        isinstance(expected, Mapping)
+        and expected
+        and all(str(key).startswith("$") for key in expected)
+    ):
         return all_hold(found, expected)
     return any(equal(value, expected) for value in found)
 
 
 def all_hold(found: Sequence[Any], operators: Mapping[str, Any]) -> bool:
-    """All of one mapping: one and the same value meets whatever asks for a value, and nothing else is broken."""
-    asks = [name for name in operators if name in ("$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$regex")]
-    if asks and not any(all(meets(value, name, operators[name]) for name in asks) for value in found):
+    """All of one mapping: one and the same value meets whatever asks for a value, and nothing else
+    is broken."""
+    asks = [
+        name for name in operators if name in ("$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$regex")
+    ]
+    if asks and not any(
+        all(meets(value, name, operators[name]) for name in asks) for value in found
+    ):
         return False
     for name, operand in operators.items():
         if name == "$exists" and bool(found) is not operand:
@@ -102,14 +113,22 @@ def meets(value: Any, name: str, operand: Any) -> bool:
         return any(equal(value, one) for one in operand)
     if name == "$regex":
         # Where Python's patterns differ from RE2's: $ is the very end, and \\d knows ASCII.
-        return isinstance(value, str) and re.search(operand.replace("$", r"\Z"), value, re.ASCII) is not None
+        return (
+            isinstance(value, str)
+            and re.search(operand.replace("$", r"\Z"), value, re.ASCII) is not None
+        )
     if isinstance(value, str) and isinstance(operand, str):
         before, same = [ord(c) for c in value] < [ord(c) for c in operand], value == operand
     elif is_number(value) and is_number(operand):
         before, same = exact(value) < exact(operand), exact(value) == exact(operand)
     else:
         return False
-    return {"$lt": before, "$lte": before or same, "$gt": not before and not same, "$gte": not before}[name]
+    return {
+        "$lt": before,
+        "$lte": before or same,
+        "$gt": not before and not same,
+        "$gte": not before,
+    }[name]
 
 
 def is_number(value: Any) -> bool:

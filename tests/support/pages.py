@@ -5,12 +5,14 @@ tests/test_docs.py holds that no page and no command is missing here.
 
 from __future__ import annotations
 
-from testkit.processes import ROOT
 from tests.support.document import Document
+from tools.servers.processes import ROOT
 
 PAGES = {
     path: Document(path)
-    for path in sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+    for path in sorted(
+        str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+    )
 }
 RUN = [
     "docs/slack-walkthrough.md",
@@ -29,7 +31,7 @@ OTHERS = {
     "docs/incoming-webhooks.md": "tests/admin/page/test_incoming_webhooks_page.py makes what it makes",
     "docs/kubernetes.md": "needs a cluster: tests/cluster",
     "docs/performance.md": "runs the benchmarks",
-    "docs/releasing.md": "needs a release, and accounts where it is published: tests/release",
+    "docs/releasing.md": "needs a release, and accounts where it is published: tests/tools/release",
     "docs/scaling.md": "needs a PostgreSQL server and an account that makes databases: tests/store",
 }
 """Pages whose commands are not run, and why."""
@@ -44,7 +46,7 @@ LEFT_OUT = {
     "make run": "it is what the pages are run in",
     "docker compose up": "needs Docker; tests/deploy/test_compose.py runs the containers' commands without it",
     **{step.command: "tests/deploy/test_compose.py runs it" for step in BESIDE_DOCKER},
-    ".venv/bin/python -m testkit.services": "the tests play the services on a port of their own",
+    ".venv/bin/python -m tools.demo.services": "the tests play the services on a port of their own",
     "webhook-bridge listen https://bridge-admin.example.com --forward http://localhost:8000/webhook/github-deploys": (
         "follows a public bridge; tests/acceptance/test_listen.py does"
     ),

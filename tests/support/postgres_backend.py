@@ -1,4 +1,5 @@
-"""PostgreSQL for the contract suite: a database, emptied for each test, and the plans of what was executed in it."""
+"""PostgreSQL for the contract suite: a database, emptied for each test, and the plans of what was
+executed in it."""
 
 from __future__ import annotations
 
@@ -18,14 +19,16 @@ from store.postgres.connections import _SESSION, Connection
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Statement, WaitLimits
 from store.sql.store import Store
-from testkit import PATIENCE
-from testkit.postgres import Postgres
 from tests.store.postgres.live_tables import differences
+from tools.servers import PATIENCE
+from tools.servers.postgres import Postgres
 
 GROWING = ("events", "ended_events", "targets", "tasks", "quarantine", "answers")
-_LIVE = re.compile("unsettled_events.*|targets_(pending|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)")
-"""Indexes of only the few rows that are live: they may be read from end to end. Not that of claims: statements about a
-few of them come with every call."""
+_LIVE = re.compile(
+    "unsettled_events.*|targets_(pending|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)"
+)
+"""Indexes of only the few rows that are live: they may be read from end to end. Not that of claims:
+statements about a few of them come with every call."""
 
 
 _EXPLAINED: set[bytes] = set()
@@ -61,7 +64,8 @@ def _template(server: Postgres) -> str:
 
 
 def migrated(server: Postgres, label: str = "test") -> str:
-    """The URL of a new database with the bridge's tables: to copy them takes an eighth of the time of making them."""
+    """The URL of a new database with the bridge's tables: to copy them takes an eighth of the time
+    of making them."""
     return server.new_database(label, _template(server))
 
 
@@ -73,18 +77,22 @@ def _grown(server: Postgres) -> psycopg.Connection[Any]:
     database.execute(_FILL)
     database.execute("VACUUM ANALYZE")
     take_any_text(database)
-    database.execute("SET enable_seqscan = off")  # a list of thousands of ids may make it the better choice
+    database.execute(
+        "SET enable_seqscan = off"
+    )  # a list of thousands of ids may make it the better choice
     return database
 
 
 class _Shared:
-    """A database for one test after the other: to make one takes longer than most tests, to connect a tenth of that."""
+    """A database for one test after the other: to make one takes longer than most tests, to connect
+    a tenth of that."""
 
     def __init__(self, server: Postgres) -> None:
         self.url = migrated(server, "contract")
         self._connection = psycopg.connect(self.url, autocommit=True)
         atexit.register(self._connection.close)
-        # Not with TRUNCATE, which makes every table's files anew: that takes the server eight times the processor time.
+        # Not with TRUNCATE, which makes every table's files anew: that takes the server eight times
+        # the processor time.
         statements = self._connection.execute(
             "SELECT format('DELETE FROM %I.%I', schemaname, tablename) FROM pg_tables"
             " WHERE schemaname = 'webhook_bridge' AND tablename <> 'schema_version'"
@@ -107,7 +115,8 @@ _shared = lru_cache(maxsize=1)(_Shared)
 
 @contextmanager
 def all_the_time() -> Iterator[None]:
-    """Deliveries have all the time that a busy disk may need: most tests are about none of seconds."""
+    """Deliveries have all the time that a busy disk may need: most tests are about none of
+    seconds."""
     with mock.patch("store.postgres.deliveries.IMPATIENT", PATIENCE):
         yield
 
@@ -123,7 +132,8 @@ class PostgresBackend:
     """A database without rows, and every statement that the stores on it executed."""
 
     def __init__(self, server: Postgres, url: str | None = None):
-        """`url` is a database of its own; without it, it is the one that tests have one after the other."""
+        """`url` is a database of its own; without it, it is the one that tests have one after the
+        other."""
         self._patches = ExitStack()
         self._patches.enter_context(all_the_time())
         self._patches.enter_context(mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"))
@@ -134,7 +144,8 @@ class PostgresBackend:
         self._opened: list[PostgresStore] = []
         self.statements: dict[bytes, Parameters] = {}
         self.settings: dict[bytes, bytes] = {}
-        """Statement → the one before it in the same message that changes settings; empty if there is none."""
+        """Statement → the one before it in the same message that changes settings; empty if there
+        is none."""
 
     def open(self) -> PostgresStore:
         """The store, as another process sees it."""
@@ -178,7 +189,8 @@ class PostgresBackend:
             )
 
     def full_scans(self) -> list[str]:
-        """The statements that read a growing table from end to end, with their plans: on tables that have grown."""
+        """The statements that read a growing table from end to end, with their plans: on tables
+        that have grown."""
         new = {text: values for text, values in self.statements.items() if text not in _EXPLAINED}
         if not new:
             return []
@@ -187,10 +199,14 @@ class PostgresBackend:
         with database.transaction(force_rollback=True):
             for statement, parameters in new.items():
                 if re.match(rb"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", statement):
-                    plan = database.execute(b"EXPLAIN (FORMAT JSON) " + statement, parameters or None).fetchone()
+                    plan = database.execute(
+                        b"EXPLAIN (FORMAT JSON) " + statement, parameters or None
+                    ).fetchone()
                     assert plan is not None
                     if any(_is_full(node, above) for node, above in nodes(plan[0][0]["Plan"])):
-                        text = database.execute(b"EXPLAIN " + statement, parameters or None).fetchall()
+                        text = database.execute(
+                            b"EXPLAIN " + statement, parameters or None
+                        ).fetchall()
                         scans.append("\n  ".join([statement.decode(), *(line for (line,) in text)]))
                 _EXPLAINED.add(statement)
         return scans
@@ -214,10 +230,13 @@ def nodes(plan: dict[str, Any], above: str = "") -> Iterator[tuple[dict[str, Any
 
 
 def _is_full(node: dict[str, Any], above: str) -> bool:
-    """Whether it reads all of a growing table: nothing bounds what it reads of an index, and no limit ends it."""
+    """Whether it reads all of a growing table: nothing bounds what it reads of an index, and no
+    limit ends it."""
     kind, index = node["Node Type"], node.get("Index Name", "")
     if kind == "Bitmap Index Scan":
         return "Index Cond" not in node and index.startswith(GROWING) and not _LIVE.fullmatch(index)
     if node.get("Relation Name") not in GROWING or kind in ("ModifyTable", "Bitmap Heap Scan"):
         return False
-    return kind == "Seq Scan" or ("Index Cond" not in node and not _LIVE.fullmatch(index) and above != "Limit")
+    return kind == "Seq Scan" or (
+        "Index Cond" not in node and not _LIVE.fullmatch(index) and above != "Limit"
+    )

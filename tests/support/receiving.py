@@ -13,7 +13,9 @@ GITHUB = {"name": "push", "platform": "github", "secret": "github-secret-0123456
 
 def signed(body: bytes, secret: str = "github-secret-0123456789") -> dict[str, str]:
     """GitHub's headers for the body."""
-    return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest()}
+    return {
+        "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest()
+    }
 
 
 def error_of(response: Any) -> str:

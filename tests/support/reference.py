@@ -1,7 +1,8 @@
-"""The delivery rules of the design, written down once more: slowly, without indexes, caches or a store.
+"""The delivery rules of the design, written down once more: slowly, without indexes, caches or a
+store.
 
-Times are milliseconds by our clock. What the worker knows of Conductor at a decision is given; what it makes of that is
-checked.
+Times are milliseconds by our clock. What the worker knows of Conductor at a decision is given; what
+it makes of that is checked.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class RefEvent:
     takers: dict[str, str] = field(default_factory=dict)
     """task id → pending, done, cancelled, unfit, unknown."""
     in_doubt: set[str] = field(default_factory=set)
-    """The ids of the tasks that it was given in doubt: whether they are its is seen when it is called for them."""
+    """The ids of the tasks that it was given in doubt: whether they are its is seen when it is
+    called for them."""
     versions: dict[tuple[str, str], int | None] = field(default_factory=dict)
     """(workflow, correlation id) → version, of the workflows to start."""
     starts: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -106,14 +108,20 @@ class Rules:
         else:
             event.starts[target.workflow, str(target.correlation_id)] = state
 
-    def decide(self, waiting: Iterable[RefTask], began: int, now: int, left_out: Collection[str] = ()) -> None:
+    def decide(
+        self, waiting: Iterable[RefTask], began: int, now: int, left_out: Collection[str] = ()
+    ) -> None:
         """One decision, after a scan that began then and found these tasks waiting.
 
-        `left_out`: webhooks whose definition was awaited at the last decision, less than half a second ago: their new
-        events, and what became free again, are for the next one.
+        `left_out`: webhooks whose definition was awaited at the last decision, less than half a
+        second ago: their new events, and what became free again, are for the next one.
         """
         free = sorted(waiting, key=lambda task: (task.scheduled_at, task.id))
-        decidable = (event for event in self.events.values() if not (event.recheck and event.webhook in left_out))
+        decidable = (
+            event
+            for event in self.events.values()
+            if not (event.recheck and event.webhook in left_out)
+        )
         events = sorted(decidable, key=lambda event: event.seq)
         # The hold: tasks in the order in which they came take the oldest event that they may take.
         for task in free[:]:
@@ -126,7 +134,8 @@ class Rules:
                     event.takers[task.id] = "pending"
                     free.remove(task)
                     break
-        # Of those whose takers turned out gone and that no other task took, the starts are made that they forbade.
+        # Of those whose takers turned out gone and that no other task took, the starts are made
+        # that they forbade.
         for event in events:
             if event.recheck and event.held and self.start(event, taken=False, again=True):
                 event.held = False
@@ -151,11 +160,18 @@ class Rules:
         event.in_doubt = {t.id for t in takers if self.fits(t, event) == "in doubt"}
         if not takers:
             takers = [t for t in free if self.may_take_held(t, event) is True][:1]
-        receives = event.only is None or (event.only.kind == "complete" and event.only.workflow in webhook.receivers)
+        receives = event.only is None or (
+            event.only.kind == "complete" and event.only.workflow in webhook.receivers
+        )
         receives = receives and bool(webhook.receivers)
         can_be_held = receives and event.hold_until >= began
         may_start = any(start.unless for start, _ in self.wanted(event))
-        if can_be_held and not may_start and len(takers) == 1 and self.may_take_earlier(takers[0], event):
+        if (
+            can_be_held
+            and not may_start
+            and len(takers) == 1
+            and self.may_take_earlier(takers[0], event)
+        ):
             takers = []  # in the order of arrival: which event comes first is in doubt
             event.in_doubt = set()
         for task in takers:
@@ -167,7 +183,8 @@ class Rules:
         event.ignored = not receives
 
     def start(self, event: RefEvent, taken: bool, again: bool) -> bool:
-        """Makes the event's starts, `again` only those that a taker forbade; whether any such was made."""
+        """Makes the event's starts, `again` only those that a taker forbade; whether any such was
+        made."""
         made = False
         for start, number in self.wanted(event):
             key = start.workflow, f"{event.id}#{number}" if number > 1 else event.id
@@ -180,9 +197,14 @@ class Rules:
         return made
 
     def wanted(self, event: RefEvent) -> list[tuple[Start, int]]:
-        """The starts whose `when` holds, each with its number among those of its workflow; those that it may make."""
+        """The starts whose `when` holds, each with its number among those of its workflow; those
+        that it may make."""
         webhook = self.webhook(event)
-        holding = [start for start in webhook.starts if when_holds(start.when, event.payload)] if webhook else []
+        holding = (
+            [start for start in webhook.starts if when_holds(start.when, event.payload)]
+            if webhook
+            else []
+        )
         numbered = [
             (start, 1 + sum(other.workflow == start.workflow for other in holding[:place]))
             for place, start in enumerate(holding)
@@ -190,7 +212,11 @@ class Rules:
         if event.only is None:
             return numbered
         only = (event.only.kind, event.only.workflow, event.only.entry)
-        return [(start, number) for start, number in numbered if only == ("start", start.workflow, number)]
+        return [
+            (start, number)
+            for start, number in numbered
+            if only == ("start", start.workflow, number)
+        ]
 
     def fits(self, task: RefTask, event: RefEvent) -> Answer:
         """Whether the task is a receiver's, and its matches hold."""
@@ -201,7 +227,11 @@ class Rules:
             re.sub(r"__[0-9]+\Z", "", task.reference_name),
         ):
             return False
-        if webhook is None or task.workflow not in webhook.receivers or not holds(task.matches, event.payload):
+        if (
+            webhook is None
+            or task.workflow not in webhook.receivers
+            or not holds(task.matches, event.payload)
+        ):
             return False
         versions = webhook.receivers[task.workflow]
         if versions is not None and task.in_doubt:
@@ -209,7 +239,8 @@ class Rules:
         return versions is None or task.version in versions
 
     def may_take_held(self, task: RefTask, event: RefEvent) -> Answer:
-        """Whether the task may take the event as one that is held: in time, and running when it arrived."""
+        """Whether the task may take the event as one that is held: in time, and running when it
+        arrived."""
         fits = self.fits(task, event)
         if not fits or task.scheduled_at > event.hold_until:
             return False
@@ -223,9 +254,12 @@ class Rules:
         return not own and task.root_started_at <= event.received_at + self.skew
 
     def may_take_earlier(self, task: RefTask, event: RefEvent) -> bool:
-        """Whether it is in doubt if the task takes an earlier event of the same webhook, which is held."""
+        """Whether it is in doubt if the task takes an earlier event of the same webhook, which is
+        held."""
         return any(
-            other.held and other.webhook == event.webhook and self.may_take_held(task, other) == "in doubt"
+            other.held
+            and other.webhook == event.webhook
+            and self.may_take_held(task, other) == "in doubt"
             for other in self.events.values()
         )
 
@@ -233,15 +267,21 @@ class Rules:
 def holds(matches: Any, payload: Mapping[str, Any]) -> bool:
     """Whether all criteria hold; the paths of these tests are plain members of the payload."""
     return isinstance(matches, Mapping) and all(
-        path.removeprefix("$.") in payload and naive.equal(payload[path.removeprefix("$.")], expected)
+        path.removeprefix("$.") in payload
+        and naive.equal(payload[path.removeprefix("$.")], expected)
         for path, expected in matches.items()
     )
 
 
 def when_holds(when: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
     """Whether all conditions of a start hold, operators among them."""
-    found = ((payload.get(path.removeprefix("$."), _MISSING), expected) for path, expected in when.items())
-    return all(naive.holds([] if value is _MISSING else [value], expected) for value, expected in found)
+    found = (
+        (payload.get(path.removeprefix("$."), _MISSING), expected)
+        for path, expected in when.items()
+    )
+    return all(
+        naive.holds([] if value is _MISSING else [value], expected) for value, expected in found
+    )
 
 
 _MISSING = object()

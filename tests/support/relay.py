@@ -55,7 +55,12 @@ class Relay:
         self.file = folder / "webhooks.yaml"
         self.define(webhooks)
         self.url = f"sqlite:///{folder / 'bridge.db'}"
-        given = {"bridge_webhooks": self.file, "bridge_database": self.url, "bridge_relay_metrics": "off", **settings}
+        given = {
+            "bridge_webhooks": self.file,
+            "bridge_database": self.url,
+            "bridge_relay_metrics": "off",
+            **settings,
+        }
         self.settings = settings_with(**given)
         self.store: SqliteStore = open_store(self.url)
         self.app: Flask = create_app(
@@ -72,7 +77,8 @@ class Relay:
         return create_app(self.settings).test_client()
 
     def define(self, webhooks: list[dict[str, Any]]) -> None:
-        """Writes the definitions; each webhook receives for some workflow unless it says otherwise."""
+        """Writes the definitions; each webhook receives for some workflow unless it says
+        otherwise."""
         whole = [{"receivers": {"flow": "any"}} | webhook for webhook in webhooks]
         # A literal ${ in a secret must not be taken for a reference.
         text = json.dumps({"webhooks": whole}).replace("${", "$${")
@@ -86,7 +92,11 @@ class Relay:
         return background
 
     def post(
-        self, name: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None, **more: Any
+        self,
+        name: str,
+        body: bytes | str = b"",
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
     ) -> TestResponse:
         """Posts to the webhook, as JSON unless the headers say otherwise."""
         method = more.pop("method", "POST")

@@ -1,4 +1,5 @@
-"""A bridge with something of everything in its store, for tests and for the documentation's pictures."""
+"""A bridge with something of everything in its store, for tests and for the documentation's
+pictures."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from store.delivery_records import RawDelivery, WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from store.summary import Summarizer
-from testkit import signing
 from tests.support.settings import settings_with
+from tools.demo import signing
 
 DEFINITIONS = """\
 webhooks:
@@ -43,7 +44,9 @@ webhooks:
       sample_webhook_for_slack: any
 """
 
-KEEPING = DEFINITIONS.replace("    platform: github\n", "    platform: github\n    keep_rejected: 100\n")
+KEEPING = DEFINITIONS.replace(
+    "    platform: github\n", "    platform: github\n    keep_rejected: 100\n"
+)
 """The same, where github-deploys keeps what it refuses."""
 
 P256_KEY = (
@@ -119,15 +122,21 @@ _last: list[_Filled] = []
 
 
 def make_sample(folder: Path, **more: Any) -> Sample:
-    """Makes the files and fills the store, with what was put into another one if that is fresh: filling takes longer
-    than most tests."""
+    """Makes the files and fills the store, with what was put into another one if that is fresh:
+    filling takes longer than most tests."""
     if not _last or not 0 <= time.time() - _last[0].at < _FRESH:
         _last[:] = [_fill_another()]
     filled = _last[0]
     (folder / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
     settings = settings_for(folder, **more)
     Path(settings.bridge_database.removeprefix("sqlite:///")).write_bytes(filled.database)
-    sample = Sample(folder, open_store(settings.bridge_database), settings, dict(filled.events), dict(filled.tasks))
+    sample = Sample(
+        folder,
+        open_store(settings.bridge_database),
+        settings,
+        dict(filled.events),
+        dict(filled.tasks),
+    )
     assert sample.store.leadership.elect("sample", 10**9)
     return sample
 
@@ -145,7 +154,8 @@ def _fill_another() -> _Filled:
 
 
 def keep_refused(sample: Sample, body: bytes = b'{"ref": "kept"}', **more: Any) -> str:
-    """A delivery of github-deploys that was refused for a wrong secret and would be accepted now. Returns its id."""
+    """A delivery of github-deploys that was refused for a wrong secret and would be accepted now.
+    Returns its id."""
     secret = "a-secret-of-more-than-sixteen-characters"
     given = signing.github(more.pop("secret", secret), body, "d-kept")
     headers = {name.lower(): value for name, value in given.items()} | {"x-evil": "<b>\x1b[31m</b>"}
@@ -159,7 +169,9 @@ def keep_refused(sample: Sample, body: bytes = b'{"ref": "kept"}', **more: Any) 
     if "keep_rejected" not in file.read_text(encoding="utf-8"):
         file.write_text(KEEPING, encoding="utf-8")
     sample.store.raw_deliveries.keep([kept])
-    rejection = WithoutEvent("github-deploys", kept.at, 401, kept.reason, kept.remote, kept_id=kept.id)
+    rejection = WithoutEvent(
+        "github-deploys", kept.at, 401, kept.reason, kept.remote, kept_id=kept.id
+    )
     sample.store.without_events.record([rejection], {})
     return kept.id
 
@@ -167,26 +179,50 @@ def keep_refused(sample: Sample, body: bytes = b'{"ref": "kept"}', **more: Any) 
 def _fill(sample: Sample, now: int) -> None:
     store = sample.store
     minute = 60_000
-    sample.tasks = {name: f"task-{name}" for name in ("main", "other", "late", "gone", "broken", "stranger", "old")}
+    sample.tasks = {
+        name: f"task-{name}"
+        for name in ("main", "other", "late", "gone", "broken", "stranger", "old")
+    }
     matches = {"$.ref": "refs/heads/main", "$.repository.private": True}
     tasks = [
         _task("main", "deploy", matches, now - 30 * minute),
         _task("other", "deploy", {"$.ref": "refs/heads/dev"}, now - 20 * minute),
         _task("late", "deploy", {"$.ref": "refs/heads/main"}, now - 2 * minute),
-        _task("broken", "order_flow", {"$[": 1}, now - 10 * minute, broken="'$[' is not a JSONPath"),
+        _task(
+            "broken", "order_flow", {"$[": 1}, now - 10 * minute, broken="'$[' is not a JSONPath"
+        ),
         _task("stranger", "someone_elses", {"$.ref": "refs/heads/main"}, now - 10 * minute),
         _task("old", "release", {"$.ref": "refs/heads/main"}, now - 40 * minute),
     ]
     store.leadership.elect("sample", 10**9)
     store.tasks.adopt(Term("sample"), tasks, now)
-    store.workflows.remember([Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)])
-    store.workflows.remember([Workflow("workflow-deploy-late", 1, "workflow-deploy-late", now - 3 * minute, None)])
+    store.workflows.remember(
+        [Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)]
+    )
+    store.workflows.remember(
+        [Workflow("workflow-deploy-late", 1, "workflow-deploy-late", now - 3 * minute, None)]
+    )
 
-    push = {"ref": "refs/heads/main", "repository": {"name": "bridge", "private": True}, "pusher": {"name": "ada"}}
-    headers = {"x-github-event": "push", "user-agent": "GitHub-Hookshot/1", "content-type": "application/json"}
+    push = {
+        "ref": "refs/heads/main",
+        "repository": {"name": "bridge", "private": True},
+        "pusher": {"name": "ada"},
+    }
+    headers = {
+        "x-github-event": "push",
+        "user-agent": "GitHub-Hookshot/1",
+        "content-type": "application/json",
+    }
     rows = {
         "delivered": ("github-deploys", push, headers, now - 12 * minute, 10 * minute, "d1"),
-        "refused": ("github-deploys", {"ref": "refs/tags/v2"}, headers, now - 9 * minute, 10 * minute, "d2"),
+        "refused": (
+            "github-deploys",
+            {"ref": "refs/tags/v2"},
+            headers,
+            now - 9 * minute,
+            10 * minute,
+            "d2",
+        ),
         "expired": ("orders", {"order": 17, "state": "paid"}, {}, now - 8 * minute, 0, None),
         "ignored": (
             "github-deploys",
@@ -196,7 +232,14 @@ def _fill(sample: Sample, now: int) -> None:
             0,
             "d3",
         ),
-        "hostile": ("slack", HOSTILE, {"x-evil": "<b>\x1b[31m</b>"}, now - 5 * minute, 10 * minute, "<i>\x1b</i>"),
+        "hostile": (
+            "slack",
+            HOSTILE,
+            {"x-evil": "<b>\x1b[31m</b>"},
+            now - 5 * minute,
+            10 * minute,
+            "<i>\x1b</i>",
+        ),
         "pending": (
             "github-deploys",
             {"ref": "refs/heads/Main", "repository": {"private": True}},
@@ -222,11 +265,18 @@ def _fill(sample: Sample, now: int) -> None:
                 "pending",
                 "no",
                 (
-                    NewTarget("complete", "deploy", "workflow-deploy-main", "task-main", "wait_for_push"),
+                    NewTarget(
+                        "complete", "deploy", "workflow-deploy-main", "task-main", "wait_for_push"
+                    ),
                     NewTarget("start", "on_push", version=3, correlation_id=ids["delivered"]),
                 ),
             ),
-            Decision(ids["refused"], "pending", "no", (NewTarget("start", "on_push", correlation_id=ids["refused"]),)),
+            Decision(
+                ids["refused"],
+                "pending",
+                "no",
+                (NewTarget("start", "on_push", correlation_id=ids["refused"]),),
+            ),
             Decision(ids["expired"], "expired", "no"),
             Decision(ids["ignored"], "ignored", "no"),
             Decision(ids["hostile"], "pending", "held"),
@@ -247,7 +297,9 @@ def _fill(sample: Sample, now: int) -> None:
             Result(claimed[ids["delivered"], "complete"], "done"),
             Result(claimed[ids["delivered"], "start"], "done", workflow_id="workflow/started 1"),
             Result(
-                claimed[ids["refused"], "start"], "failed", error="No such workflow defined. name=on_push, version=null"
+                claimed[ids["refused"], "start"],
+                "failed",
+                error="No such workflow defined. name=on_push, version=null",
             ),
         ],
         now - 2 * minute,
@@ -257,10 +309,14 @@ def _fill(sample: Sample, now: int) -> None:
     store.verifications.set_verified(
         "github-deploys", fingerprint(github, store.verifications.salt()), now - 5 * 86_400_000
     )
-    store.verifications.set_verified("orders", "keyed:that of an earlier secret", now - 5 * 86_400_000)
+    store.verifications.set_verified(
+        "orders", "keyed:that of an earlier secret", now - 5 * 86_400_000
+    )
     store.without_events.record(
         [
-            WithoutEvent("orders", now - minute, 401, "the header X-Api-Key is wrong <script>", "203.0.113.9"),
+            WithoutEvent(
+                "orders", now - minute, 401, "the header X-Api-Key is wrong <script>", "203.0.113.9"
+            ),
             WithoutEvent("slack", now - 2 * minute, 401, "not verified yet", "203.0.113.10"),
         ],
         {

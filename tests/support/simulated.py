@@ -25,7 +25,8 @@ Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_aft
 
 
 Ailment = Literal["500", "403", "hang", "garbage"]
-"""What an item that is to be read alone is answered with. In a list it is left out, or can't be read."""
+"""What an item that is to be read alone is answered with. In a list it is left out, or can't be
+read."""
 
 
 def forbidden() -> NotNow:
@@ -79,7 +80,8 @@ class SimulatedWorkflow:
 
 @dataclass
 class SimulatedConductor:
-    """Implements what the worker uses of `worker.conductor.client.Conductor`. Times are milliseconds."""
+    """Implements what the worker uses of `worker.conductor.client.Conductor`. Times are
+    milliseconds."""
 
     now: Callable[[], int]
     offset: int = 0
@@ -143,17 +145,34 @@ class SimulatedConductor:
     ) -> SimulatedWorkflow:
         """A workflow starts."""
         workflow = SimulatedWorkflow(
-            f"w{len(self.workflows)}", name, version, self.server_time, parent, correlation_id, input_
+            f"w{len(self.workflows)}",
+            name,
+            version,
+            self.server_time,
+            parent,
+            correlation_id,
+            input_,
         )
         self.workflows[workflow.id] = workflow
         return workflow
 
     def schedule(
-        self, workflow_id: str, reference_name: str, matches: Any, kind: str = TASK_TYPE, in_loop: bool = True
+        self,
+        workflow_id: str,
+        reference_name: str,
+        matches: Any,
+        kind: str = TASK_TYPE,
+        in_loop: bool = True,
     ) -> SimulatedTask:
-        """A task comes to wait. `in_loop`: a number at the end of its name is that of its iteration."""
+        """A task comes to wait. `in_loop`: a number at the end of its name is that of its
+        iteration."""
         task = SimulatedTask(
-            f"t{len(self.tasks):03}", workflow_id, reference_name, matches, self.server_time, kind=kind
+            f"t{len(self.tasks):03}",
+            workflow_id,
+            reference_name,
+            matches,
+            self.server_time,
+            kind=kind,
         )
         number = reference_name.rpartition("__")[2]
         task.iteration = int(number) if in_loop and number.isdecimal() else 0
@@ -197,7 +216,9 @@ class SimulatedConductor:
             kind = Garbled if ailment == "garbage" else OutcomeUnknown
             raise kind(f"{item} ails: {ailment}", 500 if ailment == "500" else 0)
 
-    def _readable(self, tasks: list[SimulatedTask], unreadable: list[Unreadable] | None) -> list[SimulatedTask]:
+    def _readable(
+        self, tasks: list[SimulatedTask], unreadable: list[Unreadable] | None
+    ) -> list[SimulatedTask]:
         """Those of a list that don't ail; the others are told of, half of them by their ids."""
         if unreadable is not None:
             unreadable += [
@@ -266,7 +287,11 @@ class SimulatedConductor:
     def waiting_ids_of(self, workflow: str) -> Iterator[dict[str, Listed]]:
         self._search("search")
         for page in self._indexed(0):
-            yield {task.id: listed for task in page if (listed := self._listed(task)).workflow == workflow}
+            yield {
+                task.id: listed
+                for task in page
+                if (listed := self._listed(task)).workflow == workflow
+            }
 
     def _listed(self, task: SimulatedTask) -> Listed:
         return Listed(self.workflows[task.workflow_id].name, str(task.started_at))
@@ -274,7 +299,11 @@ class SimulatedConductor:
     def running(self, workflow: str) -> list[str]:
         self._search("workflows")
         self._see(workflow)
-        return [found.id for found in self.workflows.values() if found.name == workflow and not found.ended]
+        return [
+            found.id
+            for found in self.workflows.values()
+            if found.name == workflow and not found.ended
+        ]
 
     def waiting_in(self, workflow_id: str) -> list[Task]:
         self._see(workflow_id)
@@ -308,7 +337,11 @@ class SimulatedConductor:
             if task.workflow_id == workflow.id
         ]
         status = "COMPLETED" if workflow.ended else "RUNNING"
-        shown = {"workflowName": workflow.name, "workflowVersion": workflow.version, "status": status}
+        shown = {
+            "workflowName": workflow.name,
+            "workflowVersion": workflow.version,
+            "status": status,
+        }
         return WorkflowTasks(shown, tasks)
 
     def waiting_task(self, task_id: str) -> Task | TaskStatus | None:
@@ -339,13 +372,20 @@ class SimulatedConductor:
         return TaskStatus(not task.waits, task.worker_id)
 
     def complete(
-        self, workflow_id: str, reference_name: str, task_id: str, output: str, event_id: str, not_after: float = 0
+        self,
+        workflow_id: str,
+        reference_name: str,
+        task_id: str,
+        output: str,
+        event_id: str,
+        not_after: float = 0,
     ) -> Any:
         def effect() -> str | None:
             pending = [
                 task
                 for task in self.tasks.values()
-                if (task.workflow_id, task.reference_name, task.waits) == (workflow_id, reference_name, True)
+                if (task.workflow_id, task.reference_name, task.waits)
+                == (workflow_id, reference_name, True)
             ]
             if not pending:
                 return None
@@ -407,11 +447,23 @@ class SimulatedConductor:
 
     def started(self, name: str, correlation_id: str) -> str | None:
         self._see(correlation_id.partition("#")[0])
-        found = [w.id for w in self.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
-        return found[0] if found and found[0] not in self.removed and not self.starts_unindexed else None
+        found = [
+            w.id
+            for w in self.workflows.values()
+            if (w.name, w.correlation_id) == (name, correlation_id)
+        ]
+        return (
+            found[0]
+            if found and found[0] not in self.removed and not self.starts_unindexed
+            else None
+        )
 
     def started_in_index(self, name: str, correlation_id: str, event_id: str = "") -> str | None:
-        found = [w for w in self.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
+        found = [
+            w
+            for w in self.workflows.values()
+            if (w.name, w.correlation_id) == (name, correlation_id)
+        ]
         named = [workflow.id for workflow in found if event_id in json.dumps(workflow.input)]
         return named[-1] if named and self.indexing and not self.starts_unindexed else None
 
@@ -422,7 +474,11 @@ class SimulatedConductor:
             return None
         if task.status == "COMPLETED" and task.worker_id == event_id:
             return "by the event" if is_named else None
-        return "otherwise" if task.status == "CANCELED" or (task.status == "COMPLETED" and is_named) else None
+        return (
+            "otherwise"
+            if task.status == "CANCELED" or (task.status == "COMPLETED" and is_named)
+            else None
+        )
 
     def correlation_id(self, workflow_id: str) -> str | None:
         self._see(workflow_id)

@@ -53,9 +53,17 @@ class SimulatedMessages:
         self.read_whole += ended and largest is None
         if self._conductor.starts_unindexed:
             return []
-        found = [w for w in self._conductor.workflows.values() if (w.name, w.correlation_id) == (name, key)]
-        found = [w for w in found if w.id not in self._conductor.removed and not self._leaves_out(w.id)]
-        keyed = [Keyed(w.id, self._status(w), w.started_at, _event_of(w.input)) for w in reversed(found)]
+        found = [
+            w
+            for w in self._conductor.workflows.values()
+            if (w.name, w.correlation_id) == (name, key)
+        ]
+        found = [
+            w for w in found if w.id not in self._conductor.removed and not self._leaves_out(w.id)
+        ]
+        keyed = [
+            Keyed(w.id, self._status(w), w.started_at, _event_of(w.input)) for w in reversed(found)
+        ]
         return [one for one in keyed if ended or one.status == "RUNNING"]
 
     def _leaves_out(self, workflow_id: str) -> bool:
@@ -65,7 +73,11 @@ class SimulatedMessages:
 
     def status(self, workflow_id: str) -> str | None:
         workflow = self._conductor.workflows.get(workflow_id)
-        return None if workflow is None or workflow_id in self._conductor.removed else self._status(workflow)
+        return (
+            None
+            if workflow is None or workflow_id in self._conductor.removed
+            else self._status(workflow)
+        )
 
     def was_pulled(self, workflow_id: str, event_id: str) -> bool:
         read = self.queues.get(workflow_id, [])[: self.pulled.get(workflow_id, 0)]
@@ -84,7 +96,9 @@ class SimulatedMessages:
         return self.on
 
     def _status(self, workflow: SimulatedWorkflow) -> str:
-        return "COMPLETED" if workflow.ended else "PAUSED" if workflow.id in self.paused else "RUNNING"
+        return (
+            "COMPLETED" if workflow.ended else "PAUSED" if workflow.id in self.paused else "RUNNING"
+        )
 
 
 def _event_of(payload: Any) -> str | None:

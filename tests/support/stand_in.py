@@ -1,4 +1,5 @@
-"""A stand-in for Conductor on this machine, which plays answers that were recorded from Conductor 3.32."""
+"""A stand-in for Conductor on this machine, which plays answers that were recorded from Conductor
+3.32."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from testkit.http_server import Handler, HttpServer
+from tools.servers.http_server import Handler, HttpServer
 
 
 @dataclass
@@ -37,7 +38,8 @@ class Answer:
 
 
 class StandIn:
-    """Answers each request with what `answers` says: the next answer, or a function of the request."""
+    """Answers each request with what `answers` says: the next answer, or a function of the
+    request."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -59,14 +61,20 @@ class StandIn:
                     json.loads(raw) if raw else None,
                 )
                 stand_in.requests.append(asked)
-                answer = stand_in.answers.pop(0) if len(stand_in.answers) > 1 else stand_in.answers[0]
+                answer = (
+                    stand_in.answers.pop(0) if len(stand_in.answers) > 1 else stand_in.answers[0]
+                )
                 self.play(answer(asked) if callable(answer) else answer)
 
             def play(self, answer: Answer) -> None:
                 if answer.close == "before":
                     self.hang_up()
                     return
-                text = answer.body if isinstance(answer.body, (str, bytes)) else json.dumps(answer.body)
+                text = (
+                    answer.body
+                    if isinstance(answer.body, (str, bytes))
+                    else json.dumps(answer.body)
+                )
                 body = text.encode() if isinstance(text, str) else text
                 self.send_response(answer.status)
                 for name, value in {"Content-Type": answer.kind, **answer.headers}.items():

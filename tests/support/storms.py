@@ -1,6 +1,8 @@
-"""Storms: a load, and faults at random moments. `.ci/run` plays each for seconds, `make storms` as long as you like.
+"""Storms: a load, and faults at random moments. `.ci/run` plays each for seconds, `make storms` as
+long as you like.
 
-`TEST_STORM_SECONDS` makes them longer, and `TEST_SEED` repeats one (as far as processes can be repeated).
+`TEST_STORM_SECONDS` makes them longer, and `TEST_SEED` repeats one (as far as processes can be
+repeated).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What vendors sign with keys of their own, for platforms without a shared secret: as they do, not by our code."""
+"""What vendors sign with keys of their own, for platforms without a shared secret: as they do, not
+by our code."""
 
 from __future__ import annotations
 
@@ -20,9 +21,13 @@ from tests.support.certificates import certificate, issued_to
 from tests.support.relay import NOW
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-CHATS_KEYS = "https://www.googleapis.com/service_accounts/v1/metadata/x509/chat@system.gserviceaccount.com"
+CHATS_KEYS = (
+    "https://www.googleapis.com/service_accounts/v1/metadata/x509/chat@system.gserviceaccount.com"
+)
 GOOGLES_KEYS = "https://www.googleapis.com/oauth2/v1/certs"
-PAYPALS_CERTIFICATE = "https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-a5cafa77"
+PAYPALS_CERTIFICATE = (
+    "https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-a5cafa77"
+)
 PAYPALS_WEBHOOK = "9XL90610J3647323C"
 
 
@@ -87,7 +92,13 @@ PLAIDS_KEYS = "https://production.plaid.com/webhook_verification_key/get"
 def plaids_key(key_id: str = PLAIDS_KEY_ID, **changed: Any) -> bytes:
     """What Plaid's API answers to a request for the key."""
     public = ECAlgorithm.to_jwk(PLAID.public_key(), as_dict=True)
-    key = public | {"alg": "ES256", "use": "sig", "kid": key_id, "created_at": 1560466150, "expired_at": None}
+    key = public | {
+        "alg": "ES256",
+        "use": "sig",
+        "kid": key_id,
+        "created_at": 1560466150,
+        "expired_at": None,
+    }
     return json.dumps({"key": key | changed, "request_id": "RZ6Omi1bzzwDaLo"}).encode()
 
 
@@ -95,7 +106,11 @@ def plaid(body: bytes, key: Any = PLAID, key_id: Any = PLAIDS_KEY_ID, algorithm:
           **claims: Any) -> dict[str, str]:  # fmt: skip
     """The header of Plaid."""
     said = {"iat": int(NOW), "request_body_sha256": hashlib.sha256(body).hexdigest()} | claims
-    return {"Plaid-Verification": jwt.encode(said, key, algorithm, headers={"kid": key_id} if key_id else {})}
+    return {
+        "Plaid-Verification": jwt.encode(
+            said, key, algorithm, headers={"kid": key_id} if key_id else {}
+        )
+    }
 
 
 TELNYX = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -106,7 +121,10 @@ def telnyx(body: bytes) -> dict[str, str]:
     """The headers of Telnyx."""
     at = str(int(NOW))
     signature = TELNYX.sign(f"{at}|".encode() + body)
-    return {"telnyx-signature-ed25519": base64.b64encode(signature).decode(), "telnyx-timestamp": at}
+    return {
+        "telnyx-signature-ed25519": base64.b64encode(signature).decode(),
+        "telnyx-timestamp": at,
+    }
 
 
 HEADERS: dict[str, Callable[[bytes], dict[str, str]]] = {

@@ -30,25 +30,33 @@ class Page:
     def __init__(self, folder: Path, **more: Any):
         self.folder = folder / "webhooks"
         self.folder.mkdir(exist_ok=True)
-        self.settings = settings_for(folder, **{"bridge_webhooks": self.folder, "bridge_admin_writes": True, **more})
+        self.settings = settings_for(
+            folder, **{"bridge_webhooks": self.folder, "bridge_admin_writes": True, **more}
+        )
         self.client: FlaskClient = create_app(self.settings).test_client()
 
     def post(self, path: str, **values: Any) -> TestResponse:
         return self.client.post(path, data=values)
 
     def version(self, name: str) -> str:
-        match = re.search(r'name="version" value="(\w+)"', self.client.get(f"/webhooks/{name}/edit").text)
+        match = re.search(
+            r'name="version" value="(\w+)"', self.client.get(f"/webhooks/{name}/edit").text
+        )
         assert match
         return match[1]
 
     def create(self, **values: Any) -> TestResponse:
         given = {"do": "create", "platform": "github", "name": "deploys", "receiver": "deploy"}
-        return self.post("/new", **{**given, "secret": "9f86d081884c7d659a2feaa0c55ad015", **values})
+        return self.post(
+            "/new", **{**given, "secret": "9f86d081884c7d659a2feaa0c55ad015", **values}
+        )
 
     def text(self, name: str) -> str:
         """What *Edit* shows of the webhook."""
         match = re.search(
-            r'<textarea name="yaml"[^>]*>\n(.*?)</textarea>', self.client.get(f"/webhooks/{name}/edit").text, re.S
+            r'<textarea name="yaml"[^>]*>\n(.*?)</textarea>',
+            self.client.get(f"/webhooks/{name}/edit").text,
+            re.S,
         )
         assert match
         return unescape(match[1])
@@ -58,7 +66,12 @@ class Page:
         text = self.text(name)
         assert old in text
         values.setdefault("version", self.version(name))
-        return self.post(f"/webhooks/{name}/edit", do=do, yaml=text.replace(old, new).replace("\n", "\r\n"), **values)
+        return self.post(
+            f"/webhooks/{name}/edit",
+            do=do,
+            yaml=text.replace(old, new).replace("\n", "\r\n"),
+            **values,
+        )
 
     @property
     def defined(self) -> dict[str, Any]:

@@ -24,7 +24,9 @@ class Watcher:
     """Definitions that a test changes."""
 
     def __init__(self) -> None:
-        self.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": "any"}}),))
+        self.current = Definitions(
+            (Webhook.model_validate({"name": "w", "receivers": {"flow": "any"}}),)
+        )
         self.forced = self.checked = 0
 
     def check(self) -> bool:
@@ -44,7 +46,9 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
-        self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
+        self.conductor = SimulatedConductor(
+            lambda: int(time.time() * 1000), known=frozenset({"flow"})
+        )
         self.source = Watcher()
         self.clock: Any = time
         self.conductor_url = "http://localhost:8080/api"
@@ -59,7 +63,9 @@ class Bench:
         )
         source: Any = self.source
         conductor: Any = self.conductor
-        context = Context(made, self.store, conductor, source, Health(self.store.leadership), self.clock)
+        context = Context(
+            made, self.store, conductor, source, Health(self.store.leadership), self.clock
+        )
         worker = Worker(context, tuning=TUNING)
         self.made.append(worker)
         return worker

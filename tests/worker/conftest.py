@@ -12,7 +12,8 @@ from worker.delivery import earlier_starts
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look-ups are repeated at once: a simulated server writes nothing meanwhile, and its index doesn't lag."""
+    """Look-ups are repeated at once: a simulated server writes nothing meanwhile, and its index
+    doesn't lag."""
     monkeypatch.setattr(earlier_starts, "_PAUSES", (0.0, 0.0))
     monkeypatch.setattr(earlier_starts, "_LAG", 0.0)
 

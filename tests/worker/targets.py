@@ -1,4 +1,5 @@
-"""A bench for tests of the calls: one event with its targets in a store, and a simulated Conductor."""
+"""A bench for tests of the calls: one event with its targets in a store, and a simulated
+Conductor."""
 
 from __future__ import annotations
 
@@ -27,24 +28,33 @@ DEFINITIONS = mock.Mock(spec=DefinitionsSource, current=Definitions(()))
 
 
 class Bench:
-    """A store with one event and its target, a simulated Conductor, and an executor that isn't started."""
+    """A store with one event and its target, a simulated Conductor, and an executor that isn't
+    started."""
 
     def __init__(self, folder: Path) -> None:
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
-        self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
+        self.conductor = SimulatedConductor(
+            lambda: int(time.time() * 1000), known=frozenset({"flow"})
+        )
         self.executor = self.another("me")
         self.store.leadership.elect("me", 10**9)
         self.event = ""
 
     def another(
-        self, name: str, pool: Pool | None = None, clock: MonotonicClock = time, payload: int = PAYLOAD
+        self,
+        name: str,
+        pool: Pool | None = None,
+        clock: MonotonicClock = time,
+        payload: int = PAYLOAD,
     ) -> Executor:
         return Executor(self.context(clock=clock), name, payload=payload, pool=pool)
 
     def context(self, *, clock: MonotonicClock = time, **settings: object) -> Context:
         made = settings_with(bridge_database="sqlite:////unused.db", **settings)
         conductor: Any = self.conductor
-        return Context(made, self.store, conductor, DEFINITIONS, Health(self.store.leadership), clock)
+        return Context(
+            made, self.store, conductor, DEFINITIONS, Health(self.store.leadership), clock
+        )
 
     def task(self) -> SimulatedTask:
         """A task that waits in Conductor and in the store."""
@@ -60,7 +70,9 @@ class Bench:
         now = int(time.time() * 1000)
         received_at = now if received_at is None else received_at
         self.event = new_event_id()
-        self.store.deliveries.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now + hold)])
+        self.store.deliveries.append(
+            [NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now + hold)]
+        )
         decision = Decision(self.event, "pending", "no", targets)
         return self.store.decisions.decide(ME, [decision], [], now, 10 if claim else 0)
 

@@ -1,4 +1,5 @@
-"""The worker's definitions: where it begins, and what it says of webhooks that go. Messages between its threads."""
+"""The worker's definitions: where it begins, and what it says of webhooks that go. Messages between
+its threads."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ class Setup:
         self.store: SqliteStore = open_store(self.url)
 
     def watch(self, left: str = "") -> DefinitionsSource:
-        settings = settings_with(bridge_webhooks=self.file, bridge_database=self.url, bridge_leave_to_conductor=left)
+        settings = settings_with(
+            bridge_webhooks=self.file, bridge_database=self.url, bridge_leave_to_conductor=left
+        )
         return open_definitions(settings, self.store)
 
     def write(self, *webhooks: str) -> None:
@@ -68,7 +71,9 @@ def test_a_worker_begins_with_what_was_kept_while_the_file_is_broken(setup: Setu
 
 
 def test_a_worker_needs_no_secret(setup: Setup) -> None:
-    setup.write("- {name: one, headers: {A: '${NOT_SET}', B: '${file:nothing}'}, receivers: {w: any}}\n")
+    setup.write(
+        "- {name: one, headers: {A: '${NOT_SET}', B: '${file:nothing}'}, receivers: {w: any}}\n"
+    )
     source = setup.watch()
     assert list(source.current.by_name) == ["one"]
     assert source.error is None
@@ -99,7 +104,12 @@ def test_the_going_of_a_webhook_is_noted_until_it_is_back(setup: Setup) -> None:
 
 
 def test_what_went_long_ago_is_forgotten() -> None:
-    facts = {"webhook_gone:old": "1000", "webhook_gone:new": "5000", "webhook_gone:bad": "x", "conductor": "up"}
+    facts = {
+        "webhook_gone:old": "1000",
+        "webhook_gone:new": "5000",
+        "webhook_gone:bad": "x",
+        "conductor": "up",
+    }
     now = 1000 + GONE_FOR
     assert gone_webhooks(facts, now) == {"new": 5000}
     assert facts_of_gone(facts, {"new", "newest"}, {"there"}, now) == {

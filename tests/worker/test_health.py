@@ -10,8 +10,8 @@ from urllib.request import urlopen
 import pytest
 
 from store.errors import StoreUnavailable
-from testkit import PATIENCE
 from tests.support.clock import Clock
+from tools.servers import PATIENCE
 from worker import health
 from worker.health import STANDSTILL, STUCK_AFTER, Health, Progress, serve
 
@@ -99,7 +99,9 @@ def test_without_its_store_a_worker_is_alive_and_not_ready(worker: Worker) -> No
     assert "the disk is gone" in text
 
 
-def test_a_worker_in_which_nothing_moves_that_is_overdue_is_alive_and_not_ready(worker: Worker) -> None:
+def test_a_worker_in_which_nothing_moves_that_is_overdue_is_alive_and_not_ready(
+    worker: Worker,
+) -> None:
     for _ in range(2):
         worker.health.progress.leads()
         worker.health.progress.see(["event 1"])
@@ -110,7 +112,9 @@ def test_a_worker_in_which_nothing_moves_that_is_overdue_is_alive_and_not_ready(
     status, text = worker.get("/readyz")
     assert status == 503
     assert "nothing was decided or called for 1" in text
-    assert worker.status("/healthz") == 200, "it isn't restarted: another error wouldn't be mended by that"
+    assert worker.status("/healthz") == 200, (
+        "it isn't restarted: another error wouldn't be mended by that"
+    )
     worker.health.progress.see(["event 2"])
     assert worker.status("/readyz") == 200
 

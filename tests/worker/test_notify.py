@@ -1,4 +1,5 @@
-"""When people are told, and of what: the rules, and the sending by a real Apprise to a real server."""
+"""When people are told, and of what: the rules, and the sending by a real Apprise to a real
+server."""
 
 from __future__ import annotations
 
@@ -26,8 +27,11 @@ from worker.notify import LASTING, OVER, QUIET, Apprise, Message, Notices, Notif
 MINUTE = 60_000
 
 
-def said(notices: Notices, now: int, reached: bool = True, **troubles: str) -> list[tuple[str, bool]]:
-    """What is sent, and whether it says that something is over; `troubles`: kind → what it is about."""
+def said(
+    notices: Notices, now: int, reached: bool = True, **troubles: str
+) -> list[tuple[str, bool]]:
+    """What is sent, and whether it says that something is over; `troubles`: kind → what it is
+    about."""
     current = [Message(kind, kind, kind, tuple(about.split())) for kind, about in troubles.items()]
     messages = notices.due(current, now)
     for message in messages:
@@ -121,7 +125,9 @@ def test_the_next_worker_that_decides_says_nothing_twice() -> None:
         max_size=30,
     )
 )
-def test_no_kind_is_told_twice_in_ten_minutes_and_every_end_follows_a_beginning(steps: list[Any]) -> None:
+def test_no_kind_is_told_twice_in_ten_minutes_and_every_end_follows_a_beginning(
+    steps: list[Any],
+) -> None:
     notices = Notices()
     now = 0
     last: dict[str, int] = {}
@@ -152,23 +158,36 @@ def fail(store: SqliteStore, *ids: str) -> None:
     term = store.leadership.elect("me", 60)
     assert term is not None
     store.deliveries.append([NewEvent(id_, "orders", now, "{}", {}, {}, now) for id_ in ids])
-    decisions = [Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),)) for id_ in ids]
+    decisions = [
+        Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),))
+        for id_ in ids
+    ]
     targets = store.decisions.decide(term, decisions, [], now, len(ids))
-    store.claims.record_results("me", [Result(target, "failed", "no such workflow") for target in targets], now)
+    store.claims.record_results(
+        "me", [Result(target, "failed", "no such workflow") for target in targets], now
+    )
 
 
 def test_failed_events_are_named_with_webhook_reason_and_link(store: SqliteStore) -> None:
     fail(store, "e1")
     found = troubles(store, "https://admin.example/")["failed"]
     assert (found.title, found.about) == ("1 event failed", ("orders",))
-    assert found.body.startswith("orders, event e1: no such workflow. See https://admin.example/events/e1\n")
+    assert found.body.startswith(
+        "orders, event e1: no such workflow. See https://admin.example/events/e1\n"
+    )
     assert "See: webhook-bridge events show e1\n" in troubles(store)["failed"].body
     fail(store, *(f"f{number}" for number in range(120)))
     many = troubles(store)["failed"]
-    assert (many.title, many.body.count("orders, event"), "and 116 more" in many.body) == ("121 events failed", 5, True)
+    assert (many.title, many.body.count("orders, event"), "and 116 more" in many.body) == (
+        "121 events failed",
+        5,
+        True,
+    )
 
 
-def test_events_that_were_acknowledged_or_failed_long_ago_are_no_trouble(store: SqliteStore) -> None:
+def test_events_that_were_acknowledged_or_failed_long_ago_are_no_trouble(
+    store: SqliteStore,
+) -> None:
     fail(store, "e1")
     later = time.time() + LASTING / 1000 + 1
     with mock.patch.object(time, "time", lambda: later):
@@ -177,7 +196,9 @@ def test_events_that_were_acknowledged_or_failed_long_ago_are_no_trouble(store: 
     assert "failed" not in troubles(store)
 
 
-def test_a_webhook_that_rejects_everything_is_named_with_its_last_reason(store: SqliteStore) -> None:
+def test_a_webhook_that_rejects_everything_is_named_with_its_last_reason(
+    store: SqliteStore,
+) -> None:
     def count(**outcomes: int) -> dict[str, Any]:
         return {"a": outcomes, "": {"unknown": 90}}
 
@@ -188,12 +209,18 @@ def test_a_webhook_that_rejects_everything_is_named_with_its_last_reason(store: 
     with mock.patch.object(store.queries, "delivery_counts", return_value=count(rejected=3)):
         found = troubles(store)["rejecting"]
     assert found.title == "a rejects every delivery"
-    assert found.body == "a: the last one for: bad signature. See: webhook-bridge rejections --webhook a"
+    assert (
+        found.body
+        == "a: the last one for: bad signature. See: webhook-bridge rejections --webhook a"
+    )
 
 
 def test_what_is_set_aside_is_named_with_its_reason_the_longest_first(store: SqliteStore) -> None:
     store.quarantine.set_aside(
-        [SetAside("task", f"t{number}", "orders", "why", 100 - number, 1, number) for number in range(60)]
+        [
+            SetAside("task", f"t{number}", "orders", "why", 100 - number, 1, number)
+            for number in range(60)
+        ]
     )
     found = troubles(store)["set aside"]
     assert found.title == "task t59, task t58, task t57, task t56, task t55 and 55 more fail"
@@ -272,14 +299,18 @@ def test_a_url_that_is_none_is_an_error_that_does_not_tell_it(urls: str) -> None
     assert "; write one such as" in str(raised.value)
 
 
-def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: StandIn, store: SqliteStore) -> None:
+def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(
+    inbox: StandIn, store: SqliteStore
+) -> None:
     leads = {1: True, 2: False}
     one = Notifier(store, Apprise(url(inbox)).send, lambda: leads[1])
     two = Notifier(store, Apprise(url(inbox)).send, lambda: leads[2])
     store.facts.set("definitions_error:relay", "webhooks.yaml:3: secret-value")
     for notifier in (one, two, one):
         notifier.step()
-    assert [message["title"] for message in received(inbox)] == ["Webhook bridge: The webhook definitions have errors"]
+    assert [message["title"] for message in received(inbox)] == [
+        "Webhook bridge: The webhook definitions have errors"
+    ]
     assert "secret-value" not in json.dumps(received(inbox))
     leads |= {1: False, 2: True}
     store.facts.set("definitions_error:relay", None)
@@ -295,10 +326,15 @@ def test_one_url_that_fails_does_not_make_others_told_twice(store: SqliteStore) 
     notifier.step()
     store.facts.set("definitions_error:relay", None)
     notifier.step()
-    assert sender.titles == ["The webhook definitions have errors", "The webhook definitions are valid again"]
+    assert sender.titles == [
+        "The webhook definitions have errors",
+        "The webhook definitions are valid again",
+    ]
 
 
-def test_the_last_that_decided_says_that_the_store_is_away(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_that_decided_says_that_the_store_is_away(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 1_000_000
     monkeypatch.setattr(store, "now", lambda: now)
 
@@ -321,14 +357,18 @@ def test_the_last_that_decided_says_that_the_store_is_away(store: SqliteStore, m
 def test_no_message_has_anything_of_a_payload(store: SqliteStore) -> None:
     """Whatever the observations are made from: they have names and numbers only."""
     now = store.now()
-    store.deliveries.append([NewEvent("e1", "orders", now - 120_000, '{"secret": "hunter2"}', {}, {}, now - 1, None)])
+    store.deliveries.append(
+        [NewEvent("e1", "orders", now - 120_000, '{"secret": "hunter2"}', {}, {}, now - 1, None)]
+    )
     sender = Sender(True)
     Notifier(store, sender.send, lambda: True).step()
     assert sender.titles == ["Events are piling up"]
     assert "hunter2" not in sender.bodies[0]
 
 
-def test_the_command_sends_a_test_message(inbox: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_sends_a_test_message(
+    inbox: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from click.testing import CliRunner
 
     from admin.cli import main

@@ -36,7 +36,9 @@ class Naive:
         self.due[key] = at, self.number, group
 
     def due_at(self, barred: str) -> float:
-        return min((at for at, _, group in self.due.values() if group != barred), default=float("inf"))
+        return min(
+            (at for at, _, group in self.due.values() if group != barred), default=float("inf")
+        )
 
 
 _GROUPS = st.sampled_from("abc")
@@ -68,9 +70,13 @@ def test_each_is_due_at_its_latest_time_and_in_its_order(steps: list[Any]) -> No
                 at, number, group = naive.due.pop(popped)
                 assert at <= now
                 assert group != barred
-                assert all((at, number) <= other[:2] for other in naive.due.values() if other[2] == group)
+                assert all(
+                    (at, number) <= other[:2] for other in naive.due.values() if other[2] == group
+                )
         for barred in "abc":
-            assert retries.due_at(lambda group, barred=barred: group != barred) == naive.due_at(barred)
+            assert retries.due_at(lambda group, barred=barred: group != barred) == naive.due_at(
+                barred
+            )
         for key in range(10):
             assert retries.at(key) == naive.due.get(key, (float("inf"),))[0]
 

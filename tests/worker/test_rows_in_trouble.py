@@ -16,11 +16,11 @@ from store.errors import RowsUnavailable, StoreUnavailable
 from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
 from store.records import NewEvent, new_event_id
-from testkit.postgres import Postgres
 from tests.support.clock import Clock
 from tests.support.postgres_backend import migrated
 from tests.support.worker_bench import Bench, leader_of
 from tests.support.worker_bench import bench as bench
+from tools.servers.postgres import Postgres
 from worker.leader.worker import Worker
 
 
@@ -44,7 +44,9 @@ def on_postgres(bench: Any, url: str) -> PostgresStore:
 def locked(url: str, event_id: str) -> Iterator[None]:
     """Somebody's open transaction has the event locked."""
     with psycopg.connect(url) as somebody:
-        somebody.execute("SELECT 1 FROM webhook_bridge.events WHERE id = %s FOR UPDATE", (event_id,))
+        somebody.execute(
+            "SELECT 1 FROM webhook_bridge.events WHERE id = %s FOR UPDATE", (event_id,)
+        )
         yield
 
 

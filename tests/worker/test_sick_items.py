@@ -1,4 +1,5 @@
-"""A storm of items by a clock that is told to go: whatever ails, all others have their effects within eight seconds."""
+"""A storm of items by a clock that is told to go: whatever ails, all others have their effects
+within eight seconds."""
 
 from __future__ import annotations
 
@@ -99,7 +100,9 @@ class Storm:
         self.hands: list[tuple[Target, Event]] = []
         source: Any = mock.Mock(check=lambda: False)
         source.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
-        settings = settings_with(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
+        settings = settings_with(
+            bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off"
+        )
         conductor: Any = self.conductor
         context = Context(settings, store, conductor, source, Health(store.leadership), self)
         self.worker = Worker(context, "me", TUNING)
@@ -116,7 +119,8 @@ class Storm:
     # --- what happens ---
 
     def begin(self, share: float) -> None:
-        """A scenario: an event that starts a workflow, or a task and its event, in either order, polled by whomever."""
+        """A scenario: an event that starts a workflow, or a task and its event, in either order,
+        polled by whomever."""
         self.number += 1
         event_id = f"event{self.number:05}"
         ails = self.random.random() < share
@@ -124,7 +128,14 @@ class Storm:
         kind = self.random.choice(["any", "versioned", "starts"])
         due = self.ms + self.patience
         event = NewEvent(
-            event_id, kind, self.ms, json.dumps({"key": self.number}), {}, {}, self.ms + DAY, f"d{self.number}"
+            event_id,
+            kind,
+            self.ms,
+            json.dumps({"key": self.number}),
+            {},
+            {},
+            self.ms + DAY,
+            f"d{self.number}",
         )
         if kind == "starts":
             self.store.deliveries.append([event])
@@ -177,14 +188,20 @@ class Storm:
             self.open.remove(scenario)
             self.done.append(scenario)
         late = [one for one in self.open if not one.ails and self.ms > one.due]
-        assert not late, f"seed {SEED}: without their effect in time: {late[:3]}, {self.seen(late[0])}"
+        assert not late, (
+            f"seed {SEED}: without their effect in time: {late[:3]}, {self.seen(late[0])}"
+        )
 
     def has_its_effect(self, scenario: Scenario) -> bool:
         if scenario.task_id is not None:
             task = self.conductor.tasks[scenario.task_id]
-            assert task.worker_id in (None, scenario.event_id), f"seed {SEED}: {task} for {scenario}"
+            assert task.worker_id in (None, scenario.event_id), (
+                f"seed {SEED}: {task} for {scenario}"
+            )
             return task.status == "COMPLETED"
-        started = [w for w in self.conductor.workflows.values() if w.correlation_id == scenario.event_id]
+        started = [
+            w for w in self.conductor.workflows.values() if w.correlation_id == scenario.event_id
+        ]
         assert len(started) <= 1, f"seed {SEED}: {scenario} started {len(started)} workflows"
         return bool(started)
 
@@ -195,7 +212,9 @@ class Storm:
 
 
 BACKENDS_AND_WAYS = pytest.mark.parametrize(
-    ("storm", "cannot"), [("sqlite", {}), ("sqlite", {"search": 500}), ("postgres", {})], indirect=["storm"]
+    ("storm", "cannot"),
+    [("sqlite", {}), ("sqlite", {"search": 500}), ("postgres", {})],
+    indirect=["storm"],
 )
 """How tasks are found doesn't depend on the store."""
 
@@ -223,7 +242,9 @@ def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
 
 
 @BACKENDS_AND_WAYS
-def test_what_ails_delays_nothing_else_and_has_its_effect_once_it_is_well(storm: Storm, cannot: dict[str, int]) -> None:
+def test_what_ails_delays_nothing_else_and_has_its_effect_once_it_is_well(
+    storm: Storm, cannot: dict[str, int]
+) -> None:
     storm.conductor.cannot = cannot
     play(storm)
 

@@ -1,4 +1,5 @@
-"""A real worker ends soon after SIGTERM, whatever hangs, and leaves nothing behind that others don't find."""
+"""A real worker ends soon after SIGTERM, whatever hangs, and leaves nothing behind that others
+don't find."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ import pytest
 from store.open import open_store
 from store.records import Decision, NewEvent, NewTarget
 from store.sql.store import Store
-from testkit import PATIENCE
-from testkit.processes import Child, bridge_environment
-from testkit.proxy import Proxy
 from tests.support.makers import ME
 from tests.support.stand_in import Answer, Request, StandIn
+from tools.servers import PATIENCE
+from tools.servers.processes import Child, bridge_environment
+from tools.servers.proxy import Proxy
 from worker.__main__ import HardStop
 
 pytestmark = pytest.mark.slow
@@ -45,7 +46,9 @@ class Stopped:
         now = self.store.now()
         self.store.deliveries.append([NewEvent("event", "w", now, "{}", {}, {}, now)])
         assert self.store.leadership.elect("me", 60)
-        decision = Decision("event", "pending", "no", (NewTarget("start", "flow", correlation_id="event"),))
+        decision = Decision(
+            "event", "pending", "no", (NewTarget("start", "flow", correlation_id="event"),)
+        )
         self.store.decisions.decide(ME, [decision], [], now, 0)
         self.store.leadership.resign(ME)
         self.worker: Child | None = None
@@ -99,7 +102,9 @@ def new(tmp_path: Path) -> Iterator[Callable[..., Stopped]]:
         one.end()
 
 
-def test_a_conductor_that_answers_nothing_holds_it_up_only_so_long(new: Callable[..., Stopped]) -> None:
+def test_a_conductor_that_answers_nothing_holds_it_up_only_so_long(
+    new: Callable[..., Stopped],
+) -> None:
     stopped = new(hanging=".")
     stopped.start()
     stopped.wait_until(stopped.hung.is_set)

@@ -14,8 +14,9 @@ from worker.conductor.responses import UNDER_WAY, iteration_of, task_of, version
 from worker.conductor.search import TASK_TYPE
 
 _QUEUED = ("SIMPLE", TASK_TYPE)
-"""Types whose tasks may be completed before a worker has polled them: nothing of Conductor's own works on them, and no
-poll hands them out afterwards (measured). Any other type may be completed once it is in progress."""
+"""Types whose tasks may be completed before a worker has polled them: nothing of Conductor's own
+works on them, and no poll hands them out afterwards (measured). Any other type may be completed
+once it is in progress."""
 
 _COMPLETED = frozenset({"COMPLETED", "COMPLETED_WITH_ERRORS"})
 
@@ -31,14 +32,15 @@ class Addressed:
     waiting: AddressedTask | None
     """The task, if it can be completed now."""
     over: tuple[str, ...]
-    """The statuses of such tasks that have ended, since the URL was made if that is known; else none in a loop, unless
-    the address names the iteration."""
+    """The statuses of such tasks that have ended, since the URL was made if that is known; else
+    none in a loop, unless the address names the iteration."""
     workers: frozenset[str]
     """The worker ids of all such tasks: after a completion by name, the event's id."""
 
     @property
     def is_used_up(self) -> bool:
-        """Whether the task that the URL was made for has been completed: one that waits now isn't it."""
+        """Whether the task that the URL was made for has been completed: one that waits now isn't
+        it."""
         return not _COMPLETED.isdisjoint(self.over)
 
 
@@ -53,10 +55,12 @@ class AddressedTask:
     task: Task | None
     """The whole task, if it is a WAIT_FOR_WEBHOOK task: events may take it, too."""
     plain_name: str
-    """The reference name without the number of its iteration; a number that is part of the name stays."""
+    """The reference name without the number of its iteration; a number that is part of the name
+    stays."""
 
     def is_among(self, names: Collection[str]) -> bool:
-        """Whether the task is one of those that a webhook's `callback.tasks` names; none stands for all."""
+        """Whether the task is one of those that a webhook's `callback.tasks` names; none stands for
+        all."""
         return not names or self.reference_name in names or self.plain_name in names
 
 
@@ -67,16 +71,19 @@ class WorkflowTasks:
     workflow: dict[str, Any]
     tasks: Sequence[dict[str, Any]]
     ahead: float = 0
-    """Milliseconds by which Conductor's clock may be ahead of the bridge's. In doubt a URL is for the task that waits:
-    a loop makes one the moment after its last task was completed."""
+    """Milliseconds by which Conductor's clock may be ahead of the bridge's. In doubt a URL is for
+    the task that waits: a loop makes one the moment after its last task was completed."""
 
     def at(self, place: OneTarget) -> Addressed:
-        """The task at this place in it. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
+        """The task at this place in it. Raises Garbled if it can't be read, NotThere if the answer
+        isn't a workflow."""
         found = self._by_name.get(place.reference_name, ())
         pending = [task for task in found if _can_be_completed(task)]
         name, status = self.workflow.get("workflowName"), self.workflow.get("status")
         if not isinstance(name, str) or not isinstance(status, str):
-            raise Garbled(f"the workflow has no name or status: {str(name)[:100]!r}, {str(status)[:100]!r}")
+            raise Garbled(
+                f"the workflow has no name or status: {str(name)[:100]!r}, {str(status)[:100]!r}"
+            )
         return Addressed(
             name,
             version_of(self.workflow),
@@ -88,7 +95,8 @@ class WorkflowTasks:
 
     @cached_property
     def _by_name(self) -> dict[str | None, list[dict[str, Any]]]:
-        """The tasks that an address with this name names. One answer may be for very many addresses."""
+        """The tasks that an address with this name names. One answer may be for very many
+        addresses."""
         found: dict[str | None, list[dict[str, Any]]] = {}
         for task in self.tasks:
             for name in _names(task):
@@ -97,7 +105,8 @@ class WorkflowTasks:
 
 
 def _names(task: dict[str, Any]) -> set[str]:
-    """The names by which an address may name the task. A number at the end may also be part of another task's name."""
+    """The names by which an address may name the task. A number at the end may also be part of
+    another task's name."""
     name = task.get("referenceTaskName")
     return {name, plain_name(name, iteration_of(task) or 0)} if isinstance(name, str) else set()
 
@@ -124,5 +133,7 @@ def _addressed_task(item: dict[str, Any]) -> AddressedTask:
     scheduled = item.get("scheduledTime") or item.get("startTime") or 0
     if not isinstance(id_, str) or not isinstance(name, str) or not isinstance(scheduled, int):
         raise Garbled(f"a task can't be read: it has {(id_, name, scheduled)}"[:500])
-    whole = task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
+    whole = (
+        task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
+    )
     return AddressedTask(id_, name, scheduled, whole, plain_name(name, iteration_of(item) or 0))

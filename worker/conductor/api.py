@@ -1,5 +1,5 @@
-"""Conductor's own client, which makes every call, and what the bridge adds to each: limits, a token, what a failure
-means."""
+"""Conductor's own client, which makes every call, and what the bridge adds to each: limits, a
+token, what a failure means."""
 
 from __future__ import annotations
 
@@ -63,11 +63,12 @@ class Api:
         largest: int | None = None,
         **parameters: Any,
     ) -> Any:
-        """Calls a method of the client, and returns the answer as plain values. A failed call raises a ConductorError
-        of the right kind.
+        """Calls a method of the client, and returns the answer as plain values. A failed call
+        raises a ConductorError of the right kind.
 
-        Its request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised. `largest`: bytes
-        that the answer may have, if fewer than usual; beyond it Garbled is raised.
+        Its request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is
+        raised. `largest`: bytes that the answer may have, if fewer than usual; beyond it Garbled is
+        raised.
         """
         sent = self.clock.now()
         ends = time.monotonic() + self._patience
@@ -88,7 +89,8 @@ class Api:
             return answer.data
 
     def _observe_date(self, headers: Mapping[str, str], sent: float) -> None:
-        """A rough bound on the clocks' offset, from any answer: for servers whose tasks are never polled."""
+        """A rough bound on the clocks' offset, from any answer: for servers whose tasks are never
+        polled."""
         with suppress(TypeError, ValueError):  # no date, or none that can be read
             seconds = parsedate_to_datetime(headers.get("date", "")).timestamp()
             # Whole seconds, in a header that servers update once a second.
@@ -97,7 +99,8 @@ class Api:
 
 class _Client(ApiClient):  # type: ignore[misc]
     def call_api(self, resource_path: str, method: str, *arguments: Any, **more: Any) -> Any:
-        """As the client's. An answer that isn't 2xx raises a ConductorError of the right kind, instead of its own."""
+        """As the client's. An answer that isn't 2xx raises a ConductorError of the right kind,
+        instead of its own."""
         try:
             return super().call_api(resource_path, method, *arguments, **more)
         except ApiException as error:
@@ -106,14 +109,18 @@ class _Client(ApiClient):  # type: ignore[misc]
 
 
 def _client_of(server: Server) -> ApiClient:
-    # A slash at its end would be doubled, and a user's escaped characters would be sent as they are.
+    # A slash at its end would be doubled, and a user's escaped characters would be sent as they
+    # are.
     url = parse_url(server.url.rstrip("/"))._replace(auth=None).url
     configuration = Configuration(server_api_url=url)
-    # With a key, which it also finds in the environment, the constructor below would ask for a token at once.
+    # With a key, which it also finds in the environment, the constructor below would ask for a
+    # token at once.
     configuration.authentication_settings = None
     configuration.http_connection = transport = Transport(server)
     # Its failures come as errors, which we log; its loggers begin with the process's number.
-    logging.getLogger(Configuration.get_logging_formatted_name("conductor")).setLevel(logging.CRITICAL + 1)
+    logging.getLogger(Configuration.get_logging_formatted_name("conductor")).setLevel(
+        logging.CRITICAL + 1
+    )
     client = _Client(configuration)
     client.rest_client = transport
     client.default_headers |= {"User-Agent": "conductor-webhook-bridge", **of_user(server.url)}

@@ -1,6 +1,7 @@
 """The calls that the bridge makes to Conductor.
 
-Behaviour that was measured on Conductor OSS 3.32 and is easy to get wrong is noted where it matters.
+Behaviour that was measured on Conductor OSS 3.32 and is easy to get wrong is noted where it
+matters.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ POLL_BATCH = 100
 
 
 class Conductor:
-    """One Conductor server. Every call ends in bounded time; a failed one raises a ConductorError that says what may
-    have happened. Thread-safe."""
+    """One Conductor server. Every call ends in bounded time; a failed one raises a ConductorError
+    that says what may have happened. Thread-safe."""
 
     def __init__(
         self,
@@ -54,8 +55,9 @@ class Conductor:
         clock: Clock | SteadyClock | None = None,
         page: int = PAGE,
     ):
-        """`timeout` are the seconds for one call; `clock` is the one that all of the bridge's processes share, by
-        default this machine's; `page` is the number of items of a search's page."""
+        """`timeout` are the seconds for one call; `clock` is the one that all of the bridge's
+        processes share, by default this machine's; `page` is the number of items of a search's
+        page."""
         # Only here: few commands call Conductor.
         from worker.conductor.api import Api
 
@@ -63,7 +65,8 @@ class Conductor:
         self._page = page
 
     def within(self, seconds: float) -> Conductor:
-        """The same server, with calls that wait only this long for an answer. A later answer is lost."""
+        """The same server, with calls that wait only this long for an answer. A later answer is
+        lost."""
         impatient = copy(self)
         impatient._api = self._api.within(seconds)
         return impatient
@@ -98,8 +101,8 @@ class Conductor:
     ) -> list[Task]:
         """Takes up to `count` tasks off the queue, which never hands them out again.
 
-        Unreadable tasks go into `unreadable`. The request leaves before `not_after` (`time.monotonic`), or not at all:
-        then NotNow is raised.
+        Unreadable tasks go into `unreadable`. The request leaves before `not_after`
+        (`time.monotonic`), or not at all: then NotNow is raised.
         """
         # timeout=0 returns at once; any other value takes at least 100 ms if the queue is empty.
         query: dict[str, Any] = {"workerid": worker_id, "count": count, "timeout": 0}
@@ -107,18 +110,23 @@ class Conductor:
             query["domain"] = domain
         api = self._api
         sent = api.clock.now()
-        found = checked(list, api.call(api.tasks.batch_poll, TASK_TYPE, not_after=not_after, **query) or [])
+        found = checked(
+            list, api.call(api.tasks.batch_poll, TASK_TYPE, not_after=not_after, **query) or []
+        )
         received = api.clock.now()
         if starts := [start for item in found if (start := moment_of(item)) is not None]:
-            # A task's start is the server's time of its first poll: this one, unless the task was put back.
+            # A task's start is the server's time of its first poll: this one, unless the task was
+            # put back.
             self.server_clock.observe(max(starts), sent, received)
         return tasks_of(found, "queue", domain, unreadable)
 
     def waiting_ids_since(self, start: int) -> Iterator[dict[str, Listed]]:
-        """Pages of the tasks in progress in the index that started after that time by the server's clock, by their ids.
+        """Pages of the tasks in progress in the index that started after that time by the server's
+        clock, by their ids.
 
-        Only the index knows tasks that another client polled, that were lost with a poll's answer, or that were never
-        queued. Not every index can return whole tasks: PostgreSQL's always answers 500.
+        Only the index knows tasks that another client polled, that were lost with a poll's answer,
+        or that were never queued. Not every index can return whole tasks: PostgreSQL's always
+        answers 500.
         """
         for page in search.in_progress(self._search, start, self._page):
             yield {item["taskId"]: listed_in(item) for item in page}
@@ -129,7 +137,8 @@ class Conductor:
             yield {item["taskId"]: listed_in(item) for item in page}
 
     def ended_since(self, end: int) -> set[str]:
-        """The ids of the tasks that, according to the index, ended after that time by the server's clock.
+        """The ids of the tasks that, according to the index, ended after that time by the server's
+        clock.
 
         This isn't proof: a server may set `endTime` on a task that it keeps in progress.
         """
@@ -137,7 +146,9 @@ class Conductor:
 
     def running(self, workflow: str) -> list[str]:
         """The ids of all running workflows with that name, from the server's store, not its index."""
-        found = checked(list, self._api.call(self._api.workflows.get_running_workflow, workflow) or [])
+        found = checked(
+            list, self._api.call(self._api.workflows.get_running_workflow, workflow) or []
+        )
         return [workflow_id for workflow_id in found if isinstance(workflow_id, str)]
 
     def waiting_in(self, workflow_id: str) -> list[Task]:
@@ -150,8 +161,8 @@ class Conductor:
         ]
 
     def waiting_task(self, task_id: str) -> Task | TaskStatus | None:
-        """The whole task, if it is in progress, else its status; None if Conductor doesn't know it. Raises Garbled if
-        it can't be read."""
+        """The whole task, if it is in progress, else its status; None if Conductor doesn't know it.
+        Raises Garbled if it can't be read."""
         began = self.now()
         found = self._task(task_id)
         if found is None or found.get("status") != "IN_PROGRESS":
@@ -174,8 +185,14 @@ class Conductor:
         return found
 
     def extend_lease(self, task_id: str, workflow_id: str, not_after: float = float("inf")) -> None:
-        """Restarts a task's response time-out. (`callbackAfterSeconds` would put it back into the queue.)"""
-        body = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "IN_PROGRESS", "extendLease": True}
+        """Restarts a task's response time-out. (`callbackAfterSeconds` would put it back into the
+        queue.)"""
+        body = {
+            "taskId": task_id,
+            "workflowInstanceId": workflow_id,
+            "status": "IN_PROGRESS",
+            "extendLease": True,
+        }
         self._api.call(self._api.tasks.update_task, body, not_after=not_after)
 
     # --- targets ---
@@ -191,19 +208,26 @@ class Conductor:
         event_id: str,
         not_after: float = float("inf"),
     ) -> str | None:
-        """Completes the workflow's pending task with that reference name; returns its id, or None if none was pending.
+        """Completes the workflow's pending task with that reference name; returns its id, or None
+        if none was pending.
 
-        `output` is the text of a JSON object. The task's `workerId` then names the event. A task whose name fits no
-        path is completed by its id: then None is returned whatever happened, so that `task` must tell.
+        `output` is the text of a JSON object. The task's `workerId` then names the event. A task
+        whose name fits no path is completed by its id: then None is returned whatever happened, so
+        that `task` must tell.
         """
         if not search.fits_path(reference_name):
-            about = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "COMPLETED", "workerId": event_id}
+            about = {
+                "taskId": task_id,
+                "workflowInstanceId": workflow_id,
+                "status": "COMPLETED",
+                "workerId": event_id,
+            }
             body = "".join((json.dumps(about)[:-1], ', "outputData": ', output, "}"))
             with suppress(NotFound):  # the task is gone
                 self._api.call(self._api.tasks.update_task, body, not_after=not_after)
             return None
-        # By name otherwise, since that answer shows whether it was pending. The client's `update_task1` takes no worker
-        # id: it sends the host's name.
+        # By name otherwise, since that answer shows whether it was pending. The client's
+        # `update_task1` takes no worker id: it sends the host's name.
         answer = self._api.call(
             self._api.call_api,
             "/tasks/{workflowId}/{name}/COMPLETED",
@@ -228,7 +252,8 @@ class Conductor:
 
         By default the idempotency key is the correlation id.
 
-        Raises NotFound for an unknown name or version. Conductor OSS ignores the idempotency key; Orkes honours it.
+        Raises NotFound for an unknown name or version. Conductor OSS ignores the idempotency key;
+        Orkes honours it.
         """
         about: dict[str, Any] = {
             "name": name,
@@ -242,10 +267,11 @@ class Conductor:
         return id_of(self._api.call(self._api.workflows.start_workflow, body, not_after=not_after))
 
     def started(self, name: str, correlation_id: str) -> str | None:
-        """The id of the workflow started with this correlation id, running or ended; None if there is none.
+        """The id of the workflow started with this correlation id, running or ended; None if there
+        is none.
 
-        On Redis, Conductor asks its index, which learns of it late or never (see `worker.delivery.earlier_starts`). So
-        it is for all servers if the name fits no path.
+        On Redis, Conductor asks its index, which learns of it late or never (see
+        `worker.delivery.earlier_starts`). So it is for all servers if the name fits no path.
         """
         if not search.fits_path(name):
             return self.started_in_index(name, correlation_id)
@@ -265,8 +291,8 @@ class Conductor:
         return bool(self._search(WORKFLOWS, "startTime>0", "startTime:DESC", 0, 1))
 
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
-        """Whether this event has completed a task with that reference name, which Conductor's retries of a task
-        share."""
+        """Whether this event has completed a task with that reference name, which Conductor's
+        retries of a task share."""
         return any(
             task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
             for task in tasks_in(self.messages.workflow(workflow_id, tasks=True))
@@ -282,17 +308,20 @@ class Conductor:
         return self.messages.status(workflow_id) in UNDER_WAY
 
     def outcome(self, workflow_id: str) -> End | None:
-        """How the workflow ended; None if it hasn't. Raises NotFound if Conductor has no such workflow."""
+        """How the workflow ended; None if it hasn't. Raises NotFound if Conductor has no such
+        workflow."""
         found = self.messages.workflow(workflow_id)
         if found is None:
             raise NotFound(f"no such workflow: {workflow_id}", 404)
         return end_of(found)
 
     def evaluate(self, workflow_id: str) -> bool:
-        """Has Conductor decide what the workflow does next; returns False if there is no such workflow.
+        """Has Conductor decide what the workflow does next; returns False if there is no such
+        workflow.
 
-        A server that is killed after storing a start or a completion, but before acting on it, leaves the workflow
-        stuck. This call gets it going again, and has no effect on one that isn't stuck.
+        A server that is killed after storing a start or a completion, but before acting on it,
+        leaves the workflow stuck. This call gets it going again, and has no effect on one that
+        isn't stuck.
         """
         try:
             self._api.call(self._api.workflows.decide, workflow_id)
@@ -306,7 +335,8 @@ class Conductor:
         return workflow is None or bool(tasks_in(workflow)) or workflow.get("status") != "RUNNING"
 
     def workflow(self, workflow_id: str) -> Workflow | None:
-        """Its version, and its outermost parent's start and correlation id; None if Conductor has no such workflow."""
+        """Its version, and its outermost parent's start and correlation id; None if Conductor has
+        no such workflow."""
         own = root = self.messages.workflow(workflow_id)
         while root is not None and root.get("parentWorkflowId"):
             parent = self.messages.workflow(root["parentWorkflowId"])
@@ -327,22 +357,30 @@ class Conductor:
         )
 
     def workflow_tasks(self, workflow_id: str) -> WorkflowTasks | None:
-        """The workflow with its tasks, of which callbacks are for some; None if Conductor has no such workflow."""
+        """The workflow with its tasks, of which callbacks are for some; None if Conductor has no
+        such workflow."""
         found = self.messages.workflow(workflow_id, tasks=True)
-        return None if found is None else WorkflowTasks(found, tasks_in(found), self.server_clock.most)
+        return (
+            None if found is None else WorkflowTasks(found, tasks_in(found), self.server_clock.most)
+        )
 
     # --- workflow definitions ---
 
     def workflow_versions(self) -> dict[str, list[int]]:
         """The workflows that are registered → their versions, in ascending order."""
         # The client has no method for it: `get_all_workflows` reads every definition.
-        return versions_of(self._api.call(self._api.call_api, "/metadata/workflow/names-and-versions", "GET"))
+        return versions_of(
+            self._api.call(self._api.call_api, "/metadata/workflow/names-and-versions", "GET")
+        )
 
     def workflow_definition(self, name: str, version: int) -> dict[str, Any]:
-        """The workflow's definition, as it was registered. Raises NotFound for an unknown name or version."""
+        """The workflow's definition, as it was registered. Raises NotFound for an unknown name or
+        version."""
         found = checked(dict, self._api.call(self._api.metadata.get, name, version=version))
         if found.get("name") != name or found.get("version") != version:
-            raise NotThere(f"the answer isn't version {version} of workflow {name}: {str(found)[:100]!r}")
+            raise NotThere(
+                f"the answer isn't version {version} of workflow {name}: {str(found)[:100]!r}"
+            )
         return found
 
     # --- shared ---
@@ -352,11 +390,15 @@ class Conductor:
         """The server's message queues."""
         return Messages(self._api)
 
-    def _search(self, kind: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
+    def _search(
+        self, kind: str, query: str, sort: str, offset: int, size: int
+    ) -> list[dict[str, Any]]:
         page: dict[str, Any] = {"start": offset, "size": size, "sort": sort, "query": query}
         if kind == TASKS:
             found = self._api.call(self._api.tasks.search1, **page)
         else:
             # The client's `WorkflowResourceApi.search` takes no order.
-            found = self._api.call(self._api.call_api, "/workflow/search", "GET", query_params=[*page.items()])
+            found = self._api.call(
+                self._api.call_api, "/workflow/search", "GET", query_params=[*page.items()]
+            )
         return checked(list, checked(dict, found).get("results") or [])

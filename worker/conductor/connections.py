@@ -1,4 +1,5 @@
-"""Connections to Conductor: urllib3's, with one deadline for a whole call, and reset where a call breaks off."""
+"""Connections to Conductor: urllib3's, with one deadline for a whole call, and reset where a call
+breaks off."""
 
 from __future__ import annotations
 
@@ -21,14 +22,15 @@ from worker.conductor.errors import NotNow
 from worker.conductor.server import Server
 
 _KEPT_OPEN = 10.0
-"""Seconds after which an idle connection isn't reused: if the server closed it just then, the outcome would be
-unknown."""
+"""Seconds after which an idle connection isn't reused: if the server closed it just then, the
+outcome would be unknown."""
 _AT_MOST = 512
 """Idle connections that are kept: more than any worker has threads."""
 _PIECE = 64 * 1024
 _RESET_AT_CLOSE = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-"""SO_LINGER, on, for 0 s. Otherwise the kernel would go on sending what it still has for minutes after a call has timed
-out, or its process was killed; after a cut of the network it would arrive once the call has been made again."""
+"""SO_LINGER, on, for 0 s. Otherwise the kernel would go on sending what it still has for minutes
+after a call has timed out, or its process was killed; after a cut of the network it would arrive
+once the call has been made again."""
 
 
 @dataclass(slots=True)
@@ -59,7 +61,8 @@ current: ContextVar[Call] = ContextVar("current")
 
 
 class _Arriving(io.RawIOBase):
-    """What arrives on a socket until the call's deadline: a time-out of the socket begins again with every byte."""
+    """What arrives on a socket until the call's deadline: a time-out of the socket begins again
+    with every byte."""
 
     def __init__(self, sock: Any):
         self._sock, self._bytes = sock, sock.makefile("rb", buffering=0)
@@ -110,8 +113,9 @@ class Connection(HTTPConnection):
         super().request(*args, **kwargs)
 
     def send(self, data: Any) -> None:
-        # The latest moment to check: without its last piece the server does nothing with a request. A process that was
-        # frozen before, say while connecting, must not send that when it wakes up.
+        # The latest moment to check: without its last piece the server does nothing with a request.
+        # A process that was frozen before, say while connecting, must not send that when it wakes
+        # up.
         call, self._used = current.get(), time.monotonic()
         if self._used > min(call.leaves, call.ends):
             raise NotNow("it is too late to send the request")
@@ -135,8 +139,9 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 def connections(server: Server) -> urllib3.PoolManager:
     """Connections to the server, for any number of threads: no request is repeated.
 
-    Certificates, the client's and those of the authorities, are read for each new connection, so that they may be
-    replaced while the process runs. Raises an HTTPError of urllib3 for a proxy that it can't use.
+    Certificates, the client's and those of the authorities, are read for each new connection, so
+    that they may be replaced while the process runs. Raises an HTTPError of urllib3 for a proxy
+    that it can't use.
     """
     options: dict[str, Any] = {
         "maxsize": _AT_MOST,
@@ -149,13 +154,16 @@ def connections(server: Server) -> urllib3.PoolManager:
     if (proxy := server.proxy) is None:
         manager = urllib3.PoolManager(**options)
     else:
-        manager = urllib3.ProxyManager(proxy, proxy_headers=of_user(proxy, "proxy-authorization"), **options)
+        manager = urllib3.ProxyManager(
+            proxy, proxy_headers=of_user(proxy, "proxy-authorization"), **options
+        )
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return manager
 
 
 def of_user(url: str, header: str = "authorization") -> dict[str, str]:
-    """The header that carries a URL's user and password, whose characters a URL escapes; none without a user."""
+    """The header that carries a URL's user and password, whose characters a URL escapes; none
+    without a user."""
     auth = parse_url(url).auth
     if auth is None:
         return {}

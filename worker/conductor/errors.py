@@ -17,7 +17,8 @@ class ConductorError(Exception):
     """A call to Conductor failed."""
 
     def __init__(self, message: str = "", status: int = 0, call: str = ""):
-        """`status` is the answer's, 0 without one; `call` is the call, such as ``GET /tasks/{id}``."""
+        """`status` is the answer's, 0 without one; `call` is the call, such as ``GET
+        /tasks/{id}``."""
         super().__init__(message)
         self.status = status
         self.call = call
@@ -34,15 +35,18 @@ class Unreachable(NotSent):
 
 
 class NotNow(NotSent):
-    """Conductor wouldn't accept the request now (a rate limit, a permission), or it was too late to send it."""
+    """Conductor wouldn't accept the request now (a rate limit, a permission), or it was too late to
+    send it."""
 
 
 class OutcomeUnknown(ConductorError):
-    """The connection broke, the call timed out, or Conductor failed: the call may have taken effect, or still may."""
+    """The connection broke, the call timed out, or Conductor failed: the call may have taken
+    effect, or still may."""
 
 
 class NotThere(OutcomeUnknown):
-    """The server has no such call: it isn't Conductor's API, or Conductor is starting, or is too old."""
+    """The server has no such call: it isn't Conductor's API, or Conductor is starting, or is too
+    old."""
 
 
 class Garbled(OutcomeUnknown):
@@ -79,14 +83,15 @@ def is_of_an_item(error: ConductorError) -> bool:
 
 
 def is_denied(error: ConductorError) -> bool:
-    """Whether this server never allows the call: it doesn't have it, or refuses it, or the key may not make it."""
+    """Whether this server never allows the call: it doesn't have it, or refuses it, or the key may
+    not make it."""
     return isinstance(error, (Refused, NotThere)) or error.status == 403
 
 
 @contextmanager
 def looking_up(what: str) -> Iterator[None]:
-    """For a look-up that comes before a call: whatever fails, nothing has happened this time. `what` begins the text
-    of the error."""
+    """For a look-up that comes before a call: whatever fails, nothing has happened this time.
+    `what` begins the text of the error."""
     try:
         yield
     except (NotSent, Refused):
@@ -96,8 +101,8 @@ def looking_up(what: str) -> Iterator[None]:
 
 
 def must_name(id_: str, error: NotFound) -> None:
-    """Raises NotThere unless the answer names the id that was asked for: Conductor does, and others may be in between.
-    Even then it proves only that whoever answered doesn't know the id."""
+    """Raises NotThere unless the answer names the id that was asked for: Conductor does, and others
+    may be in between. Even then it proves only that whoever answered doesn't know the id."""
     if id_ not in str(error):
         raise NotThere(str(error), error.status, error.call) from error
 
@@ -117,9 +122,12 @@ def answered(answer: Response, call: str) -> ConductorError:
 
 def _kind(status: int, message: str) -> type[ConductorError]:
     if status == 404:
-        # A gateway, or a server that is starting, also answers 404; Conductor names what it doesn't know.
+        # A gateway, or a server that is starting, also answers 404; Conductor names what it doesn't
+        # know.
         return NotFound if _NO_SUCH_ITEM.match(message) else NotThere
-    if status in (405, 501) or message.startswith("Request method "):  # 405 in Conductor 3.32, 500 in 3.13
+    if status in (405, 501) or message.startswith(
+        "Request method "
+    ):  # 405 in Conductor 3.32, 500 in 3.13
         return NotThere
     if status in _TRY_AGAIN:
         return NotNow
@@ -129,7 +137,8 @@ def _kind(status: int, message: str) -> type[ConductorError]:
 
 
 _NO_SUCH_ITEM = re.compile("No such |(Task|Workflow) .*not found")
-"""How Conductor's messages begin, and none of a gateway's: those are `Resource not found`, or `no Route matched`."""
+"""How Conductor's messages begin, and none of a gateway's: those are `Resource not found`, or `no
+Route matched`."""
 
 _TOO_LARGE = "is greater than the permissible limit"
 """In an answer of 500 that every try would get."""

@@ -1,8 +1,9 @@
-"""Conductor's message queues: each running workflow has one, which its PULL_WORKFLOW_MESSAGES tasks read.
+"""Conductor's message queues: each running workflow has one, which its PULL_WORKFLOW_MESSAGES tasks
+read.
 
-Measured on Conductor OSS 3.32.3. A queue can't be read (405). A push to a workflow that is paused or has ended is
-answered 409, to an unknown one 404, beyond 1,000 messages 429, each with plain text. The feature is off by default:
-then the path isn't there, 404 too.
+Measured on Conductor OSS 3.32.3. A queue can't be read (405). A push to a workflow that is paused
+or has ended is answered 409, to an unknown one 404, beyond 1,000 messages 429, each with plain
+text. The feature is off by default: then the path isn't there, 404 too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.conductor.errors import ConductorError, Garbled, NotFound, Refused, must_name
-from worker.conductor.responses import UNDER_WAY, about_workflow, checked, id_of, objects, tasks_in, workflow_status
+from worker.conductor.responses import (
+    UNDER_WAY,
+    about_workflow,
+    checked,
+    id_of,
+    objects,
+    tasks_in,
+    workflow_status,
+)
 from worker.conductor.search import fits_path
 
 if TYPE_CHECKING:
@@ -35,7 +44,8 @@ class Keyed:
 
 
 class Messages:
-    """Calls about message queues, and the workflows that have them. A failed one raises ConductorError. Thread-safe."""
+    """Calls about message queues, and the workflows that have them. A failed one raises
+    ConductorError. Thread-safe."""
 
     def __init__(self, api: Api):
         self._api = api
@@ -43,7 +53,8 @@ class Messages:
     # --- the workflows that have them
 
     def workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
-        """The workflow as it came, with its tasks or without; None if Conductor has no such workflow."""
+        """The workflow as it came, with its tasks or without; None if Conductor has no such
+        workflow."""
         get = self._api.workflows.get_execution_status
         try:
             found = checked(dict, self._api.call(get, workflow_id, include_tasks=tasks))
@@ -52,20 +63,30 @@ class Messages:
             return None
         return about_workflow(workflow_id, found)
 
-    def correlated(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[dict[str, Any]]:
-        """The workflows of this name with the key as correlation id; those that have ended or are paused, if `ended`.
+    def correlated(
+        self, name: str, key: str, ended: bool, largest: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The workflows of this name with the key as correlation id; those that have ended or are
+        paused, if `ended`.
 
         `largest`: as of `Api.call`. Raises Refused, without a call, for a name that fits no path.
         """
         if not fits_path(name):
-            raise Refused(f"Conductor can't be asked for workflows named {name}: no path can hold that name")
+            raise Refused(
+                f"Conductor can't be asked for workflows named {name}: no path can hold that name"
+            )
         # `get_workflows2`, a GET, refuses keys with a slash.
         get = self._api.workflows.get_workflows
         found = checked(
-            dict, self._api.call(get, [key], name, include_closed=ended, include_tasks=False, largest=largest)
+            dict,
+            self._api.call(
+                get, [key], name, include_closed=ended, include_tasks=False, largest=largest
+            ),
         )
         if found.keys() - {key}:
-            raise Garbled(f"the answer isn't about that correlation id: it has {len(found)} of them")
+            raise Garbled(
+                f"the answer isn't about that correlation id: it has {len(found)} of them"
+            )
         return objects(found.get(key) or [])
 
     # --- messages
@@ -73,15 +94,18 @@ class Messages:
     def push(self, workflow_id: str, message: str, not_after: float = float("inf")) -> None:
         """Puts the message, the text of a JSON object, at the end of the workflow's queue.
 
-        The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
+        The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is
+        raised.
         """
-        self._api.call(self._api.workflows.send_workflow_message, message, workflow_id, not_after=not_after)
+        self._api.call(
+            self._api.workflows.send_workflow_message, message, workflow_id, not_after=not_after
+        )
 
     def with_key(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[Keyed]:
         """The running workflows of this name with the key as correlation id, newest first.
 
-        If `ended`, those that are paused or have ended too. `largest`: as of `Api.call`. Raises Garbled for one without
-        a status: it may be running.
+        If `ended`, those that are paused or have ended too. `largest`: as of `Api.call`. Raises
+        Garbled for one without a status: it may be running.
         """
         keyed = [
             Keyed(
@@ -104,11 +128,11 @@ class Messages:
         return event_id in _read_in(self.workflow(workflow_id, tasks=True) or {})
 
     def unread(self, workflow_id: str, event_ids: Sequence[str]) -> list[str] | None:
-        """Which of these events' messages, pushed in this order, the workflow has ended without reading; None if it
-        hasn't ended.
+        """Which of these events' messages, pushed in this order, the workflow has ended without
+        reading; None if it hasn't ended.
 
-        None of them if that can't be told, as Conductor has put what a task read elsewhere. Raises NotFound if it
-        doesn't know the workflow.
+        None of them if that can't be told, as Conductor has put what a task read elsewhere. Raises
+        NotFound if it doesn't know the workflow.
         """
         if self.status(workflow_id) in UNDER_WAY:
             return None
@@ -119,7 +143,9 @@ class Messages:
             return []
         read = _read_in(found)
         # A loop may keep only its last tasks, but a queue is read in order.
-        last = max((place for place, event_id in enumerate(event_ids) if event_id in read), default=-1)
+        last = max(
+            (place for place, event_id in enumerate(event_ids) if event_id in read), default=-1
+        )
         own = _event_of(found.get("input"))
         return [event_id for event_id in event_ids[last + 1 :] if event_id != own]
 
@@ -145,7 +171,9 @@ def _pulls(workflow: dict[str, Any]) -> list[dict[str, Any]]:
 def _read_in(workflow: dict[str, Any]) -> set[str | None]:
     """The events whose messages its tasks have read."""
     pulled = ((task.get("outputData") or {}).get("messages") or [] for task in _pulls(workflow))
-    return {_event_of(message.get("payload")) for messages in pulled for message in objects(messages)}
+    return {
+        _event_of(message.get("payload")) for messages in pulled for message in objects(messages)
+    }
 
 
 def _event_of(payload: Any) -> str | None:

@@ -1,4 +1,5 @@
-"""Reads Conductor's answers without trusting them: a proxy, another server or a bug may return anything."""
+"""Reads Conductor's answers without trusting them: a proxy, another server or a bug may return
+anything."""
 
 from __future__ import annotations
 
@@ -18,7 +19,15 @@ _T = TypeVar("_T", list[Any], dict[str, Any])
 _LAST_MOMENT = 253_402_300_800_000
 """The year 10,000, in Unix milliseconds."""
 _TERMINAL = frozenset(
-    ("COMPLETED", "COMPLETED_WITH_ERRORS", "CANCELED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT", "SKIPPED")
+    (
+        "COMPLETED",
+        "COMPLETED_WITH_ERRORS",
+        "CANCELED",
+        "FAILED",
+        "FAILED_WITH_TERMINAL_ERROR",
+        "TIMED_OUT",
+        "SKIPPED",
+    )
 )
 
 
@@ -28,7 +37,8 @@ class TaskStatus:
 
     terminal: bool
     worker_id: str | None
-    """After a completion by name: the `workerid` of the call that won, which is the event's id if it was ours."""
+    """After a completion by name: the `workerid` of the call that won, which is the event's id if
+    it was ours."""
 
 
 class Listed(NamedTuple):
@@ -37,7 +47,8 @@ class Listed(NamedTuple):
     workflow: str
     """The name of the task's workflow; empty if unknown."""
     as_of: str
-    """When the task started and was last updated, as the search says it: differs once the task runs again."""
+    """When the task started and was last updated, as the search says it: differs once the task runs
+    again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +93,34 @@ def workflow_status(workflow: dict[str, Any]) -> str:
 
 
 def versions_of(answer: Any) -> dict[str, list[int]]:
-    """Workflow → versions in ascending order; an empty list for one whose versions can't be read. Raises NotThere.
+    """Workflow → versions in ascending order; an empty list for one whose versions can't be read.
+    Raises NotThere.
 
     Names that can't be shown are left out, such as one with a lone surrogate.
     """
     names = checked(dict, answer)
-    return {name: _versions(listed) for name, listed in names.items() if listed and name.isprintable()}
+    return {
+        name: _versions(listed) for name, listed in names.items() if listed and name.isprintable()
+    }
 
 
 def _versions(listed: Any) -> list[int]:
-    numbers = (one.get("version") for one in listed if isinstance(one, dict)) if isinstance(listed, list) else ()
+    numbers = (
+        (one.get("version") for one in listed if isinstance(one, dict))
+        if isinstance(listed, list)
+        else ()
+    )
     return sorted({number for number in numbers if type(number) is int})
 
 
 def _moment(written: Any) -> int | None:
-    """A time such as ``1700000000000`` or ``2026-11-25T01:30:01.277Z`` in Unix milliseconds; None if it can't be read,
-    or is none that a calendar has."""
+    """A time such as ``1700000000000`` or ``2026-11-25T01:30:01.277Z`` in Unix milliseconds; None
+    if it can't be read, or is none that a calendar has."""
     try:
         if isinstance(written, str):
-            written = round(datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp() * 1000)
+            written = round(
+                datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp() * 1000
+            )
         return int(written) if 0 < written < _LAST_MOMENT else None
     except (TypeError, ValueError):
         return None
@@ -112,7 +132,9 @@ def tasks_of(
     found: list[Task] = []
     for item in items:
         try:
-            found.append(task_of(item, found_by, domain if domain is not None else item.get("domain")))
+            found.append(
+                task_of(item, found_by, domain if domain is not None else item.get("domain"))
+            )
         except (Garbled, AttributeError) as error:
             if unreadable is not None:
                 id_, workflow = named_in(item)
@@ -122,7 +144,9 @@ def tasks_of(
 
 def named_in(item: Any) -> tuple[str | None, str]:
     """The id of a list's task, or None, and the name of its workflow, or an empty text."""
-    id_, workflow = (item.get("taskId"), item.get("workflowType")) if isinstance(item, dict) else (None, None)
+    id_, workflow = (
+        (item.get("taskId"), item.get("workflowType")) if isinstance(item, dict) else (None, None)
+    )
     return id_ if isinstance(id_, str) else None, workflow if isinstance(workflow, str) else ""
 
 
@@ -139,7 +163,9 @@ def task_of(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
         raise Garbled(f"a task can't be read: {type(error).__name__}: {error}") from error
     texts = (task.id, task.workflow_id, task.workflow, task.reference_name, task.domain or "")
     numbers = (task.scheduled_at, task.response_timeout)
-    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+    if not all(isinstance(text, str) for text in texts) or not all(
+        type(number) is int for number in numbers
+    ):
         raise Garbled(f"a task can't be read: it has {texts} and {numbers}"[:500])
     return task
 
@@ -147,7 +173,9 @@ def task_of(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
 def _read_task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
     timeouts = (
         (item.get("taskDefinition") or {}).get("responseTimeoutSeconds"),
-        ((item.get("workflowTask") or {}).get("taskDefinition") or {}).get("responseTimeoutSeconds"),
+        ((item.get("workflowTask") or {}).get("taskDefinition") or {}).get(
+            "responseTimeoutSeconds"
+        ),
         item.get("responseTimeoutSeconds"),
     )
     return Task(
@@ -199,14 +227,18 @@ def objects(items: Any) -> list[dict[str, Any]]:
 
 
 def checked(kind: type[_T], answer: Any) -> _T:
-    """The answer, if it has that type. Raises NotThere otherwise: a proxy or another server may also answer 200."""
+    """The answer, if it has that type. Raises NotThere otherwise: a proxy or another server may
+    also answer 200."""
     if not isinstance(answer, kind):
-        raise NotThere(f"what answers at CONDUCTOR_SERVER_URL isn't Conductor's API: {str(answer)[:100]!r}")
+        raise NotThere(
+            f"what answers at CONDUCTOR_SERVER_URL isn't Conductor's API: {str(answer)[:100]!r}"
+        )
     return answer
 
 
 def about_workflow(workflow_id: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer, if it is that workflow: rules depend on what it says and on what it omits. Raises NotThere."""
+    """The answer, if it is that workflow: rules depend on what it says and on what it omits. Raises
+    NotThere."""
     if answer.get("workflowId") != workflow_id or not isinstance(answer.get("status", ""), str):
         raise NotThere(f"the answer isn't workflow {workflow_id}: {str(answer)[:100]!r}")
     return answer

@@ -12,7 +12,8 @@ TASK_TYPE = "WAIT_FOR_WEBHOOK"
 PAGE = 1000
 """Items of a page."""
 TASKS = "tasks"
-"""The search for tasks: it returns summaries, of which only the ids and the workflows' names are used."""
+"""The search for tasks: it returns summaries, of which only the ids and the workflows' names are
+used."""
 WORKFLOWS = "workflows"
 """The search for workflows."""
 _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
@@ -22,22 +23,33 @@ Search = Callable[[str, str, str, int, int], list[Any]]
 """What to search for, query, order, offset and size → the page. Raises ConductorError."""
 
 
-def in_progress(search: Search, start: int, most: int = PAGE, workflow: str = "") -> Iterator[list[dict[str, Any]]]:
-    """Pages of `most` items: summaries of the tasks that started after that time by the server's clock, of any workflow
-    or of those with that name; of any, if a query can't have it.
+def in_progress(
+    search: Search, start: int, most: int = PAGE, workflow: str = ""
+) -> Iterator[list[dict[str, Any]]]:
+    """Pages of `most` items: summaries of the tasks that started after that time by the server's
+    clock, of any workflow or of those with that name; of any, if a query can't have it.
 
-    Each page begins where the last one ended, so that offsets stay within an index's limit. Raises ConductorError.
+    Each page begins where the last one ended, so that offsets stay within an index's limit. Raises
+    ConductorError.
     """
     seen: set[str] = set()
     offset = 0
     of = f" AND workflowType='{workflow}'" if _EXACT.fullmatch(workflow) else ""
     while True:
-        page = search(TASKS, f"{_IN_PROGRESS}{of} AND startTime>{start}", "startTime:ASC", offset, most)
+        page = search(
+            TASKS, f"{_IN_PROGRESS}{of} AND startTime>{start}", "startTime:ASC", offset, most
+        )
         listed = _with_ids(page)
-        yield [item for item in listed if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
+        yield [
+            item
+            for item in listed
+            if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"
+        ]
         if len(page) < most:
             return
-        last = max((moment for item in listed if (moment := moment_of(item)) is not None), default=0)
+        last = max(
+            (moment for item in listed if (moment := moment_of(item)) is not None), default=0
+        )
         if last - 1 > start:
             start, offset = last - 1, 0
             seen = {item["taskId"] for item in listed}
@@ -63,14 +75,16 @@ def _with_ids(page: list[Any]) -> list[dict[str, Any]]:
 
 
 def fits_path(name: str) -> bool:
-    """Whether a path may contain the name: Tomcat answers 400 to one with these characters, however encoded, and dots
-    alone lead to another path."""
+    """Whether a path may contain the name: Tomcat answers 400 to one with these characters, however
+    encoded, and dots alone lead to another path."""
     return name not in (".", "..") and not {"/", "\\"}.intersection(name)
 
 
-def started_in_index(search: Search, name: str, correlation_id: str, event_id: str = "") -> str | None:
-    """The id of the newest workflow with that correlation id, and that event's id in its input; None if the index has
-    none, or can't be asked for that correlation id."""
+def started_in_index(
+    search: Search, name: str, correlation_id: str, event_id: str = ""
+) -> str | None:
+    """The id of the newest workflow with that correlation id, and that event's id in its input;
+    None if the index has none, or can't be asked for that correlation id."""
     for one in _with(search, WORKFLOWS, "correlationId", correlation_id):
         if one.get("workflowType") == name and event_id in str(one.get("input")):
             return id_of(one.get("workflowId"))
@@ -80,14 +94,15 @@ def started_in_index(search: Search, name: str, correlation_id: str, event_id: s
 EndInIndex = Literal["by the event", "otherwise"]
 """How a task ended that Conductor no longer has."""
 _NEVER_RETRIED = frozenset({"CANCELED", "FAILED_WITH_TERMINAL_ERROR", "SKIPPED"})
-"""The event may have gone to the retry of a task with another status, which has the same reference name."""
+"""The event may have gone to the retry of a task with another status, which has the same reference
+name."""
 
 
 def end_in_index(search: Search, task_id: str, event_id: str, is_named: bool) -> EndInIndex | None:
     """How the task ended; None if the index doesn't prove it.
 
-    A summary has no `workerId`, but the output as text, unless it is large and kept elsewhere. `is_named`: whether the
-    event's output would name the event.
+    A summary has no `workerId`, but the output as text, unless it is large and kept elsewhere.
+    `is_named`: whether the event's output would name the event.
     """
     for task in _with(search, TASKS, "taskId", task_id):
         status = task.get("status")
@@ -100,8 +115,8 @@ def end_in_index(search: Search, task_id: str, event_id: str, is_named: bool) ->
 
 
 _EXACT = re.compile(r"[\w.:;#@/=%+&$~-]+", re.ASCII)
-"""Texts that every index compares as they are. Quotes, commas, parentheses, asterisks and others mean something to one
-of them (measured)."""
+"""Texts that every index compares as they are. Quotes, commas, parentheses, asterisks and others
+mean something to one of them (measured)."""
 
 
 def _with(search: Search, what: str, field: str, value: str) -> list[dict[str, Any]]:

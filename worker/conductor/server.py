@@ -36,7 +36,12 @@ class Server:
 
     @property
     def proxy(self) -> str | None:
-        """The URL of the proxy to it, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None if there is none."""
+        """The URL of the proxy to it, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None if there is
+        none."""
         parts = urlsplit(self.url)
-        proxy = None if proxy_bypass(parts.netloc.rpartition("@")[2]) else getproxies().get(parts.scheme.lower())
+        proxy = (
+            None
+            if proxy_bypass(parts.netloc.rpartition("@")[2])
+            else getproxies().get(parts.scheme.lower())
+        )
         return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None

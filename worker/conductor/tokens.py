@@ -1,5 +1,5 @@
-"""Tokens of a Conductor that has keys. Conductor's own client sends and renews them; it would give up permanently after
-one failed renewal, a few failures, or a single 404."""
+"""Tokens of a Conductor that has keys. Conductor's own client sends and renews them; it would give
+up permanently after one failed renewal, a few failures, or a single 404."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Tokens:
         """When the server last had no tokens."""
 
     def ensure(self) -> None:
-        """Gets a token for the call that follows, unless there is one, or no key, or the server has no tokens.
+        """Gets a token for the call that follows, unless there is one, or no key, or the server has
+        no tokens.
 
         Raises Unreachable, and NotNow if Conductor gives no token.
         """
@@ -49,7 +50,9 @@ class Tokens:
                 return
             text = "Conductor issues no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
             raise NotNow(f"{text} ({error})", error.status) from error
-        self._configuration.authentication_settings = self._settings  # so that the client sends and renews it
+        self._configuration.authentication_settings = (
+            self._settings
+        )  # so that the client sends and renews it
         self._configuration.update_token(token)
 
 

@@ -1,4 +1,5 @@
-"""How the requests of Conductor's own client are sent: over our connections, each once, its answer bounded."""
+"""How the requests of Conductor's own client are sent: over our connections, each once, its answer
+bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +13,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
+from conductor.client.http.rest import (
+    ApiException,
+    AuthorizationException,
+    RESTClientObject,
+    RESTResponse,
+)
 from urllib3.exceptions import DecodeError, HTTPError, SSLError
 
 from worker.conductor.connections import Call, connections, current
@@ -24,8 +30,8 @@ _TO_CONNECT = 3.0
 
 
 class Transport(RESTClientObject):  # type: ignore[misc]
-    """What the client sends its requests by. Its own would repeat a GET whose connection broke, and has no deadline for
-    a whole call."""
+    """What the client sends its requests by. Its own would repeat a GET whose connection broke, and
+    has no deadline for a whole call."""
 
     def __init__(self, server: Server):
         super().__init__(connection=server)  # without one it would open its own
@@ -42,10 +48,12 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         _preload_content: bool = True,
         _request_timeout: object = None,
     ) -> RESTResponse:
-        """Sends one request of the current call, whose limits hold; a `body` that is a string is JSON already.
+        """Sends one request of the current call, whose limits hold; a `body` that is a string is
+        JSON already.
 
-        Raises AuthorizationException for 401 and 403, unless the request is for a token; ApiException for any other
-        answer that isn't 2xx; without an answer Unreachable, NotNow, Garbled or OutcomeUnknown.
+        Raises AuthorizationException for 401 and 403, unless the request is for a token;
+        ApiException for any other answer that isn't 2xx; without an answer Unreachable, NotNow,
+        Garbled or OutcomeUnknown.
         """
         call = current.get()
         call.requested = False
@@ -74,7 +82,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         except (HTTPError, OSError) as error:
             raise _failure(error, call) from error
         answer = RESTResponse(Response(found.status, found.reason, found.headers, text))
-        # This error may make the client ask for a token: without end, if a token is what was refused.
+        # This error may make the client ask for a token: without end, if a token is what was
+        # refused.
         asks_for_token = method == "POST" and url.endswith("/token")
         if answer.status in (401, 403) and not asks_for_token:
             raise AuthorizationException(http_resp=answer)
@@ -104,16 +113,21 @@ def _failure(error: Exception, call: Call) -> ConductorError:
 
 
 def _text(answer: urllib3.BaseHTTPResponse, largest: int) -> str:
-    """The answer's body. Raises Garbled for one that is too large, and a successful one that isn't UTF-8."""
+    """The answer's body. Raises Garbled for one that is too large, and a successful one that isn't
+    UTF-8."""
     if answer.status < 200:
-        raise Garbled(f"status {answer.status} is no answer")  # that one follows: it must not be the next request's
+        raise Garbled(
+            f"status {answer.status} is no answer"
+        )  # that one follows: it must not be the next request's
     body = answer.read(largest + 1)
     if len(body) > largest:
         raise Garbled(f"the answer has more than {largest // 1024**2} MB")
     try:
         return body.decode()
     except UnicodeDecodeError as error:
-        if 200 <= answer.status <= 299:  # replacing unreadable characters would change what a task matches
+        if (
+            200 <= answer.status <= 299
+        ):  # replacing unreadable characters would change what a task matches
             raise Garbled(f"the answer isn't UTF-8: {error.reason}") from error
         return body.decode("utf-8", "replace")
 

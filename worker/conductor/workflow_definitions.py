@@ -1,4 +1,5 @@
-"""Finds receivers, starts and messages that Conductor's workflow definitions don't fit, with file and line."""
+"""Finds receivers, starts and messages that Conductor's workflow definitions don't fit, with file
+and line."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ _SUGGESTED = 10
 _SHOWN = 10
 """Versions or paths that one problem lists."""
 _MADE_AS_IT_RUNS = ("DYNAMIC", "FORK_JOIN_DYNAMIC")
-"""Types of tasks that Conductor turns into others as the workflow runs: what they are no definition says."""
+"""Types of tasks that Conductor turns into others as the workflow runs: what they are no definition
+says."""
 
 _NO_PATH = "no path of its API can hold that name"
 _RENAME = "rename the workflow"
@@ -56,15 +58,18 @@ def check_workflows(
 ) -> Checked:
     """Compares the webhooks with the workflows that Conductor has.
 
-    The workflows that are `left` to Conductor's own webhooks aren't compared.
-    `versions` are those of `Conductor.workflow_versions`, if the caller has asked already. Each version of a receiver
-    is read once, however many webhooks name it. Raises ConductorError if the workflows can't be listed.
+    The workflows that are `left` to Conductor's own webhooks aren't compared. `versions` are those
+    of `Conductor.workflow_versions`, if the caller has asked already. Each version of a receiver is
+    read once, however many webhooks name it. Raises ConductorError if the workflows can't be
+    listed.
     """
     until = time.monotonic() + seconds
     versions = conductor.workflow_versions() if versions is None else versions
     check = _Check(conductor, definitions, versions, until, left)
     check.read()
-    found = [problem for webhook in definitions.webhooks for problem in check.webhook(webhook, documents)]
+    found = [
+        problem for webhook in definitions.webhooks for problem in check.webhook(webhook, documents)
+    ]
     return Checked(tuple(found), check.unread)
 
 
@@ -96,7 +101,8 @@ class _Check:
         self._similar: dict[str, str | None] = {}
         self._queues_on = True
 
-    # --- reading --------------------------------------------------------------------------------------------
+    # --- reading
+    #   --------------------------------------------------------------------------------------------
 
     def read(self) -> None:
         """Reads the definitions of receivers and of workflows that get messages."""
@@ -105,7 +111,11 @@ class _Check:
         if messages:
             self._look_for_queues()
         looked_at = [
-            *((workflow, versions) for webhook in webhooks for workflow, versions in webhook.receivers.items()),
+            *(
+                (workflow, versions)
+                for webhook in webhooks
+                for workflow, versions in webhook.receivers.items()
+            ),
             *((message.workflow, _only(message.version)) for message in messages),
         ]
         wanted = {
@@ -143,7 +153,8 @@ class _Check:
         there = self._versions.get(workflow, ())
         return list(there[-1:]) if versions is None else sorted(versions.intersection(there))
 
-    # --- problems -------------------------------------------------------------------------------------------
+    # --- problems
+    #   -------------------------------------------------------------------------------------------
 
     def webhook(self, webhook: Webhook, documents: Documents) -> Iterator[Problem]:
         """What doesn't fit in one webhook."""
@@ -155,10 +166,16 @@ class _Check:
                 place = f"webhook {webhook.name}: {dotted(where)}"
                 yield Problem(file, line, place, one.what, one.remedy, True, one.fails_check)
 
-    def _entries(self, webhook: Webhook, documents: Documents) -> Iterator[tuple[Where, str, Iterator[_Misfit]]]:
+    def _entries(
+        self, webhook: Webhook, documents: Documents
+    ) -> Iterator[tuple[Where, str, Iterator[_Misfit]]]:
         """Where each entry stands, its workflow, and what doesn't fit."""
         for workflow, versions in webhook.receivers.items():
-            yield ("receivers", workflow), workflow, self._receiver(webhook, workflow, versions, documents)
+            yield (
+                ("receivers", workflow),
+                workflow,
+                self._receiver(webhook, workflow, versions, documents),
+            )
         for index, start in enumerate(webhook.starts):
             yield ("starts", index), start.workflow, self._start(start)
         for index, message in enumerate(webhook.messages):
@@ -167,7 +184,9 @@ class _Check:
     def _receiver(
         self, webhook: Webhook, workflow: str, versions: frozenset[int] | None, documents: Documents
     ) -> Iterator[_Misfit]:
-        any_task = webhook.callback is not None  # its URLs complete tasks of any type, whatever their matches
+        any_task = (
+            webhook.callback is not None
+        )  # its URLs complete tasks of any type, whatever their matches
         if workflow in self._inside and workflow not in self._versions:
             if not any_task:
                 yield from _misfits_of(workflow, self._inside[workflow], webhook, documents)
@@ -196,7 +215,9 @@ class _Check:
             yield _Misfit(what, _RENAME, fails_check=True)
         if not self._queues_on:
             what = "Conductor's message queues are off, so every message waits"
-            yield _Misfit(what, "set conductor.workflow-message-queue.enabled=true there", fails_check=True)
+            yield _Misfit(
+                what, "set conductor.workflow-message-queue.enabled=true there", fails_check=True
+            )
         versions = _only(message.version)
         yield from self._missing(message.workflow, versions, fails_check=message.else_ == "start")
         for version, tasks in self._tasks(message.workflow, versions):
@@ -204,24 +225,38 @@ class _Check:
                 what = f"version {version} of {message.workflow} has no {PULL_TYPE} task, so nothing reads its messages"
                 yield _Misfit(what, "add one, or make it one of `starts`")
 
-    def _tasks(self, workflow: str, versions: frozenset[int] | None) -> Iterator[tuple[int, WaitTasks]]:
+    def _tasks(
+        self, workflow: str, versions: frozenset[int] | None
+    ) -> Iterator[tuple[int, WaitTasks]]:
         """The versions that were read, and their tasks."""
         for version in self._looked_at(workflow, versions):
             if (workflow, version) in self._read:
                 yield version, self._read[workflow, version]
 
-    def _missing(self, workflow: str, versions: frozenset[int] | None, fails_check: bool = False) -> Iterator[_Misfit]:
+    def _missing(
+        self, workflow: str, versions: frozenset[int] | None, fails_check: bool = False
+    ) -> Iterator[_Misfit]:
         """What Conductor lacks."""
         there = self._versions.get(workflow)
         if there is None:
             similar = self._nearest(workflow)
-            remedy = f"did you mean {similar}?" if similar else "register it there, or correct the name"
+            remedy = (
+                f"did you mean {similar}?" if similar else "register it there, or correct the name"
+            )
             yield _Misfit(no_workflow(workflow), remedy, fails_check)
             return
         missing = sorted((versions or frozenset()).difference(there))
         if there and missing:
-            known = f"it has {_listed(there[-_SHOWN:])}" if len(there) <= _SHOWN else f"the latest is {there[-1]}"
-            yield _Misfit(f"Conductor has no version {_listed(missing[:_SHOWN])} of {workflow}", known, fails_check)
+            known = (
+                f"it has {_listed(there[-_SHOWN:])}"
+                if len(there) <= _SHOWN
+                else f"the latest is {there[-1]}"
+            )
+            yield _Misfit(
+                f"Conductor has no version {_listed(missing[:_SHOWN])} of {workflow}",
+                known,
+                fails_check,
+            )
 
     def _nearest(self, workflow: str) -> str | None:
         if workflow not in self._similar and len(self._similar) < _SUGGESTED:
@@ -229,7 +264,9 @@ class _Check:
         return self._similar.get(workflow)
 
 
-def _misfits_of(workflow: str, tasks: Sequence[WaitTask], webhook: Webhook, documents: Documents) -> Iterator[_Misfit]:
+def _misfits_of(
+    workflow: str, tasks: Sequence[WaitTask], webhook: Webhook, documents: Documents
+) -> Iterator[_Misfit]:
     """What doesn't fit in the matches of a receiver's tasks."""
     known = documents(webhook) if tasks else ()
     for task in tasks:
@@ -237,7 +274,9 @@ def _misfits_of(workflow: str, tasks: Sequence[WaitTask], webhook: Webhook, docu
         try:
             criteria = _criteria(task.matches)
         except BadMatches as error:
-            yield _Misfit(f"the matches of {place} can't be used: {error}", "correct them in the workflow")
+            yield _Misfit(
+                f"the matches of {place} can't be used: {error}", "correct them in the workflow"
+            )
             continue
         for path in criteria.paths:
             if (nothing := why_nothing(path)) is not None:
@@ -278,7 +317,9 @@ def _never_found(criteria: Criteria, documents: Sequence[Mapping[str, Any]]) -> 
     What a real delivery has in `_webhook`, its headers for example, no sample says.
     """
     paths = [
-        (path, select) for path, select in zip(criteria.paths, criteria.selects, strict=True) if "_webhook" not in path
+        (path, select)
+        for path, select in zip(criteria.paths, criteria.selects, strict=True)
+        if "_webhook" not in path
     ]
     missing = ([path for path, select in paths if not select(document)] for document in documents)
     return min(missing, key=len, default=[])
@@ -310,7 +351,8 @@ class WaitTasks:
 
     own: list[WaitTask] = field(default_factory=list)
     inside: dict[str, list[WaitTask]] = field(default_factory=dict)
-    """Sub-workflow that is defined inside → its tasks. In Conductor they are that workflow's, not the outer one's."""
+    """Sub-workflow that is defined inside → its tasks. In Conductor they are that workflow's, not
+    the outer one's."""
     sub_workflows: set[str] = field(default_factory=set)
     """Sub-workflows by name: their tasks are in definitions of their own."""
     reads_messages: bool = False
@@ -340,8 +382,12 @@ def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
             found.may_have_more = found.may_have_more or item.get("type") in _MADE_AS_IT_RUNS
             rest += [(tasks, nested) for nested in _nested(item)]
             if (inner := _defined_inside(item)) is not None:
-                rest.append((found.inside.setdefault(str(inner.get("name")), []), inner.get("tasks")))
-            elif isinstance(parameters := item.get("subWorkflowParam"), dict) and parameters.get("name"):
+                rest.append(
+                    (found.inside.setdefault(str(inner.get("name")), []), inner.get("tasks"))
+                )
+            elif isinstance(parameters := item.get("subWorkflowParam"), dict) and parameters.get(
+                "name"
+            ):
                 found.sub_workflows.add(str(parameters["name"]))
     return found
 

@@ -1,9 +1,10 @@
 """Watches the workflows for whose end senders wait, and records the answers.
 
-The leader does so, for all workers. It reads from the store which answers are open, and which workflow each event has;
-asks Conductor whether those workflows have ended (`polls`); and records the answers. What it knows can be read again
-at any time, so nothing is lost with a leader. An event's first answer counts. Nothing is watched once its sender's
-time is over; a later duplicate reopens the row in the store.
+The leader does so, for all workers. It reads from the store which answers are open, and which
+workflow each event has; asks Conductor whether those workflows have ended (`polls`); and records
+the answers. What it knows can be read again at any time, so nothing is lost with a leader. An
+event's first answer counts. Nothing is watched once its sender's time is over; a later duplicate
+reopens the row in the store.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class AnswerWatcher:
         self._open: dict[str, OpenAnswer] = {}
         """By event."""
         self._workflows: dict[str, AnsweringWorkflow] = {}
-        """Event id → the workflow whose end is the answer, of the open ones for which it is known."""
+        """Event id → the workflow whose end is the answer, of the open ones for which it is known.
+        """
         self._polls = Polls(self._conductor, self._clock, self._pool)
         self._look_at = float("-inf")
 
@@ -94,7 +96,13 @@ class AnswerWatcher:
         try:
             if self._clock.monotonic() >= self._look_at:
                 self._look()
-            self._record([answer for id_, end in self._polls.turn().items() for answer in self._answers_to(id_, end)])
+            self._record(
+                [
+                    answer
+                    for id_, end in self._polls.turn().items()
+                    for answer in self._answers_to(id_, end)
+                ]
+            )
         except StoreUnavailable as error:
             log.error("the store can't be used; senders wait for their answers", error=str(error))
             return _TRY_AGAIN
@@ -104,7 +112,9 @@ class AnswerWatcher:
         """Reads the open answers and, for those for which it isn't known yet, the workflow."""
         self._open = {one.event_id: one for one in self._store.answers.open(self._store.now())}
         known = {event_id: of for event_id, of in self._workflows.items() if event_id in self._open}
-        outcomes = self._store.answers.workflows([event_id for event_id in self._open if event_id not in known])
+        outcomes = self._store.answers.workflows(
+            [event_id for event_id in self._open if event_id not in known]
+        )
         self._workflows = known | {
             event_id: of for event_id, of in outcomes.items() if isinstance(of, AnsweringWorkflow)
         }
@@ -113,7 +123,11 @@ class AnswerWatcher:
         pause = max(_LOOK_EVERY if waits else _LOOK_RARELY, len(self._open) / _LOOKS)
         self._look_at = self._clock.monotonic() + pause
         self._record(
-            [(Answer(event_id, outcome), None) for event_id, outcome in outcomes.items() if isinstance(outcome, str)]
+            [
+                (Answer(event_id, outcome), None)
+                for event_id, outcome in outcomes.items()
+                if isinstance(outcome, str)
+            ]
         )
 
     def _watch(self) -> None:
@@ -122,18 +136,23 @@ class AnswerWatcher:
 
     def _answers_to(self, workflow_id: str, end: End | None) -> list[tuple[Answer, End | None]]:
         """The answers to the events that wait for that workflow, each with the workflow's end."""
-        events = [event_id for event_id, of in self._workflows.items() if of.workflow_id == workflow_id]
+        events = [
+            event_id for event_id, of in self._workflows.items() if of.workflow_id == workflow_id
+        ]
         by_name = self._definitions.current.by_name
         with_messages = [
             event_id
             for event_id in events
-            if (webhook := by_name.get(self._open[event_id].webhook)) is not None and webhook.messages
+            if (webhook := by_name.get(self._open[event_id].webhook)) is not None
+            and webhook.messages
         ]
         if with_messages:
             try:
                 self._unread.settle(workflow_id)
             except ConductorError as error:
-                log.warning("can't tell what a workflow has read", workflow_id=workflow_id, error=str(error))
+                log.warning(
+                    "can't tell what a workflow has read", workflow_id=workflow_id, error=str(error)
+                )
                 return []
             # What it left unread is delivered again, and another workflow's end is the answer.
             found = self._store.answers.workflows(with_messages)
@@ -149,7 +168,9 @@ class AnswerWatcher:
             return
         refused = failing_items([answer for answer, _ in answers], self._store.answers.record)
         for answer, error in refused:
-            log.error("the store refuses an answer", event_id=answer.event_id, error=ascii(str(error)))
+            log.error(
+                "the store refuses an answer", event_id=answer.event_id, error=ascii(str(error))
+            )
         at = self._conductor.server_now()
         for answer, end in answers:
             if any(answer is one for one, _ in refused):
@@ -158,7 +179,12 @@ class AnswerWatcher:
             self._workflows.pop(answer.event_id, None)
             ended_at = end.ended_at if end is not None else None
             metrics.answered(answer.outcome, None if ended_at is None else (at - ended_at) / 1000)
-            log.info("answered", event_id=answer.event_id, workflow_id=answer.workflow_id, outcome=answer.outcome)
+            log.info(
+                "answered",
+                event_id=answer.event_id,
+                workflow_id=answer.workflow_id,
+                outcome=answer.outcome,
+            )
         self._watch()
 
 

@@ -1,4 +1,5 @@
-"""What one worker has claimed in the store: due targets with their events, their results, and what is given back.
+"""What one worker has claimed in the store: due targets with their events, their results, and what
+is given back.
 
 Results are written in batches; one that the store refuses is singled out, and its target set aside.
 """
@@ -24,10 +25,12 @@ CLAIM_EVERY = 0.25
 _READ_AT_ONCE = 16
 """Targets whose events are read together: their payloads may be large."""
 _STEP = 1000
-"""Milliseconds that the clock gains between two claims if it was set; clocks that are adjusted gain far less."""
+"""Milliseconds that the clock gains between two claims if it was set; clocks that are adjusted gain
+far less."""
 _ALL = 1 << 20
 _TRIES_IN_LANE = 3
-"""How often a message is set aside before it leaves its lane, so that those behind it are delivered."""
+"""How often a message is set aside before it leaves its lane, so that those behind it are
+delivered."""
 _REASON = 500
 """Characters of a reason, at most."""
 
@@ -39,14 +42,21 @@ class _Recorded:
     result: Result
     webhook: str | None
     is_aside: bool = False
-    """Whether its target has been set aside: if the store refuses the result too, the claim runs out."""
+    """Whether its target has been set aside: if the store refuses the result too, the claim runs
+    out."""
 
 
 class Claims:
-    """For one thread. Results to be recorded, and targets to be given back, are kept until the store has them."""
+    """For one thread. Results to be recorded, and targets to be given back, are kept until the
+    store has them."""
 
     def __init__(
-        self, store: Store, worker_id: str, lasts: float, definitions: DefinitionsSource, clock: MonotonicClock
+        self,
+        store: Store,
+        worker_id: str,
+        lasts: float,
+        definitions: DefinitionsSource,
+        clock: MonotonicClock,
     ):
         """`lasts`: seconds after which another worker may claim a target that has no result."""
         self._store = store
@@ -60,7 +70,8 @@ class Claims:
         self.hurry = False
         """Whether targets that only waited for Conductor should become due first."""
         self.again_in = CLAIM_EVERY
-        """Seconds, from the last claim, until there may be more to claim, if nobody tells of it sooner."""
+        """Seconds, from the last claim, until there may be more to claim, if nobody tells of it
+        sooner."""
         self._results: list[_Recorded] = []
         self._given_back: dict[int, list[Target]] = {}
         """When they are due again → targets to be given back."""
@@ -82,12 +93,16 @@ class Claims:
         targets = claims.claim(self._worker_id, now, self._expired_before(now), room, paces)
         turn = claims.next_due(paces) if paces else None
         # Targets that are already due wait for a free thread, not for their pace.
-        self.again_in = min(CLAIM_EVERY, (turn - now) / 1000) if turn is not None and turn > now else CLAIM_EVERY
+        self.again_in = (
+            min(CLAIM_EVERY, (turn - now) / 1000)
+            if turn is not None and turn > now
+            else CLAIM_EVERY
+        )
         return targets
 
     def _expired_before(self, now: int) -> int:
-        """Claims from before then have run out. None has for a while once the clock was set forward: they look older
-        than they are, and their calls may still be in flight."""
+        """Claims from before then have run out. None has for a while once the clock was set
+        forward: they look older than they are, and their calls may still be in flight."""
         steady = self._clock.monotonic()
         before, self._ahead = self._ahead, now - steady * 1000
         if self._ahead - before >= _STEP:
@@ -95,7 +110,8 @@ class Claims:
         return now - self._lasts if steady > self._none_expired_until else 0
 
     def with_events(self, targets: Sequence[Target], payload: int) -> Iterator[list[Claimed]]:
-        """The targets with their events, in parts; those beyond this many characters of payload are given back.
+        """The targets with their events, in parts; those beyond this many characters of payload are
+        given back.
 
         Raises StoreUnavailable.
         """
@@ -111,7 +127,9 @@ class Claims:
         events: dict[str, Event] = {}
 
         def read(some: Sequence[Target]) -> None:
-            events.update(self._store.queries.events_of(list({target.event_id: None for target in some})))
+            events.update(
+                self._store.queries.events_of(list({target.event_id: None for target in some}))
+            )
 
         reasons = {
             target.id: f"its event can't be read: {type(error).__name__}: {error}"
@@ -120,7 +138,11 @@ class Claims:
         for target in targets:
             if target.event_id not in events:
                 self.set_aside(target, None, reasons.get(target.id, "its event isn't in the store"))
-        return [Claimed(target, events[target.event_id]) for target in targets if target.event_id in events]
+        return [
+            Claimed(target, events[target.event_id])
+            for target in targets
+            if target.event_id in events
+        ]
 
     # --- recording ---
 
@@ -135,11 +157,13 @@ class Claims:
 
     def give_back(self, target: Target, due_at: int | None = None) -> None:
         """Gives the target back without a call: it is due again at that time, or at once."""
-        self._given_back.setdefault(self._store.now() if due_at is None else due_at, []).append(target)
+        self._given_back.setdefault(self._store.now() if due_at is None else due_at, []).append(
+            target
+        )
 
     def set_aside(self, target: Target, webhook: str | None, reason: str) -> None:
-        """Sets the target aside, since the fault is its own: it is retried ever more rarely, and people see it with
-        this reason."""
+        """Sets the target aside, since the fault is its own: it is retried ever more rarely, and
+        people see it with this reason."""
         self._aside.append((target, webhook, reason[:_REASON]))
 
     def record(self) -> bool:
@@ -170,13 +194,23 @@ class Claims:
             self._results = rest
             self._at_once = min(_ALL, 2 * self._at_once)
             for one, error in failed:
-                target, reason = one.result.target, f"its result can't be recorded: {type(error).__name__}: {error}"
-                log.error("the store refuses a result", target=target.id, event_id=target.event_id, error=ascii(reason))
+                target, reason = (
+                    one.result.target,
+                    f"its result can't be recorded: {type(error).__name__}: {error}",
+                )
+                log.error(
+                    "the store refuses a result",
+                    target=target.id,
+                    event_id=target.event_id,
+                    error=ascii(reason),
+                )
                 if not one.is_aside:
                     self.set_aside(target, one.webhook, reason)
 
     def _write(self, some: Sequence[_Recorded]) -> None:
-        self._store.claims.record_results(self._worker_id, [one.result for one in some], self._store.now())
+        self._store.claims.record_results(
+            self._worker_id, [one.result for one in some], self._store.now()
+        )
 
     def _set_aside(self) -> None:
         if not self._aside:
@@ -194,7 +228,12 @@ class Claims:
             self._results.append(_Recorded(result, webhook, is_aside=True))
         self._aside.clear()
         for item, error in failing_items(items, self._store.quarantine.set_aside):
-            log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=ascii(str(error)))
+            log.error(
+                "failed items can't be set aside",
+                kind=item.kind,
+                id=item.id,
+                error=ascii(str(error)),
+            )
 
     def _give_back(self) -> None:
         for due_at, together in list(self._given_back.items()):

@@ -1,12 +1,15 @@
 """Finds the workflow that an earlier try started, even if Conductor's own look-up doesn't know it.
 
-Most servers look it up in their store. On Redis they ask the index, which learns of it late, or never if Conductor is
-killed in between. In that case the running workflows, which do come from the store, are read one by one.
+Most servers look it up in their store. On Redis they ask the index, which learns of it late, or
+never if Conductor is killed in between. In that case the running workflows, which do come from the
+store, are read one by one.
 
-On PostgreSQL, Conductor leaves a workflow out while it is being written (measured; it skips locked rows), and one that
-has just started is written again and again. So a look-up that finds nothing is repeated a moment later.
+On PostgreSQL, Conductor leaves a workflow out while it is being written (measured; it skips locked
+rows), and one that has just started is written again and again. So a look-up that finds nothing is
+repeated a moment later.
 
-What Conductor itself no longer has, such as a workflow that was archived as it ended, its index may still show.
+What Conductor itself no longer has, such as a workflow that was archived as it ended, its index may
+still show.
 """
 
 from __future__ import annotations
@@ -31,12 +34,14 @@ log = structlog.get_logger()
 _Found = TypeVar("_Found")
 
 _PAUSES = (0.2, 0.5)
-"""Seconds before an earlier start is looked for again: a write takes less, unless the server is very slow."""
+"""Seconds before an earlier start is looked for again: a write takes less, unless the server is
+very slow."""
 _LAG = 2.0
-"""Seconds that an index may lag. An earlier try had its effect before that, if any: it is looked for only once its call
-can no longer be in flight."""
+"""Seconds that an index may lag. An earlier try had its effect before that, if any: it is looked
+for only once its call can no longer be in flight."""
 _SAMPLES = 3
-"""Starts that are looked up right after Conductor's answer, when an index wouldn't know them yet."""
+"""Starts that are looked up right after Conductor's answer, when an index wouldn't know them yet.
+"""
 _LONGEST_PAGE = 2.0
 """Seconds for reading one workflow."""
 _LONGEST_READING = 5.0
@@ -53,21 +58,25 @@ class EarlierStarts:
         """Starts that Conductor's look-up knew at once; negative once it didn't know one."""
         self._reading = threading.Lock()
         self._read: dict[str, dict[str, str | None]] = {}
-        """Workflow name → id of each running workflow read so far → its correlation id, which never changes."""
+        """Workflow name → id of each running workflow read so far → its correlation id, which never
+        changes."""
         self._failed: Counter[str] = Counter()
         """Id of each running workflow that couldn't be read → number of failures."""
 
     def made(self, name: str, correlation_id: str) -> None:
-        """Conductor has just confirmed that it started this workflow: a chance to learn where it looks up starts."""
+        """Conductor has just confirmed that it started this workflow: a chance to learn where it
+        looks up starts."""
         if 0 <= self._known_at_once < _SAMPLES and fits_path(name):
             with suppress(ConductorError):
                 is_known = self._conductor.started(name, correlation_id) is not None
                 self._known_at_once = self._known_at_once + 1 if is_known else -_SAMPLES
 
     def find(self, name: str, correlation_id: str, renew: Callable[[], object]) -> str | None:
-        """The id of the workflow with this correlation id; None if there is none. `renew`: as of `in_index`.
+        """The id of the workflow with this correlation id; None if there is none. `renew`: as of
+        `in_index`.
 
-        Raises ConductorError: NotNow while some running workflows are still unread, Refused if it can never be told.
+        Raises ConductorError: NotNow while some running workflows are still unread, Refused if it
+        can never be told.
         """
 
         def look() -> str | None:
@@ -75,10 +84,14 @@ class EarlierStarts:
 
         if fits_path(name):
             found = look() or self.look_again(look) or self.find_running(name, correlation_id)
-            return found or self.in_index(partial(self._conductor.started_in_index, name, correlation_id), renew)
+            return found or self.in_index(
+                partial(self._conductor.started_in_index, name, correlation_id), renew
+            )
         found = look() or self.in_index(look, renew)
         if found is None and not self._conductor.indexes_workflows():
-            raise Refused(f"{name} can only be found in Conductor's index, which is empty; is indexing off?")
+            raise Refused(
+                f"{name} can only be found in Conductor's index, which is empty; is indexing off?"
+            )
         return found
 
     def look_again(self, look: Callable[[], _Found | None]) -> _Found | None:
@@ -89,9 +102,12 @@ class EarlierStarts:
                 return found
         return None
 
-    def in_index(self, look: Callable[[], _Found | None], renew: Callable[[], object]) -> _Found | None:
-        """What a look into the index finds that must show by now whatever an earlier try did; None also without an
-        index. `renew` renews the target's claim: with what went before, this may take as long as a claim lasts.
+    def in_index(
+        self, look: Callable[[], _Found | None], renew: Callable[[], object]
+    ) -> _Found | None:
+        """What a look into the index finds that must show by now whatever an earlier try did; None
+        also without an index. `renew` renews the target's claim: with what went before, this may
+        take as long as a claim lasts.
 
         Raises ConductorError, and what `renew` raises.
         """
@@ -105,8 +121,8 @@ class EarlierStarts:
             return None
 
     def find_running(self, name: str, correlation_id: str) -> str | None:
-        """The id of a running workflow with this correlation id that Conductor's look-up doesn't know; None if there is
-        none.
+        """The id of a running workflow with this correlation id that Conductor's look-up doesn't
+        know; None if there is none.
 
         Raises ConductorError: NotNow while some running workflows are still unread.
         """
@@ -117,10 +133,15 @@ class EarlierStarts:
         try:
             return self._find_running(name, correlation_id)
         except ConductorError as error:
-            # The key may lack the permission to list them, for example: then rely on Conductor's look-up.
+            # The key may lack the permission to list them, for example: then rely on Conductor's
+            # look-up.
             if not is_denied(error):
                 raise
-            log.warning("the running workflows can't be searched for an earlier start", workflow=name, error=str(error))
+            log.warning(
+                "the running workflows can't be searched for an earlier start",
+                workflow=name,
+                error=str(error),
+            )
             return None
         finally:
             self._reading.release()
@@ -133,7 +154,9 @@ class EarlierStarts:
         until = self._clock.monotonic() + _LONGEST_READING
         failure: ConductorError | None = None
         # Unreadable ones come last, so that one that hangs doesn't hold up the others.
-        for id_ in sorted((id_ for id_ in running if id_ not in read), key=self._failed.__getitem__):
+        for id_ in sorted(
+            (id_ for id_ in running if id_ not in read), key=self._failed.__getitem__
+        ):
             try:
                 read[id_] = self._conductor.within(_LONGEST_PAGE).correlation_id(id_)
             except Unreachable:
@@ -146,7 +169,9 @@ class EarlierStarts:
         for id_, found in read.items():
             if found == correlation_id:
                 return id_
-        if failure is not None and all(id_ in self._failed for id_ in running):  # perhaps the key may not read any
+        if failure is not None and all(
+            id_ in self._failed for id_ in running
+        ):  # perhaps the key may not read any
             raise failure
         if len(read) < len(running):
             raise NotNow(
@@ -157,10 +182,11 @@ class EarlierStarts:
 
 
 def ensure_it_goes_on(conductor: Conductor, workflow_id: str) -> None:
-    """Gets the workflow going if Conductor, killed between a call's effect and the next step, left it stuck.
+    """Gets the workflow going if Conductor, killed between a call's effect and the next step, left
+    it stuck.
 
-    To be called once it is known that a call whose answer was lost did take effect in this workflow. Raises NotNow
-    while the workflow is stuck, and other ConductorErrors.
+    To be called once it is known that a call whose answer was lost did take effect in this
+    workflow. Raises NotNow while the workflow is stuck, and other ConductorErrors.
     """
     try:
         goes = not conductor.evaluate(workflow_id) or conductor.goes(workflow_id)
@@ -168,7 +194,11 @@ def ensure_it_goes_on(conductor: Conductor, workflow_id: str) -> None:
         # The key may lack the permission, for example: the call took effect all the same.
         if not is_denied(error):
             raise
-        log.warning("Conductor won't evaluate a workflow", workflow_id=workflow_id, error=str(error))
+        log.warning(
+            "Conductor won't evaluate a workflow", workflow_id=workflow_id, error=str(error)
+        )
         return
     if not goes:
-        raise NotNow(f"workflow {workflow_id} was started, but Conductor hasn't scheduled any of its tasks yet")
+        raise NotNow(
+            f"workflow {workflow_id} was started, but Conductor hasn't scheduled any of its tasks yet"
+        )

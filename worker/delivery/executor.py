@@ -6,19 +6,20 @@ A target's path through an executor::
                    │                │
                    └── give back ◄──┘
 
-claim      The store gives each due target to one worker. The leader claims an event's first targets as it decides, and
-           submits them.
-wait       Until a slot is free (`slots`): calls that hang hold up no others.
-call       On a thread of the pool (`outcomes`).
-record     In batches (`claims`). A result counts only under the claim under which its call was made.
-give back  No call was made, because the worker stops or the target's group hangs: any worker may claim it again.
+claim      The store gives each due target to one worker. The leader claims an event's first targets
+           as it decides, and submits them.
+wait       Until a slot is free (`slots`): calls that hang hold up no others. call       On a thread
+of the pool (`outcomes`). record     In batches (`claims`). A result counts only under the claim
+under which its call was made. give back  No call was made, because the worker stops or the target's
+group hangs: any worker may claim it again.
 
-A target is in flight while it is claimed and neither recorded nor given back. If the process dies, its claims run out;
-the next worker to claim such a target looks up its outcome in Conductor.
+A target is in flight while it is claimed and neither recorded nor given back. If the process dies,
+its claims run out; the next worker to claim such a target looks up its outcome in Conductor.
 
-Stopping has two steps. `drain`, from the signal on: no more claims, no new calls; targets that wait for a slot, or are
-still submitted, are given back. `stop`: nothing more is submitted, and the executor ends once all calls have ended and
-are recorded. It is waited for only so long: beyond that the process ends, as if it had died.
+Stopping has two steps. `drain`, from the signal on: no more claims, no new calls; targets that wait
+for a slot, or are still submitted, are given back. `stop`: nothing more is submitted, and the
+executor ends once all calls have ended and are recorded. It is waited for only so long: beyond that
+the process ends, as if it had died.
 """
 
 from __future__ import annotations
@@ -47,9 +48,11 @@ from worker.retries import wait_before
 log = structlog.get_logger()
 
 PAYLOAD = 32_000_000
-"""Characters of payload in flight beyond which nothing more is claimed; hanging calls don't count."""
+"""Characters of payload in flight beyond which nothing more is claimed; hanging calls don't count.
+"""
 _RECORD_EVERY = 0.05
-"""Seconds between commits of results: recording in batches leaves more of the machine to its other processes."""
+"""Seconds between commits of results: recording in batches leaves more of the machine to its other
+processes."""
 _RECORD_LAST = 0.005
 """The same if at most one result is outstanding."""
 _GIVEN_BACK_FOR = 2.0
@@ -61,10 +64,12 @@ WAIT = 5.0
 
 
 class Executor:
-    """Makes the calls for targets that this worker has claimed, and claims more while there is room.
+    """Makes the calls for targets that this worker has claimed, and claims more while there is
+    room.
 
-    One thread owns all state: which targets are in flight, what must be recorded, whether Conductor is away. Others
-    send it messages: `submit`, `wake`, `conductor_is_up`, `drain`, `stop`, and each call its outcome.
+    One thread owns all state: which targets are in flight, what must be recorded, whether Conductor
+    is away. Others send it messages: `submit`, `wake`, `conductor_is_up`, `drain`, `stop`, and each
+    call its outcome.
     """
 
     def __init__(
@@ -74,7 +79,8 @@ class Executor:
         payload: int = PAYLOAD,
         pool: Pool | None = None,
     ):
-        """Makes up to BRIDGE_CALLS calls at a time, on the `pool`, for up to `payload` characters of payload."""
+        """Makes up to BRIDGE_CALLS calls at a time, on the `pool`, for up to `payload` characters
+        of payload."""
         self._store = context.store
         self._calls = TargetCalls(context, worker_id)
         self._health = context.health
@@ -96,7 +102,8 @@ class Executor:
         self._last = False
         """Whether nothing more will be submitted."""
         self.free = self._in_flight.at_most
-        """How many targets it could take now. Other threads may read this; it may lag by a message."""
+        """How many targets it could take now. Other threads may read this; it may lag by a
+        message."""
 
     def start(self) -> None:
         """Starts claiming and calling, on a separate thread."""
@@ -112,7 +119,9 @@ class Executor:
     def submit(self, claimed: Sequence[tuple[Target, Event]]) -> None:
         """Makes the calls for targets that were claimed for this worker."""
         if claimed:
-            self._inbox.put(partial(self._take, [Claimed(target, event) for target, event in claimed]))
+            self._inbox.put(
+                partial(self._take, [Claimed(target, event) for target, event in claimed])
+            )
 
     def wake(self) -> None:
         """There may be targets to claim."""
@@ -132,8 +141,8 @@ class Executor:
         self._inbox.put(self._stop)
 
     def stop(self, seconds: float = WAIT) -> None:
-        """Stops it and waits until it has ended, at most this many seconds: then the claims run out, and the next
-        worker looks up the outcomes."""
+        """Stops it and waits until it has ended, at most this many seconds: then the claims run
+        out, and the next worker looks up the outcomes."""
         self.ask_to_stop()
         self._thread.join(seconds)
         self._pool.shutdown(wait=False)
@@ -155,7 +164,9 @@ class Executor:
     def due_in(self, now: float) -> float:
         """Seconds until there is something to do if no message comes."""
         if self._claims.unrecorded:
-            at = self._claims.recorded_at + (_RECORD_EVERY if len(self._in_flight) > 1 else _RECORD_LAST)
+            at = self._claims.recorded_at + (
+                _RECORD_EVERY if len(self._in_flight) > 1 else _RECORD_LAST
+            )
         elif self._draining:
             at = now + CLAIM_EVERY
         else:
@@ -216,8 +227,12 @@ class Executor:
         for slot in begun:
             try:
                 self._pool.submit(self._call, slot)
-            except RuntimeError as error:  # no thread could be started: one of the others makes the call later
-                log.error("too few threads for calls", target=slot.claimed.target.id, error=str(error))
+            except (
+                RuntimeError
+            ) as error:  # no thread could be started: one of the others makes the call later
+                log.error(
+                    "too few threads for calls", target=slot.claimed.target.id, error=str(error)
+                )
         for one in later:
             self._claims.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
             # The next targets, by due time, are likely to belong to this group too.
@@ -261,9 +276,12 @@ class Executor:
         self._last = True
 
     def _ended(self, slot: Slot, outcome: Outcome | None) -> None:
-        """A call has ended. Without an outcome, no call was made: the worker is stopping, or lost the claim."""
+        """A call has ended. Without an outcome, no call was made: the worker is stopping, or lost
+        the claim."""
         claimed = slot.claimed
-        clear = outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
+        clear = outcome is not None and (
+            outcome.conductor == "answered" or outcome.result.state != "pending"
+        )
         self._in_flight.end(slot, clear, self._clock.monotonic())
         if outcome is None:
             self._claims.give_back(claimed.target)
@@ -287,7 +305,8 @@ class Executor:
             if not self._draining:
                 outcome = self._calls.outcome_for_certain(target, event)
         finally:
-            # Send the message first: whatever goes wrong below, the target doesn't stay in flight forever.
+            # Send the message first: whatever goes wrong below, the target doesn't stay in flight
+            # forever.
             self._inbox.put(partial(self._ended, slot, outcome))
         if outcome is None:
             return

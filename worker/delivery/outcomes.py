@@ -1,8 +1,8 @@
 """Makes one target's call, or looks up the outcome of an earlier one, and interprets the answer.
 
-A target must take effect exactly once. The first call is made under a claim that was written before it. After anything
-but a clear answer, the outcome is looked up in Conductor, but not before the call's time-out has passed: a lost call
-may still be taking effect.
+A target must take effect exactly once. The first call is made under a claim that was written before
+it. After anything but a clear answer, the outcome is looked up in Conductor, but not before the
+call's time-out has passed: a lost call may still be taking effect.
 """
 
 from __future__ import annotations
@@ -43,25 +43,32 @@ from worker.retries import RARELY, wait_before
 log = structlog.get_logger()
 
 FRESH = 2.0
-"""Seconds after a claim within which a request must leave; after half that time the claim is renewed first."""
+"""Seconds after a claim within which a request must leave; after half that time the claim is
+renewed first."""
 _GIVEN_UP_AFTER = 3600.0
-"""Seconds for which a target that gets 5xx from Conductor is retried while others of its kind take effect."""
+"""Seconds for which a target that gets 5xx from Conductor is retried while others of its kind take
+effect."""
 _BLOCKS_LANE = 60_000
-"""Milliseconds for which a message that gets 5xx while other messages succeed holds up those behind it in its lane."""
+"""Milliseconds for which a message that gets 5xx while other messages succeed holds up those behind
+it in its lane."""
 _NOTE_EVERY = 60_000
 """Milliseconds between two records in the store that calls of a kind take effect."""
 _CHARACTERS_A_BYTE = 3
 """Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
 _WITNESSES = 20
 """Ended tasks that are asked for to tell whether the server is the right one."""
-_OTHERS: dict[TargetKind, str] = {"complete": "completions", "start": "starts", "message": "messages"}
+_OTHERS: dict[TargetKind, str] = {
+    "complete": "completions",
+    "start": "starts",
+    "message": "messages",
+}
 
 
 def claim_lasts(timeout: float) -> float:
     """Seconds after which another worker may take over a claim that has no result.
 
-    A request leaves while its claim is fresh, and its call ends within `timeout` seconds. Its connection is reset then,
-    so this machine sends nothing of it later.
+    A request leaves while its claim is fresh, and its call ends within `timeout` seconds. Its
+    connection is reset then, so this machine sends nothing of it later.
     """
     return timeout + FRESH + 1
 
@@ -121,27 +128,36 @@ class TargetCalls:
             return Outcome(self._again(target, error), "unclear")
 
     def outcome_for_certain(self, target: Target, event: Event) -> Outcome | None:
-        """Makes the call for the target; None if another worker has it now. Raises nothing, so that no bug loses the
-        target."""
+        """Makes the call for the target; None if another worker has it now. Raises nothing, so that
+        no bug loses the target."""
         about = {"webhook": event.webhook, "event_id": event.id, "workflow": target.workflow}
         try:
-            with span(target.kind, "CLIENT", event.headers, attempt=target.attempts, **about) as calling:
+            with span(
+                target.kind, "CLIENT", event.headers, attempt=target.attempts, **about
+            ) as calling:
                 outcome = self.outcome(target, event)
                 calling.set(state=outcome.result.state)
                 return outcome
         except ClaimLost:
-            log.warning("another worker has claimed a target meanwhile", target=target.id, event_id=event.id)
+            log.warning(
+                "another worker has claimed a target meanwhile", target=target.id, event_id=event.id
+            )
             return None
         except StoreUnavailable as error:
-            return Outcome(self._again(target, OutcomeUnknown(f"the store can't be used: {error}")), "unclear")
+            return Outcome(
+                self._again(target, OutcomeUnknown(f"the store can't be used: {error}")), "unclear"
+            )
         except Exception as error:  # the target is tried again, with a look-up first
             reason = f"{type(error).__name__}: {error}"
             with suppress(Exception):  # text that can't be written, for example
-                log.exception("a target's call failed unexpectedly", target=target.id, event_id=event.id)
+                log.exception(
+                    "a target's call failed unexpectedly", target=target.id, event_id=event.id
+                )
             return Outcome(self._again(target, OutcomeUnknown(reason)), "unclear", aside=reason)
 
     def _again(self, target: Target, error: ConductorError, pause: float = 0) -> Result:
-        """Tries the target again after at least `pause` seconds, and not before this call has certainly ended."""
+        """Tries the target again after at least `pause` seconds, and not before this call has
+        certainly ended."""
         wait = max(pause, wait_before(target.attempts))
         if not isinstance(error, NotSent):
             wait = max(wait, self._conductor.timeout)
@@ -159,7 +175,8 @@ class TargetCalls:
         )
 
     def _answered_5xx(self, target: Target, error: ConductorError) -> Result:
-        """Either Conductor fails, or only this target's calls do: then the target is eventually given up."""
+        """Either Conductor fails, or only this target's calls do: then the target is eventually
+        given up."""
         now = self._store.now()
         since = target.failing_since or now
         lasts = (now - since) / 1000
@@ -168,7 +185,11 @@ class TargetCalls:
             if alone >= _GIVEN_UP_AFTER:
                 hours = f"{alone / 3600:.1f}".removesuffix(".0")
                 others = _OTHERS[target.kind]
-                return Result(target, "failed", f"{error} (given up after {hours} h in which other {others} succeeded)")
+                return Result(
+                    target,
+                    "failed",
+                    f"{error} (given up after {hours} h in which other {others} succeeded)",
+                )
         again = replace(self._again(target, error, min(RARELY, lasts / 4)), failing_since=since)
         if (
             target.lane is not None
@@ -178,7 +199,8 @@ class TargetCalls:
         return again
 
     def _note_effect(self, kind: TargetKind) -> None:
-        """Records that calls of this kind take effect, so that any worker can tell whether a target fails alone."""
+        """Records that calls of this kind take effect, so that any worker can tell whether a target
+        fails alone."""
         now = self._store.now()
         if abs(now - self._noted.get(kind, -_NOTE_EVERY)) >= _NOTE_EVERY:
             self._noted[kind] = now  # first: other threads' calls take effect meanwhile
@@ -189,23 +211,30 @@ class TargetCalls:
 
     def _call(self, target: Target, event: Event) -> Result:
         if target.kind == "message":
-            # With `_webhook` whatever the webhook says: the event's id shows that a message came twice.
+            # With `_webhook` whatever the webhook says: the event's id shows that a message came
+            # twice.
             payload, now = event.text(), self._store.now()
-            result = self._messages.call(target, event, now, payload, lambda: self._fresh_until(target))
+            result = self._messages.call(
+                target, event, now, payload, lambda: self._fresh_until(target)
+            )
             if result.state == "done":
                 self._note_effect("message")
             return result
         if target.kind == "complete" and target.task_id is None:
             webhook = self._definitions.current.by_name.get(event.webhook)
             return _refused_callback(self._conductor, target, event, webhook)
-        # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
-        # look it up even on the first try: the store may be a backup from before that start.
+        # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older
+        # than this worker, look it up even on the first try: the store may be a backup from before
+        # that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
             with looking_up("the outcome of an earlier try can't be looked up"):
                 known = self._look_up(target, event, may_have_acted(target))
             if known is not None:
                 return known
-        if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:
+        if (
+            target.only_versions is not None
+            and (unfit := self._unfit(target, target.only_versions)) is not None
+        ):
             return unfit
         payload = self._payload(target, event)
         not_after = self._fresh_until(target)
@@ -217,9 +246,18 @@ class TargetCalls:
             self._note_effect("start")
             self._earlier_starts.made(target.workflow, target.correlation_id)
             return Result(target, "done", workflow_id=workflow_id)
-        assert target.workflow_id is not None and target.reference_name is not None and target.task_id is not None
+        assert (
+            target.workflow_id is not None
+            and target.reference_name is not None
+            and target.task_id is not None
+        )
         completed = self._conductor.complete(
-            target.workflow_id, target.reference_name, target.task_id, payload, target.event_id, not_after
+            target.workflow_id,
+            target.reference_name,
+            target.task_id,
+            payload,
+            target.event_id,
+            not_after,
         )
         if completed != target.task_id:  # none was pending, or another one of that name
             # A completion by id is answered alike whatever happened.
@@ -229,7 +267,9 @@ class TargetCalls:
             except ConductorError as error:
                 if isinstance(error, NotNow) and not may_have_effect:
                     raise
-                raise OutcomeUnknown(f"what a call did can't be looked up: {error}", error.status) from error
+                raise OutcomeUnknown(
+                    f"what a call did can't be looked up: {error}", error.status
+                ) from error
             if known is None:
                 raise OutcomeUnknown("Conductor answered, but the task is still pending")
             return known
@@ -242,7 +282,9 @@ class TargetCalls:
             try:
                 return event.input(target.input, self._largest_input)
             except InputTooLarge as error:
-                raise Refused(f"{error}: its entry's `input` repeats too much of the payload") from None
+                raise Refused(
+                    f"{error}: its entry's `input` repeats too much of the payload"
+                ) from None
         return event.text(metadata=self._has_metadata(event))
 
     def _has_metadata(self, event: Event) -> bool:
@@ -250,10 +292,11 @@ class TargetCalls:
         return webhook is None or webhook.metadata
 
     def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
-        """The result of a completion in doubt whose workflow has none of these versions; None if it has one of them.
+        """The result of a completion in doubt whose workflow has none of these versions; None if it
+        has one of them.
 
-        Raises ConductorError if that can't be found out. It is tried for as long as it takes: only the version shows
-        whether the event may have the task.
+        Raises ConductorError if that can't be found out. It is tried for as long as it takes: only
+        the version shows whether the event may have the task.
         """
         assert target.workflow_id is not None
         try:
@@ -267,11 +310,14 @@ class TargetCalls:
         if workflow is not None and workflow.version in versions:
             return None
         has = "no longer exists" if workflow is None else f"has version {workflow.version}"
-        reason = f"workflow {target.workflow_id} {has}; the webhook's receivers have {_listed(versions)}"
+        reason = (
+            f"workflow {target.workflow_id} {has}; the webhook's receivers have {_listed(versions)}"
+        )
         return Result(target, "cancelled", reason, unfit=True)
 
     def _without_call(self, target: Target) -> Outcome | None:
-        """The outcome of a start if another start has, or may have, the same key; None if this one should be made."""
+        """The outcome of a start if another start has, or may have, the same key; None if this one
+        should be made."""
         key = target.once_key
         while key is not None:
             holder = self._store.once_keys.holder(key)
@@ -281,8 +327,11 @@ class TargetCalls:
             if where == "waits":
                 due_at = self._store.now() + int(wait_before(target.attempts) * 1000)
                 error = "another event starts the workflow for the same key; waiting for its result"
-                # Not "answered": the other one may be waiting only because Conductor can't be reached.
-                waits = Result(target, "pending", error, due_at=due_at, not_sent=True, did_nothing=True)
+                # Not "answered": the other one may be waiting only because Conductor can't be
+                # reached.
+                waits = Result(
+                    target, "pending", error, due_at=due_at, not_sent=True, did_nothing=True
+                )
                 return Outcome(waits, "unclear")
             there = holder.workflow_id if holder is not None else None
             if there is not None and (where == "is there" or self._runs(there)):
@@ -297,7 +346,8 @@ class TargetCalls:
             return self._conductor.runs(workflow_id)
 
     def _fresh_until(self, target: Target) -> float:
-        """Until when (monotonic clock) a request may leave under the target's claim, which is renewed if need be.
+        """Until when (monotonic clock) a request may leave under the target's claim, which is
+        renewed if need be.
 
         Raises ClaimLost if another worker has the target.
         """
@@ -334,18 +384,30 @@ class TargetCalls:
         status = self._conductor.task(target.task_id)
         if status is not None and not status.terminal:
             return None
-        is_sure = status is not None or self._store.now() >= event.hold_until or self._is_right_server(target)
+        is_sure = (
+            status is not None
+            or self._store.now() >= event.hold_until
+            or self._is_right_server(target)
+        )
         if is_sure and status is None and not acted:
             return Result(target, "cancelled", "Conductor no longer has the task")
-        # The task may have timed out, and Conductor have given the event to its retry, which has the same name.
-        if (status is not None and status.worker_id == target.event_id) or self._conductor.completed_by(
+        # The task may have timed out, and Conductor have given the event to its retry, which has
+        # the same name.
+        if (
+            status is not None and status.worker_id == target.event_id
+        ) or self._conductor.completed_by(
             target.workflow_id, target.reference_name, target.event_id
         ):
             end: EndInIndex | None = "by the event"
         elif status is not None:
             end = "otherwise"
         else:
-            look = partial(self._conductor.end_in_index, target.task_id, target.event_id, self._has_metadata(event))
+            look = partial(
+                self._conductor.end_in_index,
+                target.task_id,
+                target.event_id,
+                self._has_metadata(event),
+            )
             end = self._earlier_starts.in_index(look, partial(self._fresh_until, target))
         if end == "by the event":
             ensure_it_goes_on(self._conductor, target.workflow_id)
@@ -353,11 +415,18 @@ class TargetCalls:
         if end == "otherwise":
             return Result(target, "cancelled", "the task ended without this event")
         if not is_sure:
-            raise NotNow("Conductor knows neither the task nor others of before: it may be another server, or empty")
-        return Result(target, "unknown", "the answer was lost, and nothing in Conductor shows any more what it was")
+            raise NotNow(
+                "Conductor knows neither the task nor others of before: it may be another server, or empty"
+            )
+        return Result(
+            target,
+            "unknown",
+            "the answer was lost, and nothing in Conductor shows any more what it was",
+        )
 
     def _is_right_server(self, target: Target) -> bool:
-        """Whether the server that doesn't know the target's task knows its workflow, or tasks that had ended before."""
+        """Whether the server that doesn't know the target's task knows its workflow, or tasks that
+        had ended before."""
         assert target.workflow_id is not None
         if self._conductor.messages.status(target.workflow_id) is not None:
             return True
@@ -366,12 +435,15 @@ class TargetCalls:
         return any(self._conductor.task(task_id) is not None for task_id in ended)
 
 
-def _refused_callback(conductor: Conductor, target: Target, event: Event, webhook: Webhook | None) -> Result:
-    """The result of a completion without a task: why a callback can't complete the one that its URL names.
+def _refused_callback(
+    conductor: Conductor, target: Target, event: Event, webhook: Webhook | None
+) -> Result:
+    """The result of a completion without a task: why a callback can't complete the one that its URL
+    names.
 
-    `webhook`: the event's; None if it is no longer defined. Failed, if somebody should correct something;
-    cancelled, if the workflow has gone on without the event; done, if an earlier call for it has completed the task.
-    Raises ConductorError.
+    `webhook`: the event's; None if it is no longer defined. Failed, if somebody should correct
+    something; cancelled, if the workflow has gone on without the event; done, if an earlier call
+    for it has completed the task. Raises ConductorError.
     """
     assert target.workflow_id is not None
     assert target.reference_name is not None
@@ -388,10 +460,15 @@ def _refused_callback(conductor: Conductor, target: Target, event: Event, webhoo
         return Result(target, "done")
     receivers = {} if webhook is None else webhook.receivers
     if found.workflow not in receivers:
-        return ended("failed", f"{place} is a {found.workflow}, which isn't among the webhook's receivers")
+        return ended(
+            "failed", f"{place} is a {found.workflow}, which isn't among the webhook's receivers"
+        )
     versions = receivers[found.workflow]
     if versions is not None and found.version not in versions:
-        return ended("failed", f"{place} has version {found.version}; the webhook's receivers have {_listed(versions)}")
+        return ended(
+            "failed",
+            f"{place} has version {found.version}; the webhook's receivers have {_listed(versions)}",
+        )
     names = webhook.callback.tasks if webhook is not None and webhook.callback is not None else ()
     if found.waiting is not None and not found.waiting.is_among(names):
         name = found.waiting.reference_name

@@ -1,12 +1,14 @@
 """Asks Conductor which of the watched workflows have ended.
 
-Conductor doesn't announce that, and a sender waits, so it is asked often. Workflow names take turns. A turn is one
-request for the ids of all running workflows with that name, however many are watched. Those that it leaves out are
-read. So is the one that was read longest ago, since the list alone proves nothing. Where the list fails, or would cost
-more than reading each, the workflows are read instead, those that were read longest ago first.
+Conductor doesn't announce that, and a sender waits, so it is asked often. Workflow names take
+turns. A turn is one request for the ids of all running workflows with that name, however many are
+watched. Those that it leaves out are read. So is the one that was read longest ago, since the list
+alone proves nothing. Where the list fails, or would cost more than reading each, the workflows are
+read instead, those that were read longest ago first.
 
-One bound holds for all: after a turn that finds no end, all rest for as long as it took. So polls are in progress for
-half of the time at most, and a workflow is read the more rarely, the more are watched and the slower the server is.
+One bound holds for all: after a turn that finds no end, all rest for as long as it took. So polls
+are in progress for half of the time at most, and a workflow is read the more rarely, the more are
+watched and the slower the server is.
 """
 
 from __future__ import annotations
@@ -87,17 +89,24 @@ class Polls:
 
     def due_at(self) -> float:
         """When the next turn is due."""
-        return max(self._rests_until, min((flow.due_at for flow in self._flows.values()), default=float("inf")))
+        return max(
+            self._rests_until,
+            min((flow.due_at for flow in self._flows.values()), default=float("inf")),
+        )
 
     def turn(self) -> dict[str, End | None]:
-        """Takes the next turn, if it is due: returns the workflows that have ended → how; None if Conductor has none of
-        that id any more. They are returned again later while they are watched. Raises nothing."""
+        """Takes the next turn, if it is due: returns the workflows that have ended → how; None if
+        Conductor has none of that id any more. They are returned again later while they are
+        watched. Raises nothing."""
         began = now = self._clock.monotonic()
         if now < self.due_at():
             return {}
         name, flow = min(self._flows.items(), key=lambda item: item[1].due_at)
         running = self._running(name, flow)
-        ready = sorted((one for one in flow.workflows.values() if one.due_at <= now), key=lambda one: one.read_at)
+        ready = sorted(
+            (one for one in flow.workflows.values() if one.due_at <= now),
+            key=lambda one: one.read_at,
+        )
         left_out = [one for one in ready if one.id not in running]
         chosen = dict.fromkeys([*left_out[:_READS], *ready[:1]])
         results = list(self._pool.map(self._read, chosen))
@@ -119,7 +128,9 @@ class Polls:
         try:
             running = frozenset(self._conductor.running(name))
         except ConductorError as error:
-            log.warning("running workflows can't be listed; reading each", workflow=name, error=str(error))
+            log.warning(
+                "running workflows can't be listed; reading each", workflow=name, error=str(error)
+            )
             running = None
         now = self._clock.monotonic()
         if running is None or now - began > _READ_COSTS * len(flow.workflows):
@@ -143,5 +154,9 @@ class Polls:
         watched.failures += 1
         watched.due_at = now + wait_before(watched.failures, _SLOWEST)
         if watched.failures == 1 and isinstance(found, Exception):
-            log.warning("a workflow can't be read", workflow_id=watched.id, error=f"{type(found).__name__}: {found}")
+            log.warning(
+                "a workflow can't be read",
+                workflow_id=watched.id,
+                error=f"{type(found).__name__}: {found}",
+            )
         return isinstance(found, End) or watched.missing >= _GONE_AFTER

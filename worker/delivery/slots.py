@@ -17,15 +17,18 @@ from store.records import Event, Target
 HANGS = 1.0
 """Seconds after which a call counts as hanging: its slot is then free."""
 _ANSWERS_FOR = 10.0
-"""Seconds after an answer in time for which a group doesn't count as slow, however many of its calls hang."""
+"""Seconds after an answer in time for which a group doesn't count as slow, however many of its
+calls hang."""
 _IN_FLIGHT = 8
-"""Targets in flight for each call at a time. A claim, a read of events and a record of results cost little more for a
-hundred targets than for one."""
+"""Targets in flight for each call at a time. A claim, a read of events and a record of results cost
+little more for a hundred targets than for one."""
 
 Group = tuple[str, str]
-"""Webhook and workflow: whatever makes calls hang is one of the two, or a single event or task of theirs."""
+"""Webhook and workflow: whatever makes calls hang is one of the two, or a single event or task of
+theirs."""
 Verdict = Literal["now", "wait", "later"]
-"""`wait`: for a slot. `later`: its group has as many calls as allowed; the target is given back, out of others' way."""
+"""`wait`: for a slot. `later`: its group has as many calls as allowed; the target is given back,
+out of others' way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,12 @@ class Slot:
 
 
 class InFlight:
-    """The calls in flight, the targets that wait for a slot, and the groups that can't be called now."""
+    """The calls in flight, the targets that wait for a slot, and the groups that can't be called
+    now."""
 
     def __init__(self, calls: int, payload: int):
-        """At most `calls` calls at a time, not counting hanging ones, and about `payload` characters of payload."""
+        """At most `calls` calls at a time, not counting hanging ones, and about `payload`
+        characters of payload."""
         self._calls = calls
         self._payload = payload
         self.most = 4 * calls
@@ -104,13 +109,15 @@ class InFlight:
         return self._payload - size(self._prompt(now))
 
     def _prompt(self, now: float) -> list[Claimed]:
-        """What is in flight, except hanging calls and targets that wait behind them: they hold up no others."""
+        """What is in flight, except hanging calls and targets that wait behind them: they hold up
+        no others."""
         hanging = {slot.group for slot in self.slots if slot.hangs(now)}
         prompt = [slot.claimed for slot in self.slots if not slot.hangs(now)]
         return [*(one for one in self.waiting if one.group not in hanging), *prompt]
 
     def begin(self, now: float) -> tuple[list[Slot], list[Claimed]]:
-        """Gives slots to what may be called now. Returns them, and what is to be given back, out of others' way."""
+        """Gives slots to what may be called now. Returns them, and what is to be given back, out of
+        others' way."""
         if self.calm(now):
             free = max(0, self._calls - len(self.slots))
             first, self.waiting = self.waiting[:free], self.waiting[free:]
@@ -130,23 +137,28 @@ class InFlight:
         return begun, later
 
     def calm(self, now: float) -> bool:
-        """Whether no call hangs, and no group's last call did: whatever comes first may be called if a slot is free."""
+        """Whether no call hangs, and no group's last call did: whatever comes first may be called
+        if a slot is free."""
         oldest = next(iter(self.slots), None)
         return not self._sick and (oldest is None or not oldest.hangs(now))
 
     def verdict(self, group: Group, tried: bool, waiting: int, now: float) -> Verdict:
-        """What to do with a target; `tried` if an earlier call for it had no clear answer, so this one may not either.
+        """What to do with a target; `tried` if an earlier call for it had no clear answer, so this
+        one may not either.
 
         `waiting`: number of targets of its group that are waiting already.
         """
         own = [slot for slot in self.slots if slot.group == group]
         prompt = sum(not slot.hangs(now) for slot in own)
         hanging, is_sick = prompt < len(own), group in self._sick
-        # An untried target may well be sound: tried ones that hang again are no reason to hold it back.
+        # An untried target may well be sound: tried ones that hang again are no reason to hold it
+        # back.
         alike = sum(slot.tried == tried for slot in own)
         if is_sick and alike >= (self._few if tried else max(1, self._calls // 2)):
             return "later"
-        if not (is_sick and prompt >= self._few) and self._has_slot(group, tried or is_sick, hanging, now):
+        if not (is_sick and prompt >= self._few) and self._has_slot(
+            group, tried or is_sick, hanging, now
+        ):
             return "now"
         return "later" if (hanging or is_sick) and waiting >= self._few else "wait"
 
@@ -178,7 +190,9 @@ class InFlight:
 
     def next_change(self, now: float) -> float:
         """When the next call counts as hanging; infinity if none will."""
-        return min((slot.began + HANGS for slot in self.slots if not slot.hangs(now)), default=float("inf"))
+        return min(
+            (slot.began + HANGS for slot in self.slots if not slot.hangs(now)), default=float("inf")
+        )
 
 
 def size(claimed: Iterable[Claimed]) -> int:

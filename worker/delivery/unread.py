@@ -1,8 +1,9 @@
 """Messages that a workflow ended without reading: they are delivered again, first in their lane.
 
-A push is answered 200 as long as the workflow runs, and what it hasn't read when it ends is gone with it. So each
-workflow that was given messages is looked at once more after its end. Its tasks show what they have read. A queue is
-read in order, so whatever was pushed before that has been read, too.
+A push is answered 200 as long as the workflow runs, and what it hasn't read when it ends is gone
+with it. So each workflow that was given messages is looked at once more after its end. Its tasks
+show what they have read. A queue is read in order, so whatever was pushed before that has been
+read, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from operator import attrgetter
 import structlog
 
 from store.sql.keys import Conversation
-from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, Unreachable, is_denied
+from worker.conductor.errors import (
+    ConductorError,
+    Garbled,
+    NotFound,
+    NotThere,
+    Unreachable,
+    is_denied,
+)
 from worker.context import Context
 
 log = structlog.get_logger()
@@ -23,7 +31,8 @@ EVERY = 2.0
 _MOST_IN_VAIN = 50
 """Workflows that one look reads although they turn out to run, or can't be read."""
 _GONE_AFTER = 600.0
-"""Seconds for which a workflow must be unknown to a server that knows none of the others: it may be another server."""
+"""Seconds for which a workflow must be unknown to a server that knows none of the others: it may be
+another server."""
 
 
 class UnreadMessages:
@@ -42,7 +51,8 @@ class UnreadMessages:
         """Settles what has ended. Raises Unreachable, StoreUnavailable."""
         suspects, is_right = [], False
         for workflow, found in groupby(
-            sorted(self._store.conversations.open(), key=attrgetter("workflow")), attrgetter("workflow")
+            sorted(self._store.conversations.open(), key=attrgetter("workflow")),
+            attrgetter("workflow"),
         ):
             try:
                 running = frozenset(self._conductor.running(workflow))
@@ -54,7 +64,9 @@ class UnreadMessages:
             not_running = [one for one in conversations if one.workflow_id not in running]
             is_right |= len(not_running) < len(conversations)
             suspects += not_running
-        in_turn = sorted(suspects, key=lambda one: (one.workflow_id <= self._after, one.workflow_id))
+        in_turn = sorted(
+            suspects, key=lambda one: (one.workflow_id <= self._after, one.workflow_id)
+        )
         in_vain = 0
         for conversation in in_turn:
             self._after = conversation.workflow_id
@@ -63,13 +75,18 @@ class UnreadMessages:
             except Unreachable:
                 raise
             except ConductorError as error:
-                log.warning("a workflow's messages can't be looked up", workflow_id=self._after, error=str(error))
+                log.warning(
+                    "a workflow's messages can't be looked up",
+                    workflow_id=self._after,
+                    error=str(error),
+                )
                 in_vain += 1
             if in_vain == _MOST_IN_VAIN:
                 break
 
     def settle(self, workflow_id: str) -> None:
-        """If the workflow has ended, puts what it left unread back into the lane. Raises ConductorError."""
+        """If the workflow has ended, puts what it left unread back into the lane. Raises
+        ConductorError."""
         if (conversation := self._store.conversations.of(workflow_id)) is not None:
             self._settle(conversation)
 
@@ -96,5 +113,9 @@ class UnreadMessages:
         reason = f"workflow {workflow_id} ended without reading it"
         self._store.conversations.close(conversation, given, lost, reason, self._store.now())
         for one in lost:
-            log.warning("a message wasn't read; delivering it again", event_id=one.event_id, workflow_id=workflow_id)
+            log.warning(
+                "a message wasn't read; delivering it again",
+                event_id=one.event_id,
+                workflow_id=workflow_id,
+            )
         return True

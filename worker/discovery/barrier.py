@@ -1,13 +1,15 @@
-"""Which events may be decided: those all of whose takers are known, as far as that can be waited for.
+"""Which events may be decided: those all of whose takers are known, as far as that can be waited
+for.
 
-A *drain* (polling until the queue is empty) finds every task that is still queued. A *look* (a search of the index, or
-a read of the running workflows) finds the others. A task is missed only if something else took it off the queue, or if
-it never was there; each such cause is a doubt. An event waits for its first drain, the first that began after its
-arrival, and then for a look that begins late enough for every doubt that may hide one of its takers, or until it has
-waited long enough. Later doubts are no concern of its own, so that ever new faults don't keep it waiting.
+A *drain* (polling until the queue is empty) finds every task that is still queued. A *look* (a
+search of the index, or a read of the running workflows) finds the others. A task is missed only if
+something else took it off the queue, or if it never was there; each such cause is a doubt. An event
+waits for its first drain, the first that began after its arrival, and then for a look that begins
+late enough for every doubt that may hide one of its takers, or until it has waited long enough.
+Later doubts are no concern of its own, so that ever new faults don't keep it waiting.
 
-A look is due if it would settle a doubt, or find the taker of an event. Nothing here makes a call. Times are seconds by
-the monotonic clock, except for arrivals, which are Unix milliseconds.
+A look is due if it would settle a doubt, or find the taker of an event. Nothing here makes a call.
+Times are seconds by the monotonic clock, except for arrivals, which are Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ LATE = 60.0
 WAIT = 30.0
 """Seconds that an event waits for tasks that may be missing."""
 LONG_WAIT = 3600.0
-"""The same for the end of a hold, and for events without a known taker once the index alone has found tasks."""
+"""The same for the end of a hold, and for events without a known taker once the index alone has
+found tasks."""
 LOOK_GAP = 1.0
 """Minimum seconds between two looks on behalf of events without a taker."""
 _PATIENCE, _LONGEST_PATIENCE = 2.0, 60.0
@@ -108,9 +111,11 @@ class Barrier:
             self._doubts["receiver", workflow] = Doubt(_NEVER, now - LAG, now, workflow)
 
     def unread(self, items: Mapping[Hashable, tuple[float, str]]) -> None:
-        """These tasks were shown and can't be read right now: since when, and their workflows, empty if unknown.
+        """These tasks were shown and can't be read right now: since when, and their workflows,
+        empty if unknown.
 
-        To be called before the look that may have shown them counts: they weren't shown at the one before.
+        To be called before the look that may have shown them counts: they weren't shown at the one
+        before.
         """
         since = self._looked - LAG
         self._unread = {
@@ -150,23 +155,28 @@ class Barrier:
         self._doubts = {
             key: doubt
             for key, doubt in self._doubts.items()
-            if now < doubt.until or (self._looked < doubt.needs(_ALWAYS) and now < doubt.until + LONG_WAIT)
+            if now < doubt.until
+            or (self._looked < doubt.needs(_ALWAYS) and now < doubt.until + LONG_WAIT)
         }
 
     # --- what may be decided ---
 
     def knows(self, at: int, receivers: Collection[str], has_taker: bool = True) -> bool:
-        """Whether all tasks of these workflows that waited then are known, or were waited for long enough.
+        """Whether all tasks of these workflows that waited then are known, or were waited for long
+        enough.
 
-        `at` is the arrival of an event that was read before the newest drain. `has_taker`: whether one of the tasks is
-        known to take it.
+        `at` is the arrival of an event that was read before the newest drain. `has_taker`: whether
+        one of the tasks is known to take it.
         """
         # Of the same millisecond as an older drain it may be later than that.
         number = min(bisect_right(self._began, at), len(self._began) - 1)
         return number >= 0 and self._knows(number, receivers, has_taker)
 
-    def _knows(self, drain: int, receivers: Collection[str] | None, has_taker: bool, hold: bool = False) -> bool:
-        """The same for what came before that drain, for these receivers or any. `hold`: the end of a hold."""
+    def _knows(
+        self, drain: int, receivers: Collection[str] | None, has_taker: bool, hold: bool = False
+    ) -> bool:
+        """The same for what came before that drain, for these receivers or any. `hold`: the end of
+        a hold."""
         ended, now = self._ended[drain], self._now
         for doubt in (*self._doubts.values(), *self._unread.values()):
             concerns = not doubt.workflow or receivers is None or doubt.workflow in receivers
@@ -181,7 +191,8 @@ class Barrier:
         return True
 
     def holds_up_to(self) -> int:
-        """Holds that ended before then are over, as whatever waited then is known. In Unix milliseconds."""
+        """Holds that ended before then are over, as whatever waited then is known. In Unix
+        milliseconds."""
         last = -1
         while last + 1 < len(self._began) and self._knows(last + 1, None, True, hold=True):
             last += 1
@@ -198,9 +209,11 @@ class Barrier:
 
     @property
     def settled(self) -> bool:
-        """Whether the last look began late enough for all polls that were lost: this leader's and its predecessor's.
+        """Whether the last look began late enough for all polls that were lost: this leader's and
+        its predecessor's.
 
-        Not while a task is still to be read that was shown: the index may not show it to the next leader yet.
+        Not while a task is still to be read that was shown: the index may not show it to the next
+        leader yet.
         """
         lost = (doubt for key, doubt in self._doubts.items() if key != "resigned")
         return not self._unread and all(self._looked >= doubt.settled_by for doubt in lost)
@@ -214,7 +227,8 @@ class Barrier:
         return self._now >= self._wanted_not_before
 
     def look_due_in(self) -> float:
-        """Seconds until a look should begin, even if no event lacks a taker; infinite if none should."""
+        """Seconds until a look should begin, even if no event lacks a taker; infinite if none
+        should."""
         due = _NEVER if self._failures else self._would_settle_at()
         if self._wanted:
             due = min(due, self._wanted_not_before)
@@ -230,7 +244,13 @@ class Barrier:
         for doubt in self._doubts.values() if self._ended else ():
             lag = LAG if doubt.settled_by > _NEVER else 0.0
             # Of the drains that the last look came too early for, the first.
-            number = 0 if self._looked < doubt.settled_by else bisect_right(self._ended, self._looked - lag)
-            if number < len(self._ended) and self._looked < (at := doubt.needs(self._ended[number])):
+            number = (
+                0
+                if self._looked < doubt.settled_by
+                else bisect_right(self._ended, self._looked - lag)
+            )
+            if number < len(self._ended) and self._looked < (
+                at := doubt.needs(self._ended[number])
+            ):
                 due = min(due, at)
         return due

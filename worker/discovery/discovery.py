@@ -1,8 +1,9 @@
 """The scheduled search of the index, besides the scans: finds what they missed, and what has ended.
 
-A Conductor that is killed after storing that a task was polled, but before updating its index, leaves a task that no
-queue hands out and no search ever finds (measured). Only its workflow shows it. So from time to time a reconciliation
-reads the whole index and then, in steps, all running workflows of the receivers.
+A Conductor that is killed after storing that a task was polled, but before updating its index,
+leaves a task that no queue hands out and no search ever finds (measured). Only its workflow shows
+it. So from time to time a reconciliation reads the whole index and then, in steps, all running
+workflows of the receivers.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ STEP = 500
 _RECONCILE_EVERY = 40
 """Discoveries between two reconciliations."""
 _EMPTY_EVERY = 120.0
-"""Seconds between two of them while the index shows nothing: either nothing waits, or indexing is off."""
+"""Seconds between two of them while the index shows nothing: either nothing waits, or indexing is
+off."""
 _READS_AT_MOST = 10
 """Reading all running workflows takes at most one part in this many of the time."""
 _CHECKS = 50
-"""Waiting tasks whose status is requested one by one at each discovery, and as many missing ones."""
+"""Waiting tasks whose status is requested one by one at each discovery, and as many missing ones.
+"""
 _WITNESSES = 20
-"""Waiting tasks that are asked for to tell whether the server is the right one, and as many settled ones."""
+"""Waiting tasks that are asked for to tell whether the server is the right one, and as many settled
+ones."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Known(Container[str], Protocol):
         """Their workflows."""
 
     def seen_by(self, moment: int) -> list[str]:
-        """The ids of those that were seen waiting by then, in Unix milliseconds by the bridge's clock."""
+        """The ids of those that were seen waiting by then, in Unix milliseconds by the bridge's
+        clock."""
 
 
 class Discovery:
@@ -70,8 +75,8 @@ class Discovery:
         settled_by: Callable[[int, int], list[str]],
         step: int = STEP,
     ):
-        """`settled_by`: moment and number → the last tasks that had been settled by then. `step`: running workflows
-        that are read at each discovery."""
+        """`settled_by`: moment and number → the last tasks that had been settled by then. `step`:
+        running workflows that are read at each discovery."""
         self._conductor = conductor
         self._index = index
         self._known = known
@@ -80,12 +85,14 @@ class Discovery:
         self._clock = index.clock
         self._step = step
         self._runs = 0
-        """Discoveries that have found all waiting tasks, whether or not they could tell which have ended."""
+        """Discoveries that have found all waiting tasks, whether or not they could tell which have
+        ended."""
         self._ahead: list[str] = []
         """The workflows that the reconciliation in progress has still to read."""
         self._is_distrusted = False
         self._empty_since = float("inf")
-        """When the last reconciliation began, if the index has shown nothing since; else infinite."""
+        """When the last reconciliation began, if the index has shown nothing since; else infinite.
+        """
         self._read_not_before = float("-inf")
         """When the running workflows may be read again, if there is no other way."""
         self._witness: tuple[str, float] | None = None
@@ -95,12 +102,13 @@ class Discovery:
         self.searched_to = 0
 
     def conductor_was_away(self) -> None:
-        """Conductor may have been killed between updating its store and its index: the next run begins a
-        reconciliation. Thread-safe."""
+        """Conductor may have been killed between updating its store and its index: the next run
+        begins a reconciliation. Thread-safe."""
         self._is_distrusted = True
 
     def run(self, searched_to: int) -> Iterator[list[Task] | Ended]:
-        """One discovery: yields waiting tasks, and those that have ended. `searched_to` is the scanner's.
+        """One discovery: yields waiting tasks, and those that have ended. `searched_to` is the
+        scanner's.
 
         Raises ConductorError.
         """
@@ -112,7 +120,8 @@ class Discovery:
         yield from self._check({task_id for task_id in ended if task_id in self._known})
 
     def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
-        """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last discovery."""
+        """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last
+        discovery."""
         now, began = self._conductor.server_now(), self._clock.monotonic()
         is_due = not self._ahead and began >= self._empty_since + _EMPTY_EVERY
         reconciles = self._runs % _RECONCILE_EVERY == 0 or self._is_distrusted or is_due
@@ -145,8 +154,8 @@ class Discovery:
         return ended
 
     def _find_witness(self, now: float) -> str | None:
-        """A task that has been known for so long that a working index shows it if it still waits; None if there is
-        none."""
+        """A task that has been known for so long that a working index shows it if it still waits;
+        None if there is none."""
         if self._witness is None or self._witness[0] not in self._known:
             oldest = next(iter(self._known.ids()), None)
             self._witness = None if oldest is None else (oldest, now)
@@ -155,20 +164,27 @@ class Discovery:
         return self._witness[0]
 
     def _reconcile(self, begins: bool) -> Iterator[list[Task]]:
-        """Begins a reconciliation, or reads the next workflows of the one in progress; yields their unknown tasks.
+        """Begins a reconciliation, or reads the next workflows of the one in progress; yields their
+        unknown tasks.
 
         Raises ConductorError; the next discovery then reads the same workflows again.
         """
         try:
             if begins:
-                # Workflows without a known waiting task come first: a missed task is more likely there.
-                self._ahead = sorted(self._index.running(), key=self._known.workflow_ids().__contains__)
+                # Workflows without a known waiting task come first: a missed task is more likely
+                # there.
+                self._ahead = sorted(
+                    self._index.running(), key=self._known.workflow_ids().__contains__
+                )
             yield from self._index.waiting_in(self._ahead[: self._step])
         except ConductorError as error:
             if error.status not in CANNOT:
                 raise
             self._ahead = []
-            log.warning("running workflows can't be read: tasks missing from the index aren't found", error=str(error))
+            log.warning(
+                "running workflows can't be read: tasks missing from the index aren't found",
+                error=str(error),
+            )
             return
         del self._ahead[: self._step]
 
@@ -190,8 +206,8 @@ class Discovery:
         return turn + list(islice(missing, _CHECKS))
 
     def _check(self, ended: Collection[str] = ()) -> Iterator[Ended]:
-        """Requests the status of the next few waiting tasks, and of those that have `ended` according to the index,
-        which alone is no proof. Yields those that are over."""
+        """Requests the status of the next few waiting tasks, and of those that have `ended`
+        according to the index, which alone is no proof. Yields those that are over."""
         began = self._conductor.now()
         answers = self._index.statuses_of([*dict.fromkeys((*sorted(ended), *self._turn()))])
         was_another = self.missing.is_another_server
@@ -201,14 +217,16 @@ class Discovery:
         self._is_distrusted |= was_another and not self.missing.is_another_server
 
     def _is_right_server(self, answers: Mapping[str, TaskStatus | None]) -> bool:
-        """Whether the server knows a task, waiting or ended, by which the right one is told; or knows all, while no
-        such task waits."""
+        """Whether the server knows a task, waiting or ended, by which the right one is told; or
+        knows all, while no such task waits."""
         moment, missing = self.missing.right_at, self.missing.tasks
         waiting = self._known.seen_by(moment)
         if any(answers.get(task_id) is not None for task_id in waiting):
             return True
         if None not in answers.values():
             return bool(answers) and not waiting and not missing
-        others = (task_id for task_id in waiting if task_id not in missing and task_id not in answers)
+        others = (
+            task_id for task_id in waiting if task_id not in missing and task_id not in answers
+        )
         witnesses = [*islice(others, _WITNESSES), *self._settled_by(moment, _WITNESSES)]
         return any(status is not None for status in self._index.statuses_of(witnesses).values())

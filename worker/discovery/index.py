@@ -1,4 +1,5 @@
-"""Finds waiting tasks that are in no queue: by a search, or in running workflows, as indexing may be off.
+"""Finds waiting tasks that are in no queue: by a search, or in running workflows, as indexing may
+be off.
 
 A task or workflow that can't be read although
 others can is a suspect (`worker.discovery.suspects`): the others are found without it.
@@ -6,7 +7,17 @@ others can is a suspect (`worker.discovery.suspects`): the others are found with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Generator,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Literal, TypeVar
@@ -24,15 +35,16 @@ from worker.discovery.suspects import Kind, Suspect, Suspects
 log = structlog.get_logger()
 
 Way = Literal["search", "workflows"]
-"""search: the index returns ids, and each new task is read. workflows: there is no search, so the running workflows of
-all receivers are read."""
+"""search: the index returns ids, and each new task is read. workflows: there is no search, so the
+running workflows of all receivers are read."""
 LAG = 30_000
 """Milliseconds within which a working index knows a task."""
 _SEARCH_EVERY = 60.0
 """Seconds between two tries to search where that wasn't possible, which take one call each."""
 _OFF = "the index lacks tasks that wait: indexing is off, or lags far behind"
 _FIRST_READ = 1.0
-"""Seconds that the first read of a single item waits for its answer. Later ones have their own patience."""
+"""Seconds that the first read of a single item waits for its answer. Later ones have their own
+patience."""
 _AT_ONCE = 100
 """Tasks that a search reads at once; further ones are read aside."""
 _RETRIES = 4
@@ -40,7 +52,8 @@ _RETRIES = 4
 _NOBODY = "webhook-bridge-nobody"
 """An id that no workflow and no task has."""
 CANNOT = (403, 404, 405, 500, 501)
-"""Answers that mean a server can't do this search, or doesn't allow it. Others say nothing about the search itself."""
+"""Answers that mean a server can't do this search, or doesn't allow it. Others say nothing about
+the search itself."""
 
 _T = TypeVar("_T")
 
@@ -49,7 +62,11 @@ class Index:
     """Asks Conductor for waiting tasks that no queue hands out. Thread-safe."""
 
     def __init__(
-        self, conductor: Conductor, pool: ThreadPoolExecutor | None, known: Container[str], clock: MonotonicClock
+        self,
+        conductor: Conductor,
+        pool: ThreadPoolExecutor | None,
+        known: Container[str],
+        clock: MonotonicClock,
     ):
         """Single reads run on the `pool`. `known`: the ids of tasks known to wait."""
         self._conductor = conductor
@@ -69,17 +86,23 @@ class Index:
         self._over: dict[str, str] = {}
         """Tasks that have ended, and what the index said of them then, as of `Listed`."""
         self.receivers: Collection[str] = ()
-        """The workflows whose tasks a webhook may complete; the owner of the definitions sets them."""
+        """The workflows whose tasks a webhook may complete; the owner of the definitions sets
+        them."""
 
     def waiting_since(
-        self, start: int, seen: set[str] | None = None, patience: float = float("inf"), must_show: bool = False
+        self,
+        start: int,
+        seen: set[str] | None = None,
+        patience: float = float("inf"),
+        must_show: bool = False,
     ) -> Generator[list[Task], None, float]:
-        """Pages of tasks in progress that started after that time by the server's clock; all of them for 0, or if
-        running workflows are read.
+        """Pages of tasks in progress that started after that time by the server's clock; all of
+        them for 0, or if running workflows are read.
 
-        Leaves out known tasks; `seen` collects the ids of all that a search shows. `patience`: seconds to wait for each
-        page. `must_show`: whether a working index has something to show. Returns the seconds that this took, without
-        the reads of single tasks after a search. Raises ConductorError.
+        Leaves out known tasks; `seen` collects the ids of all that a search shows. `patience`:
+        seconds to wait for each page. `must_show`: whether a working index has something to show.
+        Returns the seconds that this took, without the reads of single tasks after a search. Raises
+        ConductorError.
         """
         seen = set() if seen is None else seen
         conductor, why_not = self._conductor.within(patience), ""
@@ -95,7 +118,9 @@ class Index:
                 self._is_off = not seen and (must_show or self._is_off)
                 if not self._is_off:
                     self.way, self.reason, self.proven = "search", "", True
-                    self._over = {id_: as_of for id_, as_of in list(self._over.items()) if id_ in seen}
+                    self._over = {
+                        id_: as_of for id_, as_of in list(self._over.items()) if id_ in seen
+                    }
                     return took
                 why_not = _OFF
         yield from self._running_tasks(conductor)
@@ -106,20 +131,23 @@ class Index:
         return self.clock.monotonic() - began
 
     def waiting_of(self, workflow: str, patience: float) -> Generator[list[Task], None, float]:
-        """The same for all tasks of one receiver, if a search is the way: else all receivers' are read anyway."""
+        """The same for all tasks of one receiver, if a search is the way: else all receivers' are
+        read anyway."""
         if self.way != "search":
             return 0.0
         conductor = self._conductor.within(patience)
         return (yield from self._search(conductor, conductor.waiting_ids_of(workflow), set()))
 
     def ended_since(self, end: int) -> set[str]:
-        """The ids of tasks that seem to have ended after that time by the server's clock. Raises ConductorError."""
+        """The ids of tasks that seem to have ended after that time by the server's clock. Raises
+        ConductorError."""
         if self.way == "workflows":
             return set()
         return self._conductor.ended_since(end)
 
     def statuses_of(self, task_ids: Sequence[str]) -> dict[str, TaskStatus | None]:
-        """What Conductor says about each task: None if it doesn't know it. Those it doesn't answer for are left out.
+        """What Conductor says about each task: None if it doesn't know it. Those it doesn't answer
+        for are left out.
 
         Raises ConductorError if it answers for none of them.
         """
@@ -129,7 +157,8 @@ class Index:
         return dict(found)
 
     def running(self) -> list[str]:
-        """The ids of the receivers' running workflows; a receiver whose workflows can't be read is left out.
+        """The ids of the receivers' running workflows; a receiver whose workflows can't be read is
+        left out.
 
         Raises ConductorError if none can be read.
         """
@@ -143,7 +172,9 @@ class Index:
         `name`: the workflows', if all have the same. Raises ConductorError if none can be read.
         """
         read = self._conductor.within(_FIRST_READ).waiting_in
-        found = self._read(conductor or self._conductor, "workflow", read, dict.fromkeys(workflow_ids, name))
+        found = self._read(
+            conductor or self._conductor, "workflow", read, dict.fromkeys(workflow_ids, name)
+        )
         for _, tasks in found:
             if new := [task for task in tasks if task.id not in self.known]:
                 yield new
@@ -162,12 +193,15 @@ class Index:
         return have_ids
 
     def awaited(self) -> dict[Hashable, tuple[float, str]]:
-        """Items that may hold tasks for events and can't be read right now: since when, by the clock, and the names of
-        their workflows, empty if unknown."""
+        """Items that may hold tasks for events and can't be read right now: since when, by the
+        clock, and the names of their workflows, empty if unknown."""
         unread = (item for item in self.suspects.awaited() if self._may_hold_a_task(item))
         # Of those that haven't been tried yet there may be thousands.
         return {
-            (item.kind, item.id) if item.tries else (item.workflow, int(item.since)): (item.since, item.workflow)
+            (item.kind, item.id) if item.tries else (item.workflow, int(item.since)): (
+                item.since,
+                item.workflow,
+            )
             for item in unread
         }
 
@@ -176,8 +210,8 @@ class Index:
         return self.way == "workflows" if item.kind == "workflow" else item.id not in self.known
 
     def retry(self) -> Iterator[list[Task]]:
-        """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if Conductor is
-        away."""
+        """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if
+        Conductor is away."""
         while unread := self.suspects.unread(_AT_ONCE):
             read = self._read_tasks(self._conductor, unread)
             yield [task for _, task in read if isinstance(task, Task)]
@@ -186,7 +220,9 @@ class Index:
         for first in range(0, len(due), _RETRIES):
             some = due[first : first + _RETRIES]
             tasks = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "task"}
-            workflows = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "workflow"}
+            workflows = {
+                suspect.id: suspect.workflow for suspect in some if suspect.kind == "workflow"
+            }
             conductor = self._conductor.within(max(suspect.patience for suspect in some))
             read = self._read(self._conductor, "task", conductor.waiting_task, tasks)
             read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows)
@@ -201,12 +237,16 @@ class Index:
     def _search(
         self, conductor: Conductor, pages: Iterator[dict[str, Listed]], seen: set[str]
     ) -> Generator[list[Task], None, float]:
-        """Reads the new tasks of these pages, but puts off most if there are many: others' events would wait. Returns
-        the seconds that it took to get the pages."""
+        """Reads the new tasks of these pages, but puts off most if there are many: others' events
+        would wait. Returns the seconds that it took to get the pages."""
         left, took, began = _AT_ONCE, 0.0, self.clock.monotonic()
         for page in pages:
             took += self.clock.monotonic() - began
-            new = {id_: one for id_, one in page.items() if id_ not in seen and self._must_be_read(id_, one)}
+            new = {
+                id_: one
+                for id_, one in page.items()
+                if id_ not in seen and self._must_be_read(id_, one)
+            }
             seen.update(page)
             workflows = {id_: one.workflow for id_, one in new.items()}
             self.suspects.put_off(dict(islice(workflows.items(), left, None)))
@@ -220,13 +260,22 @@ class Index:
         return took + self.clock.monotonic() - began
 
     def _must_be_read(self, task_id: str, listed: Listed) -> bool:
-        """Whether the task may be new: not if it is no receiver's, or had ended when the index said the same of it."""
-        if task_id in self.known or ("task", task_id) in self.suspects or self._over.get(task_id) == listed.as_of:
+        """Whether the task may be new: not if it is no receiver's, or had ended when the index said
+        the same of it."""
+        if (
+            task_id in self.known
+            or ("task", task_id) in self.suspects
+            or self._over.get(task_id) == listed.as_of
+        ):
             return False
         return not listed.workflow or listed.workflow in self.receivers
 
-    def _read_tasks(self, conductor: Conductor, tasks: Mapping[str, str]) -> list[tuple[str, Task | TaskStatus | None]]:
-        return self._read(conductor, "task", self._conductor.within(_FIRST_READ).waiting_task, tasks)
+    def _read_tasks(
+        self, conductor: Conductor, tasks: Mapping[str, str]
+    ) -> list[tuple[str, Task | TaskStatus | None]]:
+        return self._read(
+            conductor, "task", self._conductor.within(_FIRST_READ).waiting_task, tasks
+        )
 
     def _running_tasks(self, conductor: Conductor) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
@@ -240,7 +289,9 @@ class Index:
         if failed and not found:
             raise failed[0][1]
         for name, error in failed:
-            log.warning("the running workflows of a receiver can't be read", workflow=name, error=str(error))
+            log.warning(
+                "the running workflows of a receiver can't be read", workflow=name, error=str(error)
+            )
         yield from found
 
     # --- one by one ---
@@ -248,10 +299,11 @@ class Index:
     def _read(
         self, conductor: Conductor, kind: Kind, read: Callable[[str], _T], ids: Mapping[str, str]
     ) -> list[tuple[str, _T]]:
-        """What `read` returns for each of these ids, which come with their workflows' names, or empty texts. Ids for
-        which it fails alone become suspects.
+        """What `read` returns for each of these ids, which come with their workflows' names, or
+        empty texts. Ids for which it fails alone become suspects.
 
-        Raises ConductorError if it fails for all of them and Conductor doesn't answer for a made-up id either.
+        Raises ConductorError if it fails for all of them and Conductor doesn't answer for a made-up
+        id either.
         """
         found, failed = self._each(read, ids)
         if failed and not found:
@@ -262,7 +314,9 @@ class Index:
 
     def _failed(self, kind: Kind, id_: str, reason: str, workflow: str) -> None:
         if (kind, id_) not in self.suspects:
-            log.warning(f"a {kind} can't be read; the others are found without it", id=id_, error=reason)
+            log.warning(
+                f"a {kind} can't be read; the others are found without it", id=id_, error=reason
+            )
         self.suspects.failed(kind, id_, reason, workflow)
 
     def _each(
@@ -270,7 +324,8 @@ class Index:
     ) -> tuple[list[tuple[str, _T]], list[tuple[str, ConductorError]]]:
         """What `read` returns for each of these ids, and the ids for which it failed.
 
-        Raises ConductorError if single items aren't to blame: Conductor can't be reached, or refuses the key.
+        Raises ConductorError if single items aren't to blame: Conductor can't be reached, or
+        refuses the key.
         """
 
         def attempt(id_: str) -> tuple[str, _T | None, ConductorError | None]:
@@ -284,14 +339,17 @@ class Index:
         for id_, answer, error in self._map(attempt, ids):
             if error is None:
                 found.append((id_, answer))  # type: ignore[arg-type]
-            elif isinstance(error, Unreachable) or (isinstance(error, NotNow) and error.status != 403):
+            elif isinstance(error, Unreachable) or (
+                isinstance(error, NotNow) and error.status != 403
+            ):
                 raise error
             else:
                 failed.append((id_, error))
         return found, failed
 
     def _must_answer(self, conductor: Conductor, kind: Kind, error: ConductorError) -> None:
-        """Raises the error unless Conductor answers the same call for something else: then the items are to blame."""
+        """Raises the error unless Conductor answers the same call for something else: then the
+        items are to blame."""
         try:
             if kind == "task":
                 conductor.task(_NOBODY)

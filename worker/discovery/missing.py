@@ -1,14 +1,15 @@
 """When a waiting task is over: what Conductor's answers about it prove. Pure.
 
-A 404 that names the task's id proves only that whoever answered doesn't know the task. That may be another server, an
-empty one, or a backup. So a task is over only if Conductor
+A 404 that names the task's id proves only that whoever answered doesn't know the task. That may be
+another server, an empty one, or a backup. So a task is over only if Conductor
 
 - says that it has ended,
 - doesn't know it, while its index says that it has ended,
-- or hasn't known it several times over minutes, each time while it knew tasks that had been known before.
+- or hasn't known it several times over minutes, each time while it knew tasks that had been known
+  before.
 
-A server that knows none of those is another one: nothing is over then. Times are Unix milliseconds by the bridge's
-clock.
+A server that knows none of those is another one: nothing is over then. Times are Unix milliseconds
+by the bridge's clock.
 """
 
 from __future__ import annotations
@@ -41,24 +42,35 @@ class Missing:
 
     def __init__(self) -> None:
         self.right_at = 0
-        """When the server was last seen to be the right one. Whatever else knows tasks that were known by then is the
-        same server."""
+        """When the server was last seen to be the right one. Whatever else knows tasks that were
+        known by then is the same server."""
         self.tasks: dict[str, Miss] = {}
         """Those that were asked for longest ago come first."""
         self.is_another_server = False
         """Whether the server knows none of the tasks that tell the right one."""
 
     def judge(
-        self, began: int, answers: Mapping[str, TaskStatus | None], is_right: bool, ended: Collection[str]
+        self,
+        began: int,
+        answers: Mapping[str, TaskStatus | None],
+        is_right: bool,
+        ended: Collection[str],
     ) -> list[str]:
-        """The tasks that are over, by the answers to calls that began then: a task's status, or None for a 404.
+        """The tasks that are over, by the answers to calls that began then: a task's status, or
+        None for a 404.
 
-        `is_right`: whether the server knows a task that was known by `right_at`; or knows all, while no such task
-        waits. `ended`: tasks that have ended according to its index.
+        `is_right`: whether the server knows a task that was known by `right_at`; or knows all,
+        while no such task waits. `ended`: tasks that have ended according to its index.
         """
-        absent = {task_id for task_id, status in answers.items() if status is None and task_id not in ended}
+        absent = {
+            task_id
+            for task_id, status in answers.items()
+            if status is None and task_id not in ended
+        }
         known = [task_id for task_id in answers if task_id not in absent]
-        over = [task_id for task_id in known if (status := answers[task_id]) is None or status.terminal]
+        over = [
+            task_id for task_id in known if (status := answers[task_id]) is None or status.terminal
+        ]
         for task_id in known:
             self.tasks.pop(task_id, None)
         self.is_another_server = bool(absent) and not is_right

@@ -1,4 +1,5 @@
-"""Whether a Conductor server can be used, and what it lacks, found out by calls that change nothing."""
+"""Whether a Conductor server can be used, and what it lacks, found out by calls that change
+nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from worker.conductor.server import Server
 from worker.discovery.index import Index
 
 _NOBODY = "webhook-bridge-check"
-"""A name that no workflow, task or task domain has: polling that domain's queue takes nobody's task."""
+"""A name that no workflow, task or task domain has: polling that domain's queue takes nobody's
+task."""
 SECONDS = 5.0
 """Seconds that a probe may take."""
 
@@ -28,13 +30,17 @@ _CALLS: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.evaluate(_NOBODY),
     lambda conductor: conductor.complete(_NOBODY, _NOBODY, _NOBODY, "{}", _NOBODY),
 )
-"""Calls that every server must have, besides the poll. What they name doesn't exist in Conductor."""
+"""Calls that every server must have, besides the poll. What they name doesn't exist in Conductor.
+"""
 _CALLS_BY_NAME: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.started(_NOBODY, _NOBODY),
     lambda conductor: conductor.start(_NOBODY, None, "{}", _NOBODY),
 )
-"""The same for calls that name a workflow: a server with permissions by name grants none for a made-up one."""
-_BY_PROXY = "NO_PROXY names hosts to be called directly; docs/guarantees.md says what a proxy changes"
+"""The same for calls that name a workflow: a server with permissions by name grants none for a
+made-up one."""
+_BY_PROXY = (
+    "NO_PROXY names hosts to be called directly; docs/guarantees.md says what a proxy changes"
+)
 _NAMES = 20
 """Workflows to start whose names are looked up, at most."""
 
@@ -44,7 +50,8 @@ class CheckResult:
     """One thing that a check found."""
 
     level: Literal["error", "warning", "note"]
-    """error: the server answers but can't be used. warning: it is away, or lacks something. note: how it is used."""
+    """error: the server answers but can't be used. warning: it is away, or lacks something. note:
+    how it is used."""
     what: str
     remedy: str = ""
     usable: bool = True
@@ -58,20 +65,32 @@ def probe(server: Server, definitions: Definitions, seconds: float = SECONDS) ->
     """What is found about the server within this many seconds."""
     found: list[CheckResult] = []
     if server.proxy is not None:
-        found.append(CheckResult("note", f"Conductor is called by the proxy {without_user(server.proxy)}", _BY_PROXY))
+        found.append(
+            CheckResult(
+                "note", f"Conductor is called by the proxy {without_user(server.proxy)}", _BY_PROXY
+            )
+        )
     conductor = Conductor(server, seconds)
     # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
-    thread = threading.Thread(target=_probe, args=(conductor, server, definitions, seconds, found), daemon=True)
+    thread = threading.Thread(
+        target=_probe, args=(conductor, server, definitions, seconds, found), daemon=True
+    )
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or down"
+        late = (
+            f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or down"
+        )
         return [*found, CheckResult("warning", late, usable=False)]
     return found
 
 
 def _probe(
-    conductor: Conductor, server: Server, definitions: Definitions, seconds: float, found: list[CheckResult]
+    conductor: Conductor,
+    server: Server,
+    definitions: Definitions,
+    seconds: float,
+    found: list[CheckResult],
 ) -> None:
     try:
         conductor.poll(_NOBODY, _NOBODY)
@@ -89,7 +108,9 @@ def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[CheckResu
     """The calls that the server lacks, or that the key may not make. Raises Unreachable."""
     absent: list[str] = []
     found: list[CheckResult] = []
-    real_names: list[Callable[[Conductor], object]] = [partial(_earlier_start, name) for name in islice(starts, _NAMES)]
+    real_names: list[Callable[[Conductor], object]] = [
+        partial(_earlier_start, name) for name in islice(starts, _NAMES)
+    ]
     for call in (*_CALLS, *_CALLS_BY_NAME, *real_names):
         try:
             call(conductor)
@@ -122,7 +143,9 @@ def _discovery(conductor: Conductor) -> Iterator[CheckResult]:
     why = f": {index.reason}" if index.reason else ""
     what = f"waiting tasks that no queue hands out are found by {index.way}{why}"
     if index.way == "workflows":
-        remedy = "reading all running workflows is slow: allow the key to search, and switch indexing on"
+        remedy = (
+            "reading all running workflows is slow: allow the key to search, and switch indexing on"
+        )
         yield CheckResult("warning", what, remedy)
     else:
         yield CheckResult("note", what)
@@ -135,18 +158,28 @@ def _cant_be_used(error: ConductorError, server: Server, seconds: float) -> Chec
 
 def _why_not(error: ConductorError, server: Server, seconds: float) -> CheckResult:
     if isinstance(error, Unreachable):
-        return CheckResult("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
+        return CheckResult(
+            "warning",
+            f"Conductor can't be reached: {error}",
+            "is it running, and reachable from here?",
+        )
     no_token = isinstance(error, NotNow) and 400 <= error.status < 500 and error.status != 429
     if error.status in (401, 403) or no_token:
         what = f"Conductor refuses the key: {error}"
         return CheckResult(
-            "error", what, "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key with the permission"
+            "error",
+            what,
+            "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key with the permission",
         )
     if error.status == 429 or (error.status >= 500 and not isinstance(error, NotThere)):
-        return CheckResult("warning", f"Conductor is down: {error}", "deliveries are kept until it is back")
+        return CheckResult(
+            "warning", f"Conductor is down: {error}", "deliveries are kept until it is back"
+        )
     if isinstance(error, NotThere) or error.status:
         return CheckResult("error", f"no Conductor API there: {error}", _better(server, seconds))
-    return CheckResult("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it healthy?")
+    return CheckResult(
+        "warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it healthy?"
+    )
 
 
 def _better(server: Server, seconds: float) -> str:

@@ -1,7 +1,9 @@
-"""Finds waiting tasks: by polling Conductor's queue, and by searching its index (`worker.discovery.index`).
+"""Finds waiting tasks: by polling Conductor's queue, and by searching its index
+(`worker.discovery.index`).
 
-Both are always used: a server may queue the tasks, or know them only by its index; a poll's answer may get lost, and
-another worker may have polled a task. `worker.discovery.barrier` tells when the index is to be searched.
+Both are always used: a server may queue the tasks, or know them only by its index; a poll's answer
+may get lost, and another worker may have polled a task. `worker.discovery.barrier` tells when the
+index is to be searched.
 """
 
 from __future__ import annotations
@@ -22,21 +24,31 @@ log = structlog.get_logger()
 OVERLAP = 15_000
 """Milliseconds by which a search overlaps the last one, since an index may lag."""
 _LATER = 1000
-"""Milliseconds after a scan's beginning from which a task counts as newer than the scan: clocks differ a little."""
+"""Milliseconds after a scan's beginning from which a task counts as newer than the scan: clocks
+differ a little."""
 _RESTS: dict[Way, int] = {"search": 4, "workflows": 9}
-"""After a search there is none for this many times as long as it took: searches take at most a fifth of the time, and
-reads of running workflows a tenth."""
+"""After a search there is none for this many times as long as it took: searches take at most a
+fifth of the time, and reads of running workflows a tenth."""
 _QUICK = 0.05
 """Seconds up to which a search may be followed by another at once."""
 _FAILED_POLLS = 5
-"""Polls in a row that may fail for a single task, or return only unreadable ones, before Conductor counts as away."""
+"""Polls in a row that may fail for a single task, or return only unreadable ones, before Conductor
+counts as away."""
 
 
 class Scanner:
     """Finds tasks for the leader."""
 
-    def __init__(self, conductor: Conductor, index: Index, barrier: Barrier, worker_id: str, domains: Sequence[str]):
-        """`worker_id` identifies the poller to Conductor. `domains`: task domains whose queues are polled too."""
+    def __init__(
+        self,
+        conductor: Conductor,
+        index: Index,
+        barrier: Barrier,
+        worker_id: str,
+        domains: Sequence[str],
+    ):
+        """`worker_id` identifies the poller to Conductor. `domains`: task domains whose queues are
+        polled too."""
         self._conductor = conductor
         self._index = index
         self._barrier = barrier
@@ -50,16 +62,18 @@ class Scanner:
         self.failure = ""
         """Why the index can't be searched; empty if it can."""
         self.searched_to = 0
-        """The server's time up to which the index was searched; 0 before the first search, which reads everything."""
+        """The server's time up to which the index was searched; 0 before the first search, which
+        reads everything."""
         self.unsearched: set[str] = set()
         """Receivers for whose tasks, from before that time too, it wasn't searched."""
 
     def scan(self, not_after: Callable[[], float] = lambda: float("inf")) -> Iterator[list[Task]]:
         """Empties the queues, and searches the index if needed.
 
-        Each poll leaves before `not_after` returns just before it (`time.monotonic`), or not at all. Yields after every
-        poll, even without tasks, so that the caller can store them, or abandon the scan, before the next poll takes
-        more. Raises ConductorError if the queues couldn't be emptied.
+        Each poll leaves before `not_after` returns just before it (`time.monotonic`), or not at
+        all. Yields after every poll, even without tasks, so that the caller can store them, or
+        abandon the scan, before the next poll takes more. Raises ConductorError if the queues
+        couldn't be emptied.
         """
         self.began = self._conductor.now()
         self._sent = self._clock.monotonic()
@@ -78,11 +92,12 @@ class Scanner:
     def _empty(self, domain: str | None, not_after: Callable[[], float]) -> Iterator[list[Task]]:
         """Takes all tasks off the queue that were waiting when the scan began.
 
-        If polls are slow and tasks keep coming, a queue is never found empty. It also counts as emptied once a poll
-        returns everything left, all of it newer than the scan.
+        If polls are slow and tasks keep coming, a queue is never found empty. It also counts as
+        emptied once a poll returns everything left, all of it newer than the scan.
 
-        A poll may fail because of a single task: then tasks are polled one at a time, and in larger numbers again
-        later. The index knows what a failed poll took. Raises ConductorError if single polls keep failing.
+        A poll may fail because of a single task: then tasks are polled one at a time, and in larger
+        numbers again later. The index knows what a failed poll took. Raises ConductorError if
+        single polls keep failing.
         """
         count, failed = POLL_BATCH, 0
         while True:
@@ -110,14 +125,15 @@ class Scanner:
                 return
             yield tasks
             later = self.began + self._conductor.server_clock.offset + _LATER
-            # Queues hand out the oldest first; a full batch may be an exception if workflows have priorities.
+            # Queues hand out the oldest first; a full batch may be an exception if workflows have
+            # priorities.
             if len(tasks) < count and all(task.scheduled_at > later for task in tasks):
                 return
             count, failed = min(2 * count, POLL_BATCH), 0
 
     def search(self) -> Iterator[list[Task]]:
-        """Searches the index for tasks since the last search, which it overlaps. If it fails, it is repeated after a
-        while."""
+        """Searches the index for tasks since the last search, which it overlaps. If it fails, it is
+        repeated after a while."""
         now, to = self._clock.monotonic(), self._conductor.server_now()
         start = max(0, self.searched_to - OVERLAP)
         try:
@@ -138,5 +154,9 @@ class Scanner:
         self.failure, self.searched_to = "", to
         self.unsearched.clear()
         self._barrier.unread(self._index.awaited())
-        is_repeated = start or self._index.way == "workflows"  # else the next search is for what is new
-        self._barrier.looked(now, rest=took * _RESTS[self._index.way] if is_repeated and took > _QUICK else 0.0)
+        is_repeated = (
+            start or self._index.way == "workflows"
+        )  # else the next search is for what is new
+        self._barrier.looked(
+            now, rest=took * _RESTS[self._index.way] if is_repeated and took > _QUICK else 0.0
+        )

@@ -1,4 +1,5 @@
-"""Tasks and workflows that can't be read although Conductor answers for others: each has its own retry times."""
+"""Tasks and workflows that can't be read although Conductor answers for others: each has its own
+retry times."""
 
 from __future__ import annotations
 
@@ -43,8 +44,8 @@ class Suspect:
 
     @property
     def patience(self) -> float:
-        """Seconds to wait for its answer at the next try; longer each time, so that an item that hangs costs others
-        little."""
+        """Seconds to wait for its answer at the next try; longer each time, so that an item that
+        hangs costs others little."""
         return _PATIENCE * 2.0 ** min(self.tries, _LONGEST_DOUBLINGS)
 
 
@@ -73,7 +74,8 @@ class Suspects:
             return list(self._items.values())
 
     def awaited(self) -> list[Suspect]:
-        """Those that may just be slow to read, as on a busy server: an event may be for one of them."""
+        """Those that may just be slow to read, as on a busy server: an event may be for one of
+        them."""
         since = self._clock.monotonic() - WAIT
         return [item for item in self.all() if item.tries < SHOWN_AFTER and item.since > since]
 
@@ -82,7 +84,9 @@ class Suspects:
         now = self._clock.monotonic()
         with self._lock:
             for id_, workflow in tasks.items():
-                self._items["task", id_] = Suspect("task", id_, "it has not been read yet", now, 0, now, workflow)
+                self._items["task", id_] = Suspect(
+                    "task", id_, "it has not been read yet", now, 0, now, workflow
+                )
 
     def unread(self, limit: int) -> dict[str, str]:
         """Up to this many tasks that were put off, with their workflows' names."""
@@ -98,7 +102,9 @@ class Suspects:
             since = before.since if before is not None else now
             workflow = workflow or (before.workflow if before is not None else "")
             due_at = now + wait_before(tries, self._longest)
-            found = self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, due_at, workflow)
+            found = self._items[kind, id_] = Suspect(
+                kind, id_, reason, since, tries, due_at, workflow
+            )
         return found
 
     def read(self, kind: Kind, ids: Iterable[str]) -> None:
@@ -111,7 +117,10 @@ class Suspects:
         """Up to this many suspects to be tried now, longest waiting first."""
         now = self._clock.monotonic()
         with self._lock:
-            found = sorted((item for item in self._items.values() if item.due_at <= now), key=lambda item: item.due_at)
+            found = sorted(
+                (item for item in self._items.values() if item.due_at <= now),
+                key=lambda item: item.due_at,
+            )
         return found[:limit]
 
     def show(self, store: Store) -> None:
@@ -131,9 +140,16 @@ class Suspects:
         def at(seconds: float) -> int:
             return now + round((seconds - monotonic) * 1000)
 
-        items = [SetAside(s.kind, s.id, None, s.reason, at(s.since), s.tries, at(s.due_at)) for s in new]
+        items = [
+            SetAside(s.kind, s.id, None, s.reason, at(s.since), s.tries, at(s.due_at)) for s in new
+        ]
         for item, error in failing_items(items, store.quarantine.set_aside):
-            log.error("an unreadable item can't be set aside either", kind=item.kind, id=item.id, error=str(error))
+            log.error(
+                "an unreadable item can't be set aside either",
+                kind=item.kind,
+                id=item.id,
+                error=str(error),
+            )
         for kind in KINDS:
             if ids := [id_ for of, id_ in over if of == kind]:
                 store.quarantine.take_back(kind, ids)

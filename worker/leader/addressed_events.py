@@ -1,4 +1,5 @@
-"""Decides the events that came by a callback's URL, given what look-ups found. Belongs to the loop's thread."""
+"""Decides the events that came by a callback's URL, given what look-ups found. Belongs to the
+loop's thread."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from worker.leader.rules import Plan, Rules
 _UNKNOWN = "unknown"
 """Stands for the name of a workflow that Conductor doesn't have."""
 _UNSIGNED_FOR_UNKNOWN = 1000
-"""Workflows that events may be held for, until those that nothing signs are no longer held for unknown ones."""
+"""Workflows that events may be held for, until those that nothing signs are no longer held for
+unknown ones."""
 _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 """Conductor may retry such a task as long as its workflow runs."""
 
@@ -34,13 +36,16 @@ class AddressedEvents:
         self._callbacks: Callbacks = held.callbacks
         self._unknown_tasks: list[Task] = []
         self.right_at = 0
-        """When Conductor was last seen to be the right server, in Unix milliseconds; the leader sets it."""
+        """When Conductor was last seen to be the right server, in Unix milliseconds; the leader
+        sets it."""
 
     def take(self, plan: Plan) -> None:
         """Gives tasks their events, and ends what can't come to a task any more."""
         if not len(self._callbacks):
             return
-        for task in self._held.tasks_to_match.values():  # it may be what they wait for, which a look-up shows
+        for task in (
+            self._held.tasks_to_match.values()
+        ):  # it may be what they wait for, which a look-up shows
             self._callbacks.look_up_again(task.workflow_id)
         for answer in self._callbacks.looked_up():
             if answer.event.id not in plan.released:
@@ -54,7 +59,11 @@ class AddressedEvents:
 
     def _open(self, events: Iterator[HeldEvent], plan: Plan) -> Iterator[HeldEvent]:
         known, paused = self._rules.definitions.by_name, self._rules.paused
-        return (e for e in events if e.webhook in known and e.webhook not in paused and e.id not in plan.released)
+        return (
+            e
+            for e in events
+            if e.webhook in known and e.webhook not in paused and e.id not in plan.released
+        )
 
     def _use(self, answer: LookedUp, plan: Plan) -> None:
         event, found = answer.event, answer.found
@@ -99,7 +108,9 @@ class AddressedEvents:
         assert answer.found.waiting is not None
         event, place = answer.event, answer.found.waiting
         workflow_id = answer.place.workflow_id or ""
-        oldest = next(self._open(self._callbacks.waiting_for(workflow_id, place.reference_name), plan))
+        oldest = next(
+            self._open(self._callbacks.waiting_for(workflow_id, place.reference_name), plan)
+        )
         if place.id in plan.taken or self._has_taker(place):
             if _has_time(event):
                 plan.ignore(event)
@@ -123,30 +134,37 @@ class AddressedEvents:
             self._unknown_tasks.append(replace(place.task, seen_at=answer.began))
 
     def _ignore_others(self, workflow_id: str, reference_name: str, plan: Plan) -> None:
-        """A task has been taken by the first event for it. The other URLs were made before that, so a later task of its
-        name isn't theirs."""
+        """A task has been taken by the first event for it. The other URLs were made before that, so
+        a later task of its name isn't theirs."""
         for event in self._open(self._callbacks.waiting_for(workflow_id, reference_name), plan):
             if _has_time(event):
                 plan.ignore(event)
 
     def _has_taker(self, place: AddressedTask) -> bool:
-        """Whether another event completes the task, or has completed it since it began to wait: Conductor may have been
-        asked before that. (A task that runs again may keep its id.)"""
+        """Whether another event completes the task, or has completed it since it began to wait:
+        Conductor may have been asked before that. (A task that runs again may keep its id.)"""
         since = self._rules.scheduled(place)
         targets = self._store.queries.targets_on(place.id)
-        return any(one.state in LIVE or (one.state == "done" and (one.claimed_at or 0) >= since) for one in targets)
+        return any(
+            one.state in LIVE or (one.state == "done" and (one.claimed_at or 0) >= since)
+            for one in targets
+        )
 
     def _refuse(self, answer: LookedUp, plan: Plan) -> None:
         """No task can have the event. Its target says why, once its call has looked."""
         name = _UNKNOWN if answer.found is None else answer.found.workflow
         target = NewTarget(
-            "complete", name, workflow_id=answer.place.workflow_id, reference_name=answer.place.reference_name
+            "complete",
+            name,
+            workflow_id=answer.place.workflow_id,
+            reference_name=answer.place.reference_name,
         )
         plan.release(answer.event, target)
 
 
 def _has_time(event: HeldEvent) -> bool:
-    """Whether it is known when its URL was made; else it is settled by its workflow and reference name alone."""
+    """Whether it is known when its URL was made; else it is settled by its workflow and reference
+    name alone."""
     return event.only is not None and event.only.made_at is not None
 
 

@@ -1,9 +1,10 @@
 """Events that came by a callback's URL: held until the task that the URL names can be completed.
 
-A WAIT_FOR_WEBHOOK task is found and taken in the usual way, whatever its `matches` say. Tasks of other types are in no
-queue and no index of ours, so Conductor is asked for the workflow, outside the loop: at once, and then less often the
-longer the event waits. URLs that nothing signs are looked up apart from the others, few at a time: anyone can make them
-up. One look-up serves all events that name the same workflow.
+A WAIT_FOR_WEBHOOK task is found and taken in the usual way, whatever its `matches` say. Tasks of
+other types are in no queue and no index of ours, so Conductor is asked for the workflow, outside
+the loop: at once, and then less often the longer the event waits. URLs that nothing signs are
+looked up apart from the others, few at a time: anyone can make them up. One look-up serves all
+events that name the same workflow.
 """
 
 from __future__ import annotations
@@ -33,21 +34,26 @@ log = structlog.get_logger()
 Proof = Literal["signed", "by id"]
 """What the URL has: a token, or just the workflow's id."""
 Turn = Literal["first", "again", "failing"]
-"""Which look-up of a workflow it is. Each kind of each webhook has its turns, so none waits for all of another."""
+"""Which look-up of a workflow it is. Each kind of each webhook has its turns, so none waits for all
+of another."""
 
 _Group = tuple[Proof, Turn, str]
 """The look-ups for a webhook's events that take their turn together."""
 _Found = Addressed | Exception | None
 _AT_ONCE: dict[Proof, int] = {"signed": 8, "by id": 2}
-"""Look-ups at a time. Half of them may be failing ones, each of which may hang until its time-out."""
+"""Look-ups at a time. Half of them may be failing ones, each of which may hang until its time-out.
+"""
 _NEW_FOR = 10.0
-"""Seconds since its arrival during which an event's look-up is a first one: after downtime there may be many others."""
+"""Seconds since its arrival during which an event's look-up is a first one: after downtime there
+may be many others."""
 _GAP: dict[Proof, float] = {"signed": 0.01, "by id": 0.04}
 """Seconds between two look-ups, at least: so few cost Conductor next to nothing."""
 _FRESH_UNSIGNED = 500
-"""Unsigned events of a webhook that wait for their first look-up, at most; others stay undecided meanwhile."""
+"""Unsigned events of a webhook that wait for their first look-up, at most; others stay undecided
+meanwhile."""
 _HELD_UNSIGNED = 1000
-"""Unsigned events that are held for tasks of one workflow, at most: whoever knows its id can make up names."""
+"""Unsigned events that are held for tasks of one workflow, at most: whoever knows its id can make
+up names."""
 _SOONEST, _RAREST = 0.25, 60.0
 """Seconds between two look-ups of a workflow: half as long as its newest event has waited."""
 _LONGEST_FAILING = 30.0
@@ -107,7 +113,8 @@ def _place(event: HeldEvent) -> OneTarget:
 
 
 def is_signed(webhook: Webhook) -> bool:
-    """Whether its URLs have tokens. Anyone can make up others, as the workflow's id is all they have."""
+    """Whether its URLs have tokens. Anyone can make up others, as the workflow's id is all they
+    have."""
     return webhook.callback is None or webhook.callback.by is None
 
 
@@ -135,7 +142,9 @@ class Callbacks:
         self._next_at: dict[Proof, float] = dict.fromkeys(_GAP, float("-inf"))
         self._fresh = Counter[str]()
         """Webhook → its events that nothing signs and for which no look-up has begun yet."""
-        self._answers: queue.SimpleQueue[tuple[_Workflow, int, list[tuple[HeldEvent, _Found]]]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[_Workflow, int, list[tuple[HeldEvent, _Found]]]] = (
+            queue.SimpleQueue()
+        )
         """Each with when the look-up began, and what it found for each event."""
 
     def __len__(self) -> int:
@@ -143,14 +152,17 @@ class Callbacks:
         return len(self._workflows)
 
     def is_full(self, webhook: str) -> bool:
-        """Whether too many of its events that nothing signs wait for their first look-up: more stay undecided."""
+        """Whether too many of its events that nothing signs wait for their first look-up: more stay
+        undecided."""
         return self._fresh[webhook] >= _FRESH_UNSIGNED
 
     def add(self, event: Event, is_signed: bool) -> None:
         """The event is held from now on, and looked up at once."""
         assert event.only is not None
         assert event.only.workflow_id is not None
-        workflow = self._workflows.setdefault(event.only.workflow_id, _Workflow(event.only.workflow_id))
+        workflow = self._workflows.setdefault(
+            event.only.workflow_id, _Workflow(event.only.workflow_id)
+        )
         if event.seq in workflow.events:
             return
         workflow.events[event.seq] = HeldEvent(event)
@@ -179,9 +191,9 @@ class Callbacks:
             self._retries.forget(workflow.id)
 
     def is_crowded(self, event: HeldEvent, released: Container[str]) -> bool:
-        """Whether nothing signs the event, and as many such ones as may be came before it and are held for tasks of its
-        workflow. Those whose ids are `released` no longer count: after downtime very many may come to tasks that
-        wait."""
+        """Whether nothing signs the event, and as many such ones as may be came before it and are
+        held for tasks of its workflow. Those whose ids are `released` no longer count: after
+        downtime very many may come to tasks that wait."""
         workflow = self._workflows[_place(event).workflow_id]
         if event.seq not in workflow.unsigned or len(workflow.unsigned) <= _HELD_UNSIGNED:
             return False
@@ -206,7 +218,8 @@ class Callbacks:
                 self._schedule(workflow, now)
 
     def due_in(self) -> float:
-        """Seconds until something is to be looked up; infinite if nothing is, or answers are awaited."""
+        """Seconds until something is to be looked up; infinite if nothing is, or answers are
+        awaited."""
 
         def due_at(proof: Proof) -> float:
             return max(
@@ -240,7 +253,11 @@ class Callbacks:
             elif workflow.unknown_since is None:
                 workflow.unknown_since = began
             since = began if workflow.unknown_since is None else workflow.unknown_since
-            told = [LookedUp(event, began, what, since) for event, what in answer if not isinstance(what, Exception)]
+            told = [
+                LookedUp(event, began, what, since)
+                for event, what in answer
+                if not isinstance(what, Exception)
+            ]
             if not told and isinstance(error := answer[0][1], Exception):
                 self._failed(workflow, error)
             else:
@@ -251,8 +268,8 @@ class Callbacks:
         return found
 
     def _pause(self, workflow: _Workflow, began: int) -> float:
-        """Seconds until the next look-up: more the longer all events have waited; and there is one at the end of each
-        hold."""
+        """Seconds until the next look-up: more the longer all events have waited; and there is one
+        at the end of each hold."""
         if workflow.is_outdated:
             return 0.0
         now, events = self._store.now(), workflow.events.values()
@@ -269,7 +286,9 @@ class Callbacks:
                 workflow_id=workflow.id,
                 error=str(error) or type(error).__name__,
             )
-        self._schedule(workflow, self._clock.monotonic() + wait_before(workflow.failures, _LONGEST_FAILING))
+        self._schedule(
+            workflow, self._clock.monotonic() + wait_before(workflow.failures, _LONGEST_FAILING)
+        )
 
     def _schedule(self, workflow: _Workflow, at: float) -> None:
         proof = workflow.proof
@@ -288,14 +307,23 @@ class Callbacks:
             proof, turn = workflow.proof, workflow.turn
             self._fresh.subtract(workflow.events[seq].webhook for seq in workflow.fresh)
             workflow.fresh.clear()
-            # It isn't known yet which look-ups hang: first ones must not occupy their threads for long.
+            # It isn't known yet which look-ups hang: first ones must not occupy their threads for
+            # long.
             patience = _PATIENCE if workflow.looked_up_at == float("-inf") else float("inf")
-            workflow.running, workflow.is_outdated, workflow.looked_up_at = (proof, turn), False, now
+            workflow.running, workflow.is_outdated, workflow.looked_up_at = (
+                (proof, turn),
+                False,
+                now,
+            )
             self._running[proof][turn] += 1
             self._next_at[proof] = now + _GAP[proof]
-            self._pool.submit(self._find, workflow, [*workflow.events.values()], self._store.now(), patience)
+            self._pool.submit(
+                self._find, workflow, [*workflow.events.values()], self._store.now(), patience
+            )
 
-    def _find(self, workflow: _Workflow, events: Sequence[HeldEvent], began: int, patience: float) -> None:
+    def _find(
+        self, workflow: _Workflow, events: Sequence[HeldEvent], began: int, patience: float
+    ) -> None:
         """On the pool."""
         try:
             tasks = self._conductor.within(patience).workflow_tasks(workflow.id)

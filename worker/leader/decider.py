@@ -77,8 +77,8 @@ class Decider:
         self.held = HeldEvents(store, self.tasks, self._rules, self.quarantine, callbacks)
         self.addressed = AddressedEvents(store, self.tasks, self._rules, self.held)
         self.blocked: set[str] = set()
-        """Webhooks whose events wait, since the last decision or the one before: for more tasks to be known, for their
-        definition, or for look-ups of earlier callbacks."""
+        """Webhooks whose events wait, since the last decision or the one before: for more tasks to
+        be known, for their definition, or for look-ups of earlier callbacks."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
         self.decided = False
@@ -90,7 +90,8 @@ class Decider:
     # --- state ---
 
     def set_definitions(self, definitions: Definitions) -> None:
-        """Uses these definitions from now on, and matches all waiting tasks with held events again."""
+        """Uses these definitions from now on, and matches all waiting tasks with held events
+        again."""
         self._rules.definitions = definitions
         self.held.match_all()
 
@@ -99,12 +100,13 @@ class Decider:
         resumed = any(webhook not in paused for webhook in self._rules.paused)
         self._rules.paused = paused
         if resumed:
-            # As after downtime: tasks that began to wait meanwhile may take events that arrived, or were held,
-            # meanwhile.
+            # As after downtime: tasks that began to wait meanwhile may take events that arrived, or
+            # were held, meanwhile.
             self.held.match_all()
 
     def load(self, health: Health) -> None:
-        """Reads waiting tasks and held events from the store, with a beat to `health` from time to time.
+        """Reads waiting tasks and held events from the store, with a beat to `health` from time to
+        time.
 
         Raises StoreUnavailable.
         """
@@ -122,7 +124,8 @@ class Decider:
         self.quarantine.write(self._store.now())
 
     def _learn_paths(self) -> None:
-        """Registers the tasks' paths before the held events are read, so that each payload is read only once."""
+        """Registers the tasks' paths before the held events are read, so that each payload is read
+        only once."""
         index, by_receiver = self.held.index, self._rules.definitions.by_receiver
         for task in self.tasks:
             for webhook in by_receiver.get(task.workflow, ()):
@@ -138,9 +141,11 @@ class Decider:
             self.held.tasks_to_match[task.id] = waiting
 
     def read_versions_again(self, tasks: Iterable[Task]) -> None:
-        """These tasks may be new: a workflow that is restarted or upgraded may have another version. Raises
-        StoreUnavailable."""
-        if versioned := {task.workflow_id for task in tasks if self._rules.names_versions(task.workflow)}:
+        """These tasks may be new: a workflow that is restarted or upgraded may have another
+        version. Raises StoreUnavailable."""
+        if versioned := {
+            task.workflow_id for task in tasks if self._rules.names_versions(task.workflow)
+        }:
             self.workflows.read_again(versioned)
 
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
@@ -150,12 +155,17 @@ class Decider:
             self.quarantine.task_is_gone(task_id)
 
     def lacks_taker(self, events: Iterable[Event]) -> bool:
-        """Whether any of these events has receivers, but no known waiting task matches it; of each webhook's, those are
-        looked at that have their turn."""
+        """Whether any of these events has receivers, but no known waiting task matches it; of each
+        webhook's, those are looked at that have their turn."""
         turns = Turns()
         for event in events:
             webhook = self._rules.webhook(event)
-            if webhook is None or not webhook.receivers or event.is_callback or turns.puts_off(event):
+            if (
+                webhook is None
+                or not webhook.receivers
+                or event.is_callback
+                or turns.puts_off(event)
+            ):
                 continue
             with suppress(Exception):  # deciding it sets it aside
                 if next(self._rules.matching(webhook, event, turns.document(event)), None) is None:
@@ -165,12 +175,14 @@ class Decider:
     # --- deciding ---
 
     def decide(self, term: Term, request: Request) -> list[tuple[Target, Event]]:
-        """Decides the new events, in their order, as well as freed events and newly waiting tasks; ends holds.
+        """Decides the new events, in their order, as well as freed events and newly waiting tasks;
+        ends holds.
 
-        An event that waits, for example as it may have takers which aren't known yet, or since its webhook's turn is
-        over, keeps its webhook's later events waiting. An event or task that fails alone is set aside; those that are
-        due again are retried. Returns the targets that are claimed for this worker, with their events. Raises
-        LeadershipLost and StoreUnavailable; the store must then be read again.
+        An event that waits, for example as it may have takers which aren't known yet, or since its
+        webhook's turn is over, keeps its webhook's later events waiting. An event or task that
+        fails alone is set aside; those that are due again are retried. Returns the targets that are
+        claimed for this worker, with their events. Raises LeadershipLost and StoreUnavailable; the
+        store must then be read again.
         """
         now = request.now
         self.quarantine.retry_tasks(now)
@@ -180,7 +192,9 @@ class Decider:
         self._turns = Turns()
         self.held.begin()
         for event in freed:
-            if event.hold == "recheck" and self._turns.puts_off(event):  # no agenda shows the others again
+            if event.hold == "recheck" and self._turns.puts_off(
+                event
+            ):  # no agenda shows the others again
                 continue
             with self.held.isolated(event):
                 self._free(event, plan)
@@ -204,13 +218,20 @@ class Decider:
         return claimed
 
     def _with_due(self, request: Request) -> tuple[Sequence[Event], Sequence[Event]]:
-        """The events that may be decided now, and those that are free, including what is due from the quarantine."""
+        """The events that may be decided now, and those that are free, including what is due from
+        the quarantine."""
         now = request.now
-        events, freed = self.quarantine.ready(request.events, now), self.quarantine.ready(request.freed, now)
+        events, freed = (
+            self.quarantine.ready(request.events, now),
+            self.quarantine.ready(request.freed, now),
+        )
         if due := self.quarantine.due_events(now, self._rules.paused):
             undecided = [event for event in due if event.decided_at is None]
             # The agenda has those too that somebody had locked as they were to be set aside.
-            events = sorted({event.id: event for event in (*events, *undecided)}.values(), key=lambda event: event.seq)
+            events = sorted(
+                {event.id: event for event in (*events, *undecided)}.values(),
+                key=lambda event: event.seq,
+            )
             freed = [*freed, *(event for event in due if event.hold in ("aside", "held"))]
         return events, freed
 
@@ -234,13 +255,21 @@ class Decider:
             self.held.tasks_to_match.update((task.id, task) for task in matching)
 
     def _start_instead(self, event: Event, plan: Plan) -> None:
-        """A freed event that no other task takes starts the workflows that only its takers prevented."""
+        """A freed event that no other task takes starts the workflows that only its takers
+        prevented."""
         webhook = self._rules.webhook(event)
         if webhook is None or event.id not in plan.events or event.id in plan.released:
             return
-        starts = [start for start, unless in starts_of(webhook, event, self._turns.document(event)) if unless]
+        starts = [
+            start
+            for start, unless in starts_of(webhook, event, self._turns.document(event))
+            if unless
+        ]
         if starts:
-            there = {(target.workflow, target.correlation_id) for target in self._store.queries.targets_of([event.id])}
+            there = {
+                (target.workflow, target.correlation_id)
+                for target in self._store.queries.targets_of([event.id])
+            }
             new = [start for start in starts if (start.workflow, start.correlation_id) not in there]
             if new:  # the others were started before the definition said `unless`
                 plan.release(HeldEvent(event), *new)
@@ -258,7 +287,10 @@ class Decider:
         document = self._turns.document(event)
         if event.is_callback:  # held, however short its hold, until its task has been looked up
             self.held.hold(event, document)
-            plan.decide(event, Decision(event.id, "pending", "held", origin=event.origin, scan_at=request.began))
+            plan.decide(
+                event,
+                Decision(event.id, "pending", "held", origin=event.origin, scan_at=request.began),
+            )
             return
         takers, in_doubt = self._rules.takers(webhook, event, document, plan.taken)
         starts = starts_of(webhook, event, document)
@@ -269,7 +301,9 @@ class Decider:
             taker = self.tasks.get(takers[0].task_id or "")
             if taker is not None and self.held.may_take_earlier(taker, webhook, plan):
                 takers = []  # it is held so as not to overtake the earlier one
-        if webhook.receivers and not request.barrier.knows(event.received_at, webhook.receivers, bool(takers)):
+        if webhook.receivers and not request.barrier.knows(
+            event.received_at, webhook.receivers, bool(takers)
+        ):
             self.blocked.add(webhook.name)
             return
         made = [start for start, unless in starts if not (unless and takers)]
@@ -315,5 +349,9 @@ class Decider:
         if request.now < end:
             self.blocked.add(event.webhook)
             return
-        log.warning("an event of an undefined webhook expired", event_id=event.id, webhook=event.webhook)
-        plan.decide(event, Decision(event.id, "expired", "no", origin=event.origin, scan_at=request.began))
+        log.warning(
+            "an event of an undefined webhook expired", event_id=event.id, webhook=event.webhook
+        )
+        plan.decide(
+            event, Decision(event.id, "expired", "no", origin=event.origin, scan_at=request.began)
+        )

@@ -16,7 +16,13 @@ TERM_SECONDS = 6.0
 class Heartbeat:
     """Belongs to one term. Thread-safe: one thread renews the term, others query it."""
 
-    def __init__(self, store: Leadership, term: Term, clock: MonotonicClock = time, since: float | None = None):
+    def __init__(
+        self,
+        store: Leadership,
+        term: Term,
+        clock: MonotonicClock = time,
+        since: float | None = None,
+    ):
         """`since`: when the term was requested from the store, by the clock; now by default."""
         self._store = store
         self._clock = clock
@@ -32,7 +38,8 @@ class Heartbeat:
         return self._renewed_at + TERM_SECONDS
 
     def renew(self) -> bool:
-        """Renews the term, unless it is over; False if another worker has become leader. Raises StoreUnavailable."""
+        """Renews the term, unless it is over; False if another worker has become leader. Raises
+        StoreUnavailable."""
         if self.over:
             return True
         began = self._clock.monotonic()
@@ -45,8 +52,8 @@ class Heartbeat:
     def check(self) -> None:
         """Raises LeadershipLost if, as far as this worker knows, another is leader.
 
-        Checks with the store if the term is no longer certain, as this process may have been frozen. Raises
-        StoreUnavailable.
+        Checks with the store if the term is no longer certain, as this process may have been
+        frozen. Raises StoreUnavailable.
         """
         if self._clock.monotonic() > self.certain_until:
             self.renew()

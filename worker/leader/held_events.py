@@ -23,8 +23,8 @@ from worker.retries import concerns_all
 
 _PAGE = 2000
 _ENDED_AT_ONCE = 500
-"""Holds that are ended between two scans: after a long downtime, new events shouldn't wait for all of them. While tasks
-are in doubt, each of these events must be read."""
+"""Holds that are ended between two scans: after a long downtime, new events shouldn't wait for all
+of them. While tasks are in doubt, each of these events must be read."""
 _EXPLAINED = 50
 """Of them, those for which it is looked up what came nearest."""
 _EXPLAINED_SIZE = 100_000
@@ -37,7 +37,14 @@ class HeldEvents:
     Belongs to the loop's thread.
     """
 
-    def __init__(self, store: Store, tasks: TaskIndex, rules: Rules, quarantine: Quarantine, callbacks: Callbacks):
+    def __init__(
+        self,
+        store: Store,
+        tasks: TaskIndex,
+        rules: Rules,
+        quarantine: Quarantine,
+        callbacks: Callbacks,
+    ):
         self.callbacks = callbacks
         """Those of the held events that came by a callback's URL. They are in no index."""
         self._store = store
@@ -130,7 +137,10 @@ class HeldEvents:
         fitting: list[WaitingTask] = []
         for task in sorted(coming, key=lambda task: (task.scheduled_at, task.id)):
             with self._isolated_task(task):
-                if next(self._candidates(task, self._rules.open_to(task.workflow), plan), None) is not None:
+                if (
+                    next(self._candidates(task, self._rules.open_to(task.workflow), plan), None)
+                    is not None
+                ):
                     fitting.append(task)
         self._rules.workflows.look_up(task.workflow_id for task in fitting)
         for task in fitting:
@@ -144,39 +154,61 @@ class HeldEvents:
                     plan.take(event, task)
 
     def may_take_earlier(self, task: WaitingTask, webhook: Webhook, plan: Plan) -> bool:
-        """Whether the task, which was in doubt, takes or may take an event of the webhook that is held already."""
+        """Whether the task, which was in doubt, takes or may take an event of the webhook that is
+        held already."""
         if task.workflow_id not in self._in_doubt:
             return False
         try:
-            # Its workflow may have been looked up since: then the next decision gives the event to the task.
+            # Its workflow may have been looked up since: then the next decision gives the event to
+            # the task.
             return self._oldest_for(task, [webhook], plan) is not None
         except InDoubt:
             return True
 
-    def _oldest_for(self, task: WaitingTask, webhooks: Iterable[Webhook], plan: Plan) -> HeldEvent | None:
-        """The oldest held event of these webhooks that the task may take. Raises InDoubt if the answer depends on a
-        failed look-up."""
-        named = {webhook.name: webhook for webhook in webhooks if self._rules.version_may_fit(task, webhook)}
+    def _oldest_for(
+        self, task: WaitingTask, webhooks: Iterable[Webhook], plan: Plan
+    ) -> HeldEvent | None:
+        """The oldest held event of these webhooks that the task may take. Raises InDoubt if the
+        answer depends on a failed look-up."""
+        named = {
+            webhook.name: webhook
+            for webhook in webhooks
+            if self._rules.version_may_fit(task, webhook)
+        }
         # Only events that arrived while the workflow was running can be taken.
         since, may_take = self._rules.running_since(task), self._rules.may_take_held
         for event in self._candidates(task, named.values(), plan, since):
-            if event.id not in plan.released and is_for(event, task) and may_take(task, event, named[event.webhook]):
+            if (
+                event.id not in plan.released
+                and is_for(event, task)
+                and may_take(task, event, named[event.webhook])
+            ):
                 return event
         return None
 
     def _candidates(
-        self, task: WaitingTask, webhooks: Iterable[Webhook], plan: Plan, received_after: float = float("-inf")
+        self,
+        task: WaitingTask,
+        webhooks: Iterable[Webhook],
+        plan: Plan,
+        received_after: float = float("-inf"),
     ) -> Iterator[HeldEvent]:
         """The webhooks' held events for which the task's criteria hold, oldest first."""
         criteria = task.criteria
         if criteria is None or None in criteria.keys:
             return iter(())
-        return heapq.merge(*(self._matching(webhook.name, criteria, received_after, plan) for webhook in webhooks))
+        return heapq.merge(
+            *(self._matching(webhook.name, criteria, received_after, plan) for webhook in webhooks)
+        )
 
-    def _matching(self, webhook: str, criteria: Criteria, received_after: float, plan: Plan) -> Iterator[HeldEvent]:
+    def _matching(
+        self, webhook: str, criteria: Criteria, received_after: float, plan: Plan
+    ) -> Iterator[HeldEvent]:
         if not self.index.knows(webhook, criteria.paths):
             unwritten = (event for event in plan.events.values() if event.webhook == webhook)
-            self.index.learn(webhook, criteria, self._documents(chain(self.read(webhook), unwritten)))
+            self.index.learn(
+                webhook, criteria, self._documents(chain(self.read(webhook), unwritten))
+            )
         for event, sure in self.index.candidates(webhook, criteria, received_after):
             if sure:
                 yield event
@@ -198,8 +230,9 @@ class HeldEvents:
     # --- the ends of holds ---
 
     def end(self, plan: Plan, before: int, turns: Turns) -> bool:
-        """Ends the holds that ran out before then, except of events that a task in doubt may still take, which are
-        kept. Returns whether more have run out than are ended at once. `turns`: the webhooks' in this round."""
+        """Ends the holds that ran out before then, except of events that a task in doubt may still
+        take, which are kept. Returns whether more have run out than are ended at once. `turns`: the
+        webhooks' in this round."""
         doubted = {id_: task for tasks in self._in_doubt.values() for id_, task in tasks.items()}
         if not plan.taken.isdisjoint(doubted):  # events may have been kept for them
             self.index.stop_keeping()
@@ -217,7 +250,8 @@ class HeldEvents:
         return len(ended) >= _ENDED_AT_ONCE
 
     def _find_nearest(self, plan: Plan, turns: Turns) -> None:
-        """Which tasks come nearest to the events whose hold ends, for people: of some events only, if many end."""
+        """Which tasks come nearest to the events whose hold ends, for people: of some events only,
+        if many end."""
         ids = [event.id for event in plan.ended if not turns.is_over(event.webhook)]
         events: Mapping[str, Event] = {}
         with suppress(RowsUnavailable):  # one of them is damaged
@@ -226,10 +260,15 @@ class HeldEvents:
             webhook = self._rules.definitions.by_name.get(event.webhook)
             if webhook is not None and not event.is_callback and not turns.is_over(event.webhook):
                 with suppress(ValueError):  # it can't be read
-                    plan.near[event.id] = self._tasks.nearest(turns.document(event), webhook.receivers)
+                    plan.near[event.id] = self._tasks.nearest(
+                        turns.document(event), webhook.receivers
+                    )
 
-    def _may_still_go(self, held: HeldEvent, workflows: Collection[str], doubted: Collection[str]) -> bool:
-        """Whether a task in doubt, of these workflows, may take the event once its workflow can be looked up."""
+    def _may_still_go(
+        self, held: HeldEvent, workflows: Collection[str], doubted: Collection[str]
+    ) -> bool:
+        """Whether a task in doubt, of these workflows, may take the event once its workflow can be
+        looked up."""
         webhook = self._rules.definitions.by_name.get(held.webhook)
         if webhook is None or webhook.receivers.keys().isdisjoint(workflows):
             return False

@@ -48,7 +48,8 @@ class Tuning:
     """Intervals and bounds that aren't settings. Times are in seconds. Tests set them."""
 
     scan_gap: float = 0.02
-    """Minimum between two scans: under load it is better to decide several events after one scan."""
+    """Minimum between two scans: under load it is better to decide several events after one scan.
+    """
     busy_scan_gap: float = 0.1
     """The same while enough targets are in flight: deciding sooner wouldn't call sooner."""
     search_gap: float = LOOK_GAP
@@ -57,7 +58,8 @@ class Tuning:
     inbox: float = 8
     """Messages after which a thread that finds tasks faster than the loop stores them must wait."""
     index_threads: int | None = None
-    """Tasks and workflows, handed out by no queue, that are read at a time; by default as many as BRIDGE_CALLS."""
+    """Tasks and workflows, handed out by no queue, that are read at a time; by default as many as
+    BRIDGE_CALLS."""
 
 
 @dataclass
@@ -67,7 +69,8 @@ class Pools:
     index: ThreadPoolExecutor | None
     """None if what no queue hands out is read in turn."""
     workflows: Pool
-    """Separate threads: whatever hangs elsewhere, decisions have room for the look-ups they depend on."""
+    """Separate threads: whatever hangs elsewhere, decisions have room for the look-ups they depend
+    on."""
 
 
 class TermOver(Exception):
@@ -75,7 +78,8 @@ class TermOver(Exception):
 
 
 class Leader:
-    """Belongs to the loop's thread. Methods for other threads, which send it messages, are at the end."""
+    """Belongs to the loop's thread. Methods for other threads, which send it messages, are at the
+    end."""
 
     def __init__(
         self,
@@ -110,14 +114,18 @@ class Leader:
         self._reporter = Reporter(store, clock)
         self.checks = Checks(context, self._reporter)
         self._index = Index(conductor, pools.index, self.decider.tasks, clock)
-        self.scanner = Scanner(conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains)
-        self._discovery = Discovery(conductor, self._index, self.decider.tasks, store.tasks.settled_by)
+        self.scanner = Scanner(
+            conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains
+        )
+        self._discovery = Discovery(
+            conductor, self._index, self.decider.tasks, store.tasks.settled_by
+        )
         self._blocked_due = float("-inf")
         """When blocked webhooks' events are read again."""
         self.inbox = Inbox("the leader")
         self._scanned_at = float("-inf")
-        # A predecessor that died may have polled just then. Conductor then hands out these tasks to no other poll, and
-        # soon only its index knows them.
+        # A predecessor that died may have polled just then. Conductor then hands out these tasks to
+        # no other poll, and soon only its index knows them.
         ago = max(0.0, (store.now() - term.predecessor_until) / 1000)
         self.barrier.term_began(None if term.predecessor is None else clock.monotonic() - ago)
         self._failures = 0
@@ -164,12 +172,16 @@ class Leader:
         self._conductor_answers()
         if not more:
             decider = self.decider
-            due = min(self.barrier.look_due_in(), decider.workflows.due_in(), decider.held.callbacks.due_in())
+            due = min(
+                self.barrier.look_due_in(),
+                decider.workflows.due_in(),
+                decider.held.callbacks.due_in(),
+            )
             self._listener.wait(min(self._settings.bridge_poll_interval, due))
 
     def decide(self) -> bool:
-        """One scan and the decisions after it; True if there is more to decide right away. Raises ConductorError
-        too."""
+        """One scan and the decisions after it; True if there is more to decide right away. Raises
+        ConductorError too."""
         store, executor, decider = self._store, self._executor, self.decider
         self._use_definitions()
         self.inbox.handle()
@@ -194,7 +206,8 @@ class Leader:
         barrier.unread(awaited)
         request = Request(events, freed, scan.began, store.now(), executor.free, barrier, blocked)
         claimed = decider.decide(self.term, request)
-        # Before anything that may fail: no other worker makes these calls until their claims run out.
+        # Before anything that may fail: no other worker makes these calls until their claims run
+        # out.
         executor.submit(claimed)
         if found := decider.addressed.newly_found():
             self.adopt(found, suspects=True)  # the queue may be about to hand them out
@@ -221,8 +234,8 @@ class Leader:
         """Adopts every waiting task; also searches the index if one of these events has no taker."""
         began = self._clock.monotonic()
         try:
-            # Check before each poll, so that a process that was frozen takes no tasks that the new leader is looking
-            # for. If it is frozen just afterwards, the poll is too late to leave.
+            # Check before each poll, so that a process that was frozen takes no tasks that the new
+            # leader is looking for. If it is frozen just afterwards, the poll is too late to leave.
             self.heartbeat.check()
             for tasks in self.scanner.scan(lambda: self.heartbeat.certain_until):
                 self.adopt(tasks)
@@ -248,12 +261,16 @@ class Leader:
         """
         self._health.beat("the loop")
         now = self._store.now()
-        tasks = [replace(task, broken=parse_task(task)[1], seen_at=task.seen_at or now) for task in tasks]
+        tasks = [
+            replace(task, broken=parse_task(task)[1], seen_at=task.seen_at or now) for task in tasks
+        ]
         self.decider.read_versions_again(tasks)
         fresh: list[Task] = []
 
         def adopt(some: Sequence[Task]) -> None:
-            for part in steps(some):  # as the store commits them: those before a refused one are known here too
+            for part in steps(
+                some
+            ):  # as the store commits them: those before a refused one are known here too
                 fresh.extend(self._store.tasks.adopt(self.term, part, self._store.now()))
 
         try:
@@ -289,25 +306,30 @@ class Leader:
             quarantine.task_failed(task.id, error, partial(wait, [task]))
 
     def drop(self, task_ids: Sequence[str]) -> None:
-        """These tasks no longer wait: they are over, or a person has forgotten them. Raises LeadershipLost and
-        StoreUnavailable."""
+        """These tasks no longer wait: they are over, or a person has forgotten them. Raises
+        LeadershipLost and StoreUnavailable."""
 
         def drop(ids: Sequence[str]) -> None:
             self._store.tasks.drop(self.term, ids, self._store.now())
             self.decider.drop_tasks(ids)
 
-        for task_id, error in failing_items(task_ids, drop):  # the next discovery finds out that it has ended
+        for task_id, error in failing_items(
+            task_ids, drop
+        ):  # the next discovery finds out that it has ended
             self.decider.quarantine.task_failed(task_id, error, lambda: None)
         log.info("tasks no longer wait: Conductor has ended or lost them", tasks=some_of(task_ids))
 
     def _searched(self, moment: int) -> None:
         """The index was searched up to then, by the server's clock."""
-        self._reporter.searched(moment, self._definitions.by_receiver.keys() - self.scanner.unsearched)
+        self._reporter.searched(
+            moment, self._definitions.by_receiver.keys() - self.scanner.unsearched
+        )
 
     # --- whether Conductor can be used ---
 
     def _see_server(self, right_at: int, absent: Sequence[str]) -> None:
-        """When Conductor was last the right server; and the tasks that it doesn't know, if it is another one now."""
+        """When Conductor was last the right server; and the tasks that it doesn't know, if it is
+        another one now."""
         self.decider.addressed.right_at = right_at
         self._reporter.server(right_at, absent)
 
@@ -346,7 +368,8 @@ class Leader:
             self.wake()
 
     def discover(self) -> None:
-        """Searches the index besides the scans. Raises ConductorError, StoreUnavailable, or TermOver."""
+        """Searches the index besides the scans. Raises ConductorError, StoreUnavailable, or
+        TermOver."""
         if not self.scanner.searched_to:
             return
         missing = self._discovery.missing
@@ -376,18 +399,21 @@ class Leader:
             self._index.suspects.show(self._store)
 
     def check(self) -> None:
-        """Finds out more about Conductor, once it has answered. Raises ConductorError and StoreUnavailable."""
+        """Finds out more about Conductor, once it has answered. Raises ConductorError and
+        StoreUnavailable."""
         if self.scanner.searched_to:
             self.checks.run(self._definitions)
             if self.heartbeat.over:  # the term ended meanwhile
                 metrics.WORKFLOW_PROBLEMS.set(0)
 
     def extend_timeouts(self) -> None:
-        """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""
+        """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have
+        taken."""
         self._timeouts.extend(self.decider.tasks, self._definitions.by_receiver, self.heartbeat)
 
     def _send(self, message: Callable[[], None]) -> None:
-        """Runs it on the loop's thread. Raises TermOver if the term ends first, or is about to and there is no room."""
+        """Runs it on the loop's thread. Raises TermOver if the term ends first, or is about to and
+        there is no room."""
         while not self.heartbeat.over:
             if len(self.inbox) < self._tuning.inbox:
                 self.inbox.put(message)

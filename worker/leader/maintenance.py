@@ -57,12 +57,14 @@ class Maintenance:
     def forget_once_keys(self, leader: Leader) -> None:
         """Forgets the once keys whose events were pruned and whose workflows have since ended.
 
-        Asks Conductor about one at a time, and pauses for as long as the answer took, so that it uses at most half of
-        Conductor's capacity. One without an answer is asked about again at the next run, and holds up no other. Raises
-        ConductorError.
+        Asks Conductor about one at a time, and pauses for as long as the answer took, so that it
+        uses at most half of Conductor's capacity. One without an answer is asked about again at the
+        next run, and holds up no other. Raises ConductorError.
         """
         keys, failures = self._store.once_keys, 0
-        while (found := keys.pruned(self._once_keys_to, _KEYS_A_STEP)) and not leader.heartbeat.over:
+        while (
+            found := keys.pruned(self._once_keys_to, _KEYS_A_STEP)
+        ) and not leader.heartbeat.over:
             for key, workflow_id in found:
                 self._once_keys_to = key  # whatever comes of it, the next run goes on behind it
                 began = self._clock.monotonic()
@@ -112,8 +114,8 @@ class Maintenance:
     def see_progress(self, leader: Leader | None) -> None:
         """Checks whether overdue work gets done.
 
-        While Conductor can't be used nothing can be done, which is reported and has its own alert: the worker isn't
-        stuck.
+        While Conductor can't be used nothing can be done, which is reported and has its own alert:
+        the worker isn't stuck.
         """
         progress = self._health.progress
         waiting: Collection[str] = ()

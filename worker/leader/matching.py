@@ -1,7 +1,9 @@
-"""Waiting tasks and held events, each found for the other at a cost that doesn't grow with their number.
+"""Waiting tasks and held events, each found for the other at a cost that doesn't grow with their
+number.
 
-Tasks are grouped by workflow and by their set of paths, and within a group by what they expect there. Each webhook's
-held events are indexed by their values at the paths that tasks have asked by, each path by itself.
+Tasks are grouped by workflow and by their set of paths, and within a group by what they expect
+there. Each webhook's held events are indexed by their values at the paths that tasks have asked by,
+each path by itself.
 """
 
 from __future__ import annotations
@@ -88,11 +90,13 @@ class Document(documents.Document):
 
 
 TURN = MAX_STEPS
-"""Steps of evaluation after which a webhook's turn is over. What they are spent on is a sender's choice."""
+"""Steps of evaluation after which a webhook's turn is over. What they are spent on is a sender's
+choice."""
 
 
 class Turns:
-    """Each webhook's turn in a round: its events are decided until their evaluation has taken `TURN` steps."""
+    """Each webhook's turn in a round: its events are decided until their evaluation has taken
+    `TURN` steps."""
 
     def __init__(self) -> None:
         self._steps: defaultdict[str, Steps] = defaultdict(lambda: Steps(math.inf))
@@ -100,7 +104,8 @@ class Turns:
         """Whether an event waits for its webhook's next turn."""
 
     def document(self, event: Event) -> Document:
-        """The event's payload, evaluated in its webhook's turn. Raises ValueError if it can't be read."""
+        """The event's payload, evaluated in its webhook's turn. Raises ValueError if it can't be
+        read."""
         return Document(event.document(), self._steps[event.webhook])
 
     def puts_off(self, event: Event) -> bool:
@@ -124,13 +129,15 @@ class Near(NamedTuple):
 
     task: WaitingTask
     differs_in: str | None
-    """The first path at which the event has something else; None if all criteria hold, and something else was in the
-    way."""
+    """The first path at which the event has something else; None if all criteria hold, and
+    something else was in the way."""
 
     def __str__(self) -> str:
         """Without a value: the log must not have anything of a payload."""
         what = "matches" if self.differs_in is None else f"differs in {self.differs_in}"
-        return f"{self.task.reference_name} of {self.task.workflow} ({self.task.workflow_id}) {what}"
+        return (
+            f"{self.task.reference_name} of {self.task.workflow} ({self.task.workflow_id}) {what}"
+        )
 
 
 class _Group(NamedTuple):
@@ -179,7 +186,9 @@ class TaskIndex:
         self.remove(task.id)
         self._tasks[task.id] = task
         criteria = task.criteria
-        if criteria is not None and None not in criteria.keys:  # else it matches nothing: broken, or an expected null
+        if (
+            criteria is not None and None not in criteria.keys
+        ):  # else it matches nothing: broken, or an expected null
             groups = self._groups.setdefault(task.workflow, {})
             group = groups.setdefault(criteria.paths, _Group(criteria.selects, {}))
             group.by_keys.setdefault(criteria.keys, {})[task.id] = task
@@ -204,18 +213,23 @@ class TaskIndex:
         found: list[WaitingTask] = []
         for workflow in workflows:
             for paths, (selects, by_keys) in self._groups.get(workflow, {}).items():
-                keys = [document.keys(path, select) for path, select in zip(paths, selects, strict=True)]
+                keys = [
+                    document.keys(path, select) for path, select in zip(paths, selects, strict=True)
+                ]
                 if prod(map(len, keys)) <= len(by_keys):
                     fitting = [each for each in product(*keys) if each in by_keys]
                 else:
-                    fitting = [each for each in by_keys if all(map(frozenset.__contains__, keys, each))]
+                    fitting = [
+                        each for each in by_keys if all(map(frozenset.__contains__, keys, each))
+                    ]
                 for each in fitting:
                     found += by_keys[each].values()
         found.sort(key=lambda task: (task.scheduled_at, task.id))
         return found
 
     def nearest(self, document: Document, workflows: Iterable[str]) -> list[Near]:
-        """The tasks of these workflows of whose criteria the most hold, for an event that none of them takes.
+        """The tasks of these workflows of whose criteria the most hold, for an event that none of
+        them takes.
 
         Of very many tasks, those that came last are looked at.
         """
@@ -226,9 +240,15 @@ class TaskIndex:
         """Each task that expects something else, with the share of its criteria that holds."""
         for workflow in workflows:
             for paths, (selects, by_keys) in self._groups.get(workflow, {}).items():
-                found = [document.keys(path, select) for path, select in zip(paths, selects, strict=True)]
+                found = [
+                    document.keys(path, select) for path, select in zip(paths, selects, strict=True)
+                ]
                 for expected, tasks in reversed(by_keys.items()):
-                    failed = [path for path, key, keys in zip(paths, expected, found, strict=True) if key not in keys]
+                    failed = [
+                        path
+                        for path, key, keys in zip(paths, expected, found, strict=True)
+                        if key not in keys
+                    ]
                     share = 1 - len(failed) / len(paths) if paths else 1.0
                     yield share, Near(next(reversed(tasks.values())), next(iter(failed), None))
 
@@ -243,8 +263,8 @@ class HeldEvent:
         self.seq = event.seq
         self.webhook = event.webhook
         self.received_at = self.newest = event.received_at
-        """`newest`: no event of its webhook up to it arrived later. Events may be stored in another order than they
-        arrived, since a relay may be held up after it has read the clock."""
+        """`newest`: no event of its webhook up to it arrived later. Events may be stored in another
+        order than they arrived, since a relay may be held up after it has read the clock."""
         self.only = event.only
         self.hold_until = event.hold_until
 
@@ -303,7 +323,8 @@ class HeldIndex:
         self._in_order: dict[str, list[HeldEvent]] = {}
         """Webhook → its events in order."""
         self._paths: dict[str, dict[str, _Path]] = {}
-        """Webhook → path → its events by their values there; the paths that were last used come last."""
+        """Webhook → path → its events by their values there; the paths that were last used come
+        last."""
         self._by_end: list[tuple[int, int, HeldEvent]] = []
         self._kept: dict[int, HeldEvent] = {}
         """Those that stay held although their hold has ended."""
@@ -314,7 +335,9 @@ class HeldIndex:
     def __contains__(self, event: HeldEvent) -> bool:
         return event.seq in self._events
 
-    def ended(self, before: float, paused: Collection[str] = (), limit: float = float("inf")) -> list[HeldEvent]:
+    def ended(
+        self, before: float, paused: Collection[str] = (), limit: float = float("inf")
+    ) -> list[HeldEvent]:
         """The earliest events whose hold ended before that time, without those that are kept.
 
         Keeps those of paused webhooks. The others are returned again until they are removed.
@@ -342,8 +365,11 @@ class HeldIndex:
         """Whether the webhook's events are indexed by these paths."""
         return self._paths.get(webhook, {}).keys() >= set(paths)
 
-    def learn(self, webhook: str, criteria: Criteria, documents: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        """Indexes the webhook's events by these paths; `documents` gives (seq, payload) of every held one."""
+    def learn(
+        self, webhook: str, criteria: Criteria, documents: Iterable[tuple[int, Mapping[str, Any]]]
+    ) -> None:
+        """Indexes the webhook's events by these paths; `documents` gives (seq, payload) of every
+        held one."""
         known = self._paths.setdefault(webhook, {})
         pairs = zip(criteria.paths, criteria.selects, strict=True)
         new = {path: _Path(path, select) for path, select in pairs if path not in known}
@@ -384,11 +410,14 @@ class HeldIndex:
         for path in self._paths.get(event.webhook, {}).values():
             path.remove(event)
 
-    def candidates(self, webhook: str, criteria: Criteria, received_after: float) -> Iterator[tuple[HeldEvent, bool]]:
-        """The held events whose values fit, oldest first, each with whether that is certain; else compare its payload.
+    def candidates(
+        self, webhook: str, criteria: Criteria, received_after: float
+    ) -> Iterator[tuple[HeldEvent, bool]]:
+        """The held events whose values fit, oldest first, each with whether that is certain; else
+        compare its payload.
 
-        `received_after`: those that arrived earlier may be left out. The webhook's events must be indexed by the
-        criteria's paths.
+        `received_after`: those that arrived earlier may be left out. The webhook's events must be
+        indexed by the criteria's paths.
         """
         known = self._paths.get(webhook, {})
         wanted = []
@@ -397,7 +426,9 @@ class HeldIndex:
             if key is None:
                 return
             wanted.append((path, key))
-        found = [path.with_value(key) for path, key in wanted] or [(self._in_order.get(webhook, []), [])]
+        found = [path.with_value(key) for path, key in wanted] or [
+            (self._in_order.get(webhook, []), [])
+        ]
         rarest = min(found, key=lambda lists: sum(map(len, lists)))
         for event in heapq.merge(*(_from(events, received_after) for events in rarest)):
             fits = [path.has_value(event, key) for path, key in wanted]

@@ -28,11 +28,13 @@ _Item: TypeAlias = Decision | HeldEvent
 class PlanWriter:
     """Writes one plan, one transaction per step. Belongs to the loop's thread.
 
-    If the store refuses a decision, its event is set aside, and nothing after it is written: it is decided again
-    without that event, whose tasks, for example, others may take.
+    If the store refuses a decision, its event is set aside, and nothing after it is written: it is
+    decided again without that event, whose tasks, for example, others may take.
     """
 
-    def __init__(self, store: Store, held: HeldEvents, term: Term, plan: Plan, now: int, limit: int):
+    def __init__(
+        self, store: Store, held: HeldEvents, term: Term, plan: Plan, now: int, limit: int
+    ):
         """Claims up to `limit` targets for this worker."""
         self._store = store
         self._held = held
@@ -40,7 +42,9 @@ class PlanWriter:
         self._plan = plan
         self._now = now
         # Payloads of events that were held aren't in memory: then any worker claims the targets.
-        has_all = all(decision.event_id in plan.events for decision in plan.decisions if decision.targets)
+        has_all = all(
+            decision.event_id in plan.events for decision in plan.decisions if decision.targets
+        )
         self._limit = limit if has_all else 0
         self._claimed: list[Target] = []
         self._written: set[str] = set()
@@ -48,8 +52,8 @@ class PlanWriter:
         """Whether the store has refused a decision."""
 
     def write(self, not_before: Mapping[str, int]) -> list[tuple[Target, Event]]:
-        """Returns the claimed targets with their events. `not_before`: the times before which some tasks, by their ids,
-        may not be completed. Raises LeadershipLost and StoreUnavailable."""
+        """Returns the claimed targets with their events. `not_before`: the times before which some
+        tasks, by their ids, may not be completed. Raises LeadershipLost and StoreUnavailable."""
         decisions = [_postponed(decision, not_before) for decision in self._plan.decisions]
         for step in _steps([*decisions, *self._plan.ended]):
             self._write(step)
@@ -64,9 +68,15 @@ class PlanWriter:
         ended = [item for item in items if isinstance(item, HeldEvent)]
         over, left = [event.id for event in ended], self._limit - len(self._claimed)
         ids = [*over, *(decision.event_id for decision in decisions)]
-        near = {id_: [near.task.id for near in self._plan.near[id_]] for id_ in ids if self._plan.near.get(id_)}
+        near = {
+            id_: [near.task.id for near in self._plan.near[id_]]
+            for id_ in ids
+            if self._plan.near.get(id_)
+        }
         try:
-            self._claimed += self._store.decisions.decide(self._term, decisions, over, self._now, left, near)
+            self._claimed += self._store.decisions.decide(
+                self._term, decisions, over, self._now, left, near
+            )
         except Exception as error:
             if concerns_all(error):
                 raise
@@ -77,12 +87,16 @@ class PlanWriter:
     def _narrow(self, items: Sequence[_Item], error: Exception) -> None:
         ids = [item.event_id if isinstance(item, Decision) else item.id for item in items]
         # Halving would wait in vain for what somebody has locked, at each step.
-        refused = self._store.quarantine.locked(ids) if isinstance(error, RowsUnavailable) else set[str]()
+        refused = (
+            self._store.quarantine.locked(ids) if isinstance(error, RowsUnavailable) else set[str]()
+        )
         if len(ids) == 1:
             refused = set(ids)
         first = min(map(ids.index, refused), default=len(ids) // 2)
         for event_id in refused:
-            self._held.set_aside(self._plan.released.get(event_id) or self._plan.events[event_id], error)
+            self._held.set_aside(
+                self._plan.released.get(event_id) or self._plan.events[event_id], error
+            )
         self.refused |= bool(refused)
         if first:
             self._write(items[:first])
@@ -129,5 +143,7 @@ def _postponed(decision: Decision, not_before: Mapping[str, int]) -> Decision:
     """The decision, with the times before which some tasks may not be completed."""
     if not any(new.task_id in not_before for new in decision.targets):
         return decision
-    targets = tuple(replace(new, not_before=not_before.get(new.task_id or "", 0)) for new in decision.targets)
+    targets = tuple(
+        replace(new, not_before=not_before.get(new.task_id or "", 0)) for new in decision.targets
+    )
     return replace(decision, targets=targets)

@@ -1,6 +1,8 @@
-"""Events and tasks that fail alone: each is set aside with its reason, and tried again, ever more rarely.
+"""Events and tasks that fail alone: each is set aside with its reason, and tried again, ever more
+rarely.
 
-Belongs to the loop's thread. Events wait in the store; tasks, which are few and in memory anyway, wait here.
+Belongs to the loop's thread. Events wait in the store; tasks, which are few and in memory anyway,
+wait here.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ _LOOK_EVERY = 1000
 _AT_ONCE = 20
 """Events that are retried at a time: persistent failures don't keep others waiting."""
 _KEPT = 10_000
-"""Most tasks that are remembered. Beyond that the earliest are left to the next leader, which reads them all."""
+"""Most tasks that are remembered. Beyond that the earliest are left to the next leader, which reads
+them all."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Quarantine:
         self._tried: set[tuple[Kind, str]] = set()
         self._tasks: dict[str, tuple[SetAside, Callable[[], None]]] = {}
         self._events: dict[str, SetAside] = {}
-        """Those that the store refused to set aside, or that somebody had locked: it keeps returning them."""
+        """Those that the store refused to set aside, or that somebody had locked: it keeps
+        returning them."""
         self._gone: set[str] = set()
         self._looked = float("-inf")
 
@@ -89,8 +93,8 @@ class Quarantine:
         return ready
 
     def due_events(self, now: int, paused: Collection[str]) -> list[Event]:
-        """Events that are due for a retry but that the store doesn't return: undecided ones, and those that were
-        held or freed (`aside`, `held`)."""
+        """Events that are due for a retry but that the store doesn't return: undecided ones, and
+        those that were held or freed (`aside`, `held`)."""
         if now < self._looked + _LOOK_EVERY and self._looked <= now:
             return []
         self._looked = now
@@ -118,19 +122,26 @@ class Quarantine:
         return sorted(due, key=lambda event: event.seq)
 
     def _due_items(self, now: int) -> list[SetAside]:
-        items = {item.id: item for item in self._store.quarantine.items("event", due_before=now + 1, limit=_AT_ONCE)}
+        items = {
+            item.id: item
+            for item in self._store.quarantine.items("event", due_before=now + 1, limit=_AT_ONCE)
+        }
         not_stored = [item for item in self._events.values() if _is_due(item, now)]
         items.update((item.id, item) for item in not_stored[:_AT_ONCE])
         return list(items.values())
 
     def write(self, now: int) -> None:
-        """Sets aside what failed, and releases what was retried successfully. Raises StoreUnavailable."""
+        """Sets aside what failed, and releases what was retried successfully. Raises
+        StoreUnavailable."""
         if not (self._failures or self._tried or self._gone):
             return
         before = {("event", item.id): item for item in self._events.values()}
         before |= {("task", item.id): item for item, _ in self._tasks.values()}
         if events := [id_ for kind, id_ in self._failures if kind == "event"]:
-            before |= {("event", item.id): item for item in self._store.quarantine.items("event", ids=events)}
+            before |= {
+                ("event", item.id): item
+                for item in self._store.quarantine.items("event", ids=events)
+            }
         items: list[SetAside] = []
         for (kind, id_), failure in self._failures.items():
             earlier = before.get((kind, id_))
@@ -144,7 +155,13 @@ class Quarantine:
                 if len(self._tasks) > _KEPT:
                     del self._tasks[next(iter(self._tasks))]
             cause = failure.error if tries == 1 else None
-            log.error(f"{kind} set aside: it fails alone", id=id_, tries=tries, reason=reason, exc_info=cause)
+            log.error(
+                f"{kind} set aside: it fails alone",
+                id=id_,
+                tries=tries,
+                reason=reason,
+                exc_info=cause,
+            )
         self._set_aside(items)
         well = (self._tried - self._failures.keys()) | {("task", task_id) for task_id in self._gone}
         for kind, here in (("event", self._events), ("task", self._tasks)):
@@ -158,8 +175,12 @@ class Quarantine:
 
     def _set_aside(self, items: Sequence[SetAside]) -> None:
         left: set[str] = set()
-        for item, error in failing_items(items, lambda some: left.update(self._store.quarantine.set_aside(some))):
-            log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=str(error))
+        for item, error in failing_items(
+            items, lambda some: left.update(self._store.quarantine.set_aside(some))
+        ):
+            log.error(
+                "failed items can't be set aside", kind=item.kind, id=item.id, error=str(error)
+            )
             left.add(item.id)
         for item in items:
             self._events.pop(item.id, None)
@@ -173,5 +194,6 @@ def _is_due(item: SetAside, now: int) -> bool:
 
 
 def _is_left_out(event: Event, stored: bool) -> bool:
-    """Whether the agenda omits the event although it isn't finished; `stored`: whether the store set it aside."""
+    """Whether the agenda omits the event although it isn't finished; `stored`: whether the store
+    set it aside."""
     return event.decided_at is None or event.hold == "aside" if stored else event.hold == "held"

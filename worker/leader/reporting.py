@@ -1,4 +1,5 @@
-"""What a leader finds out about Conductor, and reports: metrics, the log, and facts in the store, which people see."""
+"""What a leader finds out about Conductor, and reports: metrics, the log, and facts in the store,
+which people see."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ _ALONE_EVERY = 3_600_000
 CHECKS_EVERY = 300.0
 """Seconds between two checks of the same definitions."""
 _WORKFLOWS_TAKE = 60.0
-"""Seconds that comparing definitions with Conductor's workflows takes at most: here nobody waits for it."""
+"""Seconds that comparing definitions with Conductor's workflows takes at most: here nobody waits
+for it."""
 
 # Names of facts in the store.
 _CONDUCTOR = "conductor"
@@ -55,13 +57,15 @@ _SEARCHED_FOR = "index_searched_for"
 _ALONE = "tasks_by_index_alone"
 """When a task was last found by the index alone, in Unix milliseconds."""
 ANOTHER_SERVER = "another_server"
-"""Which tasks Conductor doesn't know while it knows none that tell the right server; absent if it is that one."""
+"""Which tasks Conductor doesn't know while it knows none that tell the right server; absent if it
+is that one."""
 _MISSING_CALLS = "conductor_lacks"
 """Which calls Conductor lacks, or our key may not make; absent if there are none."""
 
 
 class Reporter:
-    """Belongs to one term. What can't be written because the store is unavailable is written when it next comes up."""
+    """Belongs to one term. What can't be written because the store is unavailable is written when
+    it next comes up."""
 
     def __init__(self, store: Store, clock: MonotonicClock = time) -> None:
         self._store = store
@@ -71,8 +75,8 @@ class Reporter:
         self._alone_at = 0
 
     def write(self, fact: str, text: str | None) -> bool:
-        """Writes the fact unless this leader last wrote the same; returns whether it is written, as the store may be
-        unavailable."""
+        """Writes the fact unless this leader last wrote the same; returns whether it is written, as
+        the store may be unavailable."""
         if fact not in self._written or self._written[fact] != text:
             with suppress(StoreUnavailable):
                 self._store.facts.set(fact, text)
@@ -87,7 +91,8 @@ class Reporter:
         self.write(_CONDUCTOR, text)
 
     def offset(self, offset: int) -> None:
-        """The clocks' offset, for explanations, which compare Conductor's times with ours as the decider does."""
+        """The clocks' offset, for explanations, which compare Conductor's times with ours as the
+        decider does."""
         written = self._written.get(_OFFSET)
         if written is None or abs(offset - int(written)) > _OFFSET_CHANGE:
             self.write(_OFFSET, str(offset))
@@ -99,7 +104,10 @@ class Reporter:
         way = f"{index.way}: {index.reason}" if index.reason else index.way
         if index.proven and self.write(_WAY, way):
             if index.way == "workflows":
-                log.warning("waiting tasks can't be searched: reading all running workflows", reason=index.reason)
+                log.warning(
+                    "waiting tasks can't be searched: reading all running workflows",
+                    reason=index.reason,
+                )
             else:
                 log.info("waiting tasks are searched", way=way)
             metrics.discovery_way(index.way)
@@ -113,7 +121,9 @@ class Reporter:
     def found_by_index_alone(self, barrier: Barrier) -> None:
         """Reports a task that no queue has handed out. Raises StoreUnavailable."""
         if not barrier.needs_index:
-            log.info("a task was found by the index alone: every scan searches the index from now on")
+            log.info(
+                "a task was found by the index alone: every scan searches the index from now on"
+            )
         barrier.found_alone(self._clock.monotonic())
         now = self._store.now()
         if abs(now - self._alone_at) > _ALONE_EVERY:
@@ -121,8 +131,8 @@ class Reporter:
             self._alone_at = now
 
     def searched(self, moment: int, receivers: AbstractSet[str]) -> None:
-        """Records up to when, by the server's clock, and for which receivers' tasks the index was searched, and that
-        what was found is stored. Raises StoreUnavailable."""
+        """Records up to when, by the server's clock, and for which receivers' tasks the index was
+        searched, and that what was found is stored. Raises StoreUnavailable."""
         names = json.dumps(sorted(receivers))
         if self._written.get(_SEARCHED_FOR) != names:
             self._store.facts.set(_SEARCHED_FOR, names)
@@ -130,12 +140,13 @@ class Reporter:
         self._store.facts.set(_SEARCHED_TO, str(moment))
 
     def searched_for(self) -> set[str]:
-        """The receivers for whose tasks the last leader searched the index. Raises StoreUnavailable."""
+        """The receivers for whose tasks the last leader searched the index. Raises
+        StoreUnavailable."""
         return set(json.loads(self._store.facts.all().get(_SEARCHED_FOR, "[]")))
 
     def server(self, right_at: int, absent: Sequence[str]) -> None:
-        """Reports when Conductor was last the right server; and the tasks that it doesn't know, if it is another one
-        now."""
+        """Reports when Conductor was last the right server; and the tasks that it doesn't know, if
+        it is another one now."""
         self.write(RIGHT_AT, str(right_at))
         metrics.ANOTHER_SERVER.set(bool(absent))
         tasks = some_of(sorted(absent))
@@ -146,14 +157,18 @@ class Reporter:
     # --- what a predecessor has reported ---
 
     def recall(self, barrier: Barrier, missing: Missing) -> int:
-        """Initializes these from the store; returns up to when the index was searched. Raises StoreUnavailable.
+        """Initializes these from the store; returns up to when the index was searched. Raises
+        StoreUnavailable.
 
-        Takes back the tasks and workflows that were set aside: those that still fail are set aside again.
+        Takes back the tasks and workflows that were set aside: those that still fail are set aside
+        again.
         """
         facts: Mapping[str, str] = self._store.facts.all()
         if (alone := facts.get(_ALONE)) is not None:
             self._alone_at = int(alone)
-            barrier.found_alone(self._clock.monotonic() - max(0.0, (self._store.now() - self._alone_at) / 1000))
+            barrier.found_alone(
+                self._clock.monotonic() - max(0.0, (self._store.now() - self._alone_at) / 1000)
+            )
         missing.right_at = int(facts.get(RIGHT_AT, self._store.now()))
         for kind in KINDS:
             items = self._store.quarantine.items(kind, limit=_TAKEN_BACK)
@@ -176,8 +191,8 @@ class Checks:
         """Why workflow definitions couldn't be read, in the log's words."""
 
     def run(self, definitions: Definitions) -> None:
-        """Checks new definitions at once, and the same ones from time to time. Raises ConductorError and
-        StoreUnavailable."""
+        """Checks new definitions at once, and the same ones from time to time. Raises
+        ConductorError and StoreUnavailable."""
         now = self._clock.monotonic()
         if definitions is self._checked and now < self._due:
             return
@@ -215,6 +230,7 @@ class Checks:
         """Logs why workflow definitions can't be read, once for each reason."""
         if failure and failure != self._failure:
             log.warning(
-                "not all receivers, starts and messages can be checked against Conductor's workflows", error=failure
+                "not all receivers, starts and messages can be checked against Conductor's workflows",
+                error=failure,
             )
         self._failure = failure

@@ -1,4 +1,5 @@
-"""What an event goes to: the delivery rules for one event and one task, its starts and messages, and the plan of them.
+"""What an event goes to: the delivery rules for one event and one task, its starts and messages,
+and the plan of them.
 
 Times are Unix milliseconds by our clock; Conductor's are converted when they are compared.
 """
@@ -22,9 +23,11 @@ from worker.leader.workflows import InDoubt, Workflows
 
 
 class Rules:
-    """What decisions depend on besides tasks and events: the definitions in force, and Conductor's workflows.
+    """What decisions depend on besides tasks and events: the definitions in force, and Conductor's
+    workflows.
 
-    Methods raise InDoubt if the answer depends on a task's workflow and Conductor can't return it for now.
+    Methods raise InDoubt if the answer depends on a task's workflow and Conductor can't return it
+    for now.
     """
 
     def __init__(self, tasks: TaskIndex, workflows: Workflows, clock: ServerClock, skew: float):
@@ -37,18 +40,23 @@ class Rules:
         self.paused: Collection[str] = ()
 
     def webhook(self, event: Event) -> Webhook | None:
-        """The event's webhook, if it is defined; of a replay to one target without the receivers that it isn't for."""
+        """The event's webhook, if it is defined; of a replay to one target without the receivers
+        that it isn't for."""
         webhook = self.definitions.by_name.get(event.webhook)
         if webhook is None or event.only is None or event.is_callback:
             return webhook
         workflow = event.only.workflow if event.only.kind == "complete" else None
-        receivers = {name: versions for name, versions in webhook.receivers.items() if name == workflow}
+        receivers = {
+            name: versions for name, versions in webhook.receivers.items() if name == workflow
+        }
         return webhook.model_copy(update={"receivers": receivers})
 
     def open_to(self, workflow: str) -> Iterable[Webhook]:
         """The webhooks whose held events tasks of the workflow may take now."""
         return (
-            webhook for webhook in self.definitions.by_receiver.get(workflow, ()) if webhook.name not in self.paused
+            webhook
+            for webhook in self.definitions.by_receiver.get(workflow, ())
+            if webhook.name not in self.paused
         )
 
     def names_versions(self, workflow: str) -> bool:
@@ -60,18 +68,25 @@ class Rules:
 
     def matching(self, webhook: Webhook, event: Event, document: Document) -> Iterator[WaitingTask]:
         """The waiting tasks that the event may be for, earliest scheduled first."""
-        return (task for task in self._tasks.matching(document, webhook.receivers) if is_for(event, task))
+        return (
+            task
+            for task in self._tasks.matching(document, webhook.receivers)
+            if is_for(event, task)
+        )
 
     def takers(
         self, webhook: Webhook, event: Event, document: Document, taken: Collection[str]
     ) -> tuple[list[NewTarget], list[WaitingTask]]:
-        """The completions of all matching tasks that were waiting when the event arrived, without the `taken` ones; if
-        there are none, of the first one that came later.
+        """The completions of all matching tasks that were waiting when the event arrived, without
+        the `taken` ones; if there are none, of the first one that came later.
 
-        A task that was waiting but whose version can't be looked up for now is included, with a target in doubt. If
-        there is no taker at all, also returns the later tasks in doubt, for which the event may be.
+        A task that was waiting but whose version can't be looked up for now is included, with a
+        target in doubt. If there is no taker at all, also returns the later tasks in doubt, for
+        which the event may be.
         """
-        matching = [task for task in self.matching(webhook, event, document) if task.id not in taken]
+        matching = [
+            task for task in self.matching(webhook, event, document) if task.id not in taken
+        ]
         if any(webhook.receivers[task.workflow] is not None for task in matching):
             self.workflows.look_up(task.workflow_id for task in matching)
         waiting: list[NewTarget] = []
@@ -96,8 +111,8 @@ class Rules:
         return waiting, in_doubt
 
     def may_take_held(self, task: WaitingTask, event: Event | HeldEvent, webhook: Webhook) -> bool:
-        """Whether a matching task may take a held event: it came in time, the webhook receives its version, and its
-        workflow was running when the event arrived, and wasn't started by it."""
+        """Whether a matching task may take a held event: it came in time, the webhook receives its
+        version, and its workflow was running when the event arrived, and wasn't started by it."""
         if not self.came_in_time(task, event) or not self.version_fits(task, webhook):
             return False
         if transitions.surely_was_running(self.scheduled(task), event.received_at, self._skew):
@@ -105,7 +120,9 @@ class Rules:
         workflow = self.workflows.get(task.workflow_id)
         if transitions.is_started_by(event.id, workflow.root_correlation_id):
             return False
-        return transitions.was_running(self._clock.to_local(workflow.root_started_at), event.received_at, self._skew)
+        return transitions.was_running(
+            self._clock.to_local(workflow.root_started_at), event.received_at, self._skew
+        )
 
     def scheduled(self, task: WaitingTask | AddressedTask) -> float:
         """When the task began to wait."""
@@ -116,16 +133,19 @@ class Rules:
         return transitions.came_in_time(self.scheduled(task), event.hold_until)
 
     def running_since(self, task: WaitingTask) -> float:
-        """The time before which a held event must not have arrived for the task to take it; -infinite if that is in
-        doubt."""
+        """The time before which a held event must not have arrived for the task to take it;
+        -infinite if that is in doubt."""
         try:
             workflow = self.workflows.get(task.workflow_id)
         except InDoubt:
             return float("-inf")
-        return min(self.scheduled(task), self._clock.to_local(workflow.root_started_at) - self._skew)
+        return min(
+            self.scheduled(task), self._clock.to_local(workflow.root_started_at) - self._skew
+        )
 
     def version_may_fit(self, task: WaitingTask, webhook: Webhook) -> bool:
-        """Whether the webhook's receivers include the version of the task's workflow, or that is in doubt."""
+        """Whether the webhook's receivers include the version of the task's workflow, or that is in
+        doubt."""
         try:
             return self.version_fits(task, webhook)
         except InDoubt:
@@ -141,8 +161,8 @@ class Rules:
 
 @dataclass
 class Plan:
-    """The decisions that are made after one scan, until they are written. Only events that are held from now on are in
-    the held index already."""
+    """The decisions that are made after one scan, until they are written. Only events that are held
+    from now on are in the held index already."""
 
     paced: Collection[str]
     """The webhooks with a pace."""
@@ -173,8 +193,8 @@ class Plan:
         self._add(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
 
     def ignore(self, event: HeldEvent, forgotten: bool = False) -> None:
-        """Another event came first for the only task that the held event is for; or it is `forgotten`, since a stranger
-        made it up."""
+        """Another event came first for the only task that the held event is for; or it is
+        `forgotten`, since a stranger made it up."""
         self.released[event.id] = event
         self._add(Decision(event.id, "ignored", "no", forgotten=forgotten))
 
@@ -185,7 +205,9 @@ class Plan:
 
     def _add(self, decision: Decision) -> None:
         self.decisions.append(decision)
-        self.taken.update(target.task_id for target in decision.targets if target.task_id is not None)
+        self.taken.update(
+            target.task_id for target in decision.targets if target.task_id is not None
+        )
 
 
 def is_for(event: Event | HeldEvent, task: WaitingTask) -> bool:
@@ -220,7 +242,9 @@ def starts_of(webhook: Webhook, event: Event, document: Document) -> list[tuple[
         if event.only not in (None, OneTarget("start", start.workflow, entry=number)):
             continue
         once = start.once
-        key = once_key(webhook.name, start.workflow, once.key, document) if once is not None else None
+        key = (
+            once_key(webhook.name, start.workflow, once.key, document) if once is not None else None
+        )
         target = NewTarget(
             "start",
             start.workflow,
@@ -235,13 +259,17 @@ def starts_of(webhook: Webhook, event: Event, document: Document) -> list[tuple[
 
 
 def messages_of(webhook: Webhook, event: Event, document: Document) -> list[NewTarget]:
-    """The event's messages, at most one to each workflow: the first entry that applies and has a key.
+    """The event's messages, at most one to each workflow: the first entry that applies and has a
+    key.
 
     A replay to one target makes at most one.
     """
     messages: dict[str, NewTarget] = {}
     for message in webhook.messages:
-        if message.workflow in messages or event.only not in (None, OneTarget("message", message.workflow)):
+        if message.workflow in messages or event.only not in (
+            None,
+            OneTarget("message", message.workflow),
+        ):
             continue
         if not Conditions.parse(message.when).holds(document):
             continue

@@ -29,14 +29,16 @@ log = structlog.get_logger()
 
 _THREADS = 16
 _FAILING = _THREADS // 2
-"""Most extensions in flight for tasks whose last one failed, so that those that hang hold up no other."""
+"""Most extensions in flight for tasks whose last one failed, so that those that hang hold up no
+other."""
 _IN_HAND = 128
 """Most other extensions that are in flight or wait for a thread."""
 _PAGE = 2000
 _SOONEST = 0.2
 """Minimum seconds between two tries."""
 PATIENCE = 0.1
-"""Seconds that a decision waits for extensions in flight. Each takes a few milliseconds unless it hangs."""
+"""Seconds that a decision waits for extensions in flight. Each takes a few milliseconds unless it
+hangs."""
 
 
 @dataclass(eq=False)
@@ -59,11 +61,13 @@ class _Timer:
 
 
 class TaskTimeouts:
-    """Extends each time-out a third of its length after the last extension; after a failure, several times sooner.
+    """Extends each time-out a third of its length after the last extension; after a failure,
+    several times sooner.
 
-    Conductor reads a task, changes it and writes it back, so an extension could undo a concurrent completion. So no
-    task is given to an event while its extension is in flight, or else its completion isn't due until that has ended.
-    A taken task is extended under a claim of its completion, as any call for it is made.
+    Conductor reads a task, changes it and writes it back, so an extension could undo a concurrent
+    completion. So no task is given to an event while its extension is in flight, or else its
+    completion isn't due until that has ended. A taken task is extended under a claim of its
+    completion, as any call for it is made.
     """
 
     def __init__(
@@ -78,7 +82,8 @@ class TaskTimeouts:
         """`patience`: seconds that a decision waits for extensions in flight."""
         self._conductor = conductor
         self._store = store
-        # Not the worker's own id: its executor may give a claim back again if it doesn't know whether it has done so.
+        # Not the worker's own id: its executor may give a claim back again if it doesn't know
+        # whether it has done so.
         self._claimant = f"{worker_id}/time-outs"
         self._pool = pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="time-outs")
         self._patience = patience
@@ -87,7 +92,8 @@ class TaskTimeouts:
         # Guards everything below.
         self._timers: dict[str, _Timer] = {}
         self._retries = Retries[str, tuple[bool, int]]()
-        """Those that aren't running. Each length of time-outs has its turns, apart for those that failed."""
+        """Those that aren't running. Each length of time-outs has its turns, apart for those that
+        failed."""
         self._running: set[_Timer] = set()
         self._extending: set[str] = set()
         """Waiting tasks with an extension in flight."""
@@ -113,13 +119,19 @@ class TaskTimeouts:
 
     def _add(self, timer: _Timer) -> None:
         self._timers[timer.task.id] = timer
-        self._retries.put(timer.task.id, timer.due, (timer.failures > 0, timer.task.response_timeout))
+        self._retries.put(
+            timer.task.id, timer.due, (timer.failures > 0, timer.task.response_timeout)
+        )
 
-    def extend(self, waiting: Container[str], receivers: Container[str], heartbeat: Heartbeat) -> None:
-        """Begins the extensions that are due, of waiting tasks of these workflows and of taken ones.
+    def extend(
+        self, waiting: Container[str], receivers: Container[str], heartbeat: Heartbeat
+    ) -> None:
+        """Begins the extensions that are due, of waiting tasks of these workflows and of taken
+        ones.
 
-        `waiting` returns the ids of the tasks that wait at any time. No request for one of them leaves once the term is
-        no longer certain: another leader may then give the task to an event.
+        `waiting` returns the ids of the tasks that wait at any time. No request for one of them
+        leaves once the term is no longer certain: another leader may then give the task to an
+        event.
         """
 
         def waits(task_id: str) -> bool:
@@ -133,7 +145,11 @@ class TaskTimeouts:
                 before, self._receivers = self._receivers, receivers
                 for timer in self._timers.values():
                     idle = timer.due > now and not (timer.taken or timer in self._running)
-                    if idle and timer.task.workflow in receivers and timer.task.workflow not in before:
+                    if (
+                        idle
+                        and timer.task.workflow in receivers
+                        and timer.task.workflow not in before
+                    ):
                         timer.due = now  # its time may be nearly over
                         self._add(timer)
             while (task_id := self._retries.pop(now, self._has_room)) is not None:
@@ -166,16 +182,24 @@ class TaskTimeouts:
         except Exception as error:
             self._again(timer)
             if isinstance(error, StoreUnavailable):
-                log.warning("could not extend a taken task's time-out", task_id=timer.task.id, error=str(error))
+                log.warning(
+                    "could not extend a taken task's time-out",
+                    task_id=timer.task.id,
+                    error=str(error),
+                )
             else:
-                log.exception("extending a task's time-out failed unexpectedly", task_id=timer.task.id)
+                log.exception(
+                    "extending a task's time-out failed unexpectedly", task_id=timer.task.id
+                )
         finally:
             with self._changed:
                 self._running.discard(timer)
                 if self._timers.get(timer.task.id) is timer:
                     self._add(timer)
 
-    def _put_off_waiting(self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
+    def _put_off_waiting(
+        self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat
+    ) -> None:
         task_id = timer.task.id
         with self._changed:
             if task_id in self._being_given or not waits(task_id):
@@ -191,7 +215,9 @@ class TaskTimeouts:
 
     def _put_off_taken(self, timer: _Timer) -> None:
         claims, task_id = self._store.claims, timer.task.id
-        began = self._clock.monotonic()  # first: this thread may be held up before it has the other time
+        began = (
+            self._clock.monotonic()
+        )  # first: this thread may be held up before it has the other time
         now = self._store.now()
         lasts = int(claim_lasts(self._conductor.timeout) * 1000)
         claimed = claims.claim_completion(self._claimant, task_id, now, now - lasts)
@@ -204,7 +230,11 @@ class TaskTimeouts:
                 self._call(timer, began + FRESH)
             finally:
                 left = max(0.0, timer.effect_until - self._clock.monotonic())
-                due_at = max(claimed.due_at, self._store.now() + int(1000 * left)) if left else claimed.due_at
+                due_at = (
+                    max(claimed.due_at, self._store.now() + int(1000 * left))
+                    if left
+                    else claimed.due_at
+                )
                 claims.give_back(self._claimant, [claimed], due_at)
 
     def _call(self, timer: _Timer, not_after: float) -> None:
@@ -213,7 +243,10 @@ class TaskTimeouts:
             self._conductor.within(timer.within).extend_lease(task.id, task.workflow_id, not_after)
         except ConductorError as error:
             log.warning(
-                "could not extend a task's time-out", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
+                "could not extend a task's time-out",
+                task_id=task.id,
+                workflow_id=task.workflow_id,
+                error=str(error),
             )
             if not isinstance(error, (NotSent, Refused)):
                 timer.effect_until = self._clock.monotonic() + self._conductor.timeout
@@ -233,8 +266,9 @@ class TaskTimeouts:
     def suspended(self, tasks: Collection[WaitingTask]) -> Iterator[dict[str, int]]:
         """Begins no extension of these waiting tasks while the block gives them to events.
 
-        Yields the times, by the store's clock, before which some may not be completed because an extension may still be
-        taking effect. At the end the tasks count as taken, unless the decision failed.
+        Yields the times, by the store's clock, before which some may not be completed because an
+        extension may still be taking effect. At the end the tasks count as taken, unless the
+        decision failed.
         """
         timed = {task.id: task for task in tasks if task.response_timeout}
         with self._changed:
@@ -244,7 +278,9 @@ class TaskTimeouts:
             not_before: dict[str, int] = {}
             for timer in (self._timers[task_id] for task_id in timed if task_id in self._timers):
                 hangs = timer.task.id in self._extending
-                until = now + timer.within + self._conductor.timeout if hangs else timer.effect_until
+                until = (
+                    now + timer.within + self._conductor.timeout if hangs else timer.effect_until
+                )
                 if until > now:
                     not_before[timer.task.id] = self._store.now() + int(1000 * (until - now)) + 1
         given = False
@@ -260,8 +296,8 @@ class TaskTimeouts:
                     self._timers[task.id].taken = True
 
     def finish(self) -> bool:
-        """Forgets all tasks, once the term is over; returns whether no extension of a waiting one is still in
-        flight."""
+        """Forgets all tasks, once the term is over; returns whether no extension of a waiting one
+        is still in flight."""
         with self._changed:
             self._timers.clear()
             self._retries = Retries()

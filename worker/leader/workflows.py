@@ -1,4 +1,5 @@
-"""What the delivery rules need to know about workflows. One that Conductor can't return for now is in doubt."""
+"""What the delivery rules need to know about workflows. One that Conductor can't return for now is
+in doubt."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ _LONGEST = 2.0
 _LONGEST_PAUSE = 30.0
 """Longest pause in seconds between look-ups of one workflow."""
 _FORGOTTEN_AFTER = 60.0
-"""Seconds past its next try after which a doubt that no rule asked about is forgotten: its tasks have ended."""
+"""Seconds past its next try after which a doubt that no rule asked about is forgotten: its tasks
+have ended."""
 _SHOW_EVERY = 1.0
 """Seconds between two checks of what people should be shown."""
 _ANSWER_DUE = 0.25
@@ -42,7 +44,8 @@ class InDoubt(Exception):
 
 
 class Workflows:
-    """Belongs to the loop's thread. A slow look-up continues in the background, and its answer is used later."""
+    """Belongs to the loop's thread. A slow look-up continues in the background, and its answer is
+    used later."""
 
     def __init__(
         self,
@@ -65,7 +68,9 @@ class Workflows:
         self._running: set[str] = set()
         self._retried: set[str] = set()
         """Those of them whose last look-up failed."""
-        self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception, bool]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception, bool]] = (
+            queue.SimpleQueue()
+        )
         self._doubts = Suspects(clock, _LONGEST_PAUSE)
         self._retries = Retries[str, None]()
         self._ready: set[str] = set()
@@ -73,7 +78,8 @@ class Workflows:
         self._shown_at = float("-inf")
 
     def begin(self) -> set[str]:
-        """A decision begins. Returns the workflows about which more may be known than at the last one."""
+        """A decision begins. Returns the workflows about which more may be known than at the last
+        one."""
         self._until = self._clock.monotonic() + _LONGEST
         if len(self._known) > _REMEMBERED:
             self._known = dict(self._unsaved)
@@ -85,13 +91,16 @@ class Workflows:
         return ready
 
     def due_in(self) -> float:
-        """Seconds until a look-up should be retried, or may have been answered; infinite if there is none."""
+        """Seconds until a look-up should be retried, or may have been answered; infinite if there
+        is none."""
         next_try = self._retries.due_at() - self._clock.monotonic()
-        return max(0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf")))
+        return max(
+            0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf"))
+        )
 
     def read_again(self, workflow_ids: Collection[str]) -> None:
-        """The workflows may have been restarted or upgraded, which changes their versions: what was looked up before
-        is forgotten. Raises StoreUnavailable."""
+        """The workflows may have been restarted or upgraded, which changes their versions: what was
+        looked up before is forgotten. Raises StoreUnavailable."""
         self._store.workflows.forget(workflow_ids)
         for workflow_id in workflow_ids:
             self._known.pop(workflow_id, None)
@@ -112,10 +121,12 @@ class Workflows:
         raise InDoubt(f"workflow {workflow_id} has not been looked up yet")
 
     def look_up(self, workflow_ids: Iterable[str]) -> None:
-        """Looks up several workflows at once, and waits while answers come in. Raises StoreUnavailable."""
+        """Looks up several workflows at once, and waits while answers come in. Raises
+        StoreUnavailable."""
         wanted, waiting = deque(filter(self._is_due, dict.fromkeys(workflow_ids))), set[str]()
         while wanted or waiting:
-            # No more than there are threads: those of one webhook that hang must not queue before all others.
+            # No more than there are threads: those of one webhook that hang must not queue before
+            # all others.
             while wanted and len(self._running) < self._threads:
                 self._begin(wanted.popleft(), waiting)
             left = min(_PATIENCE, self._until - self._clock.monotonic())
@@ -141,9 +152,13 @@ class Workflows:
     def save(self) -> None:
         """Stores what was looked up. Raises StoreUnavailable."""
         if self._unsaved:
-            for workflow, error in failing_items(list(self._unsaved.values()), self._store.workflows.remember):
+            for workflow, error in failing_items(
+                list(self._unsaved.values()), self._store.workflows.remember
+            ):
                 # It is known for now, and is looked up again once it is forgotten.
-                log.warning("look-up results can't be stored", workflow_id=workflow.id, error=str(error))
+                log.warning(
+                    "look-up results can't be stored", workflow_id=workflow.id, error=str(error)
+                )
             self._unsaved.clear()
         if self._clock.monotonic() >= self._shown_at + _SHOW_EVERY:
             self._shown_at = self._clock.monotonic()
@@ -153,7 +168,11 @@ class Workflows:
     def _forget(self) -> None:
         """Forgets doubts that no rule asks about any more."""
         before = self._clock.monotonic() - _FORGOTTEN_AFTER
-        ids = [doubt.id for doubt in self._doubts.all() if doubt.due_at < before and doubt.id not in self._running]
+        ids = [
+            doubt.id
+            for doubt in self._doubts.all()
+            if doubt.due_at < before and doubt.id not in self._running
+        ]
         self._doubts.read("workflow", ids)
 
     def _is_due(self, workflow_id: str) -> bool:
@@ -170,7 +189,8 @@ class Workflows:
         self._answers.put((workflow_id, *self._find(workflow_id)))
 
     def _find(self, workflow_id: str) -> tuple[Workflow | Exception, bool]:
-        """What the store or Conductor knows about the workflow, or why that is unknown; and whether it is new."""
+        """What the store or Conductor knows about the workflow, or why that is unknown; and whether
+        it is new."""
         try:
             known = self._store.workflows.find(workflow_id)
             if known is not None:
@@ -178,12 +198,16 @@ class Workflows:
         except StoreUnavailable as error:
             return error, False
         except Exception as error:
-            log.warning("a stored workflow can't be read", workflow_id=workflow_id, error=str(error))
-        # It isn't known yet which first look-ups will hang: together they must not occupy every thread for as long as a
-        # call may last.
+            log.warning(
+                "a stored workflow can't be read", workflow_id=workflow_id, error=str(error)
+            )
+        # It isn't known yet which first look-ups will hang: together they must not occupy every
+        # thread for as long as a call may last.
         first = not self._is_in_doubt(workflow_id)
         try:
-            found = self._conductor.within(_LONGEST if first else float("inf")).workflow(workflow_id)
+            found = self._conductor.within(_LONGEST if first else float("inf")).workflow(
+                workflow_id
+            )
         except Exception as error:
             return error, False
         return found or InDoubt("Conductor doesn't know it"), True
@@ -213,4 +237,6 @@ class Workflows:
         doubt = self._doubts.failed("workflow", workflow_id, reason)
         self._retries.put(workflow_id, doubt.due_at, None)
         if doubt.tries == 1:
-            log.warning("a workflow can't be looked up; only its own tasks wait for it", error=reason)
+            log.warning(
+                "a workflow can't be looked up; only its own tasks wait for it", error=reason
+            )

@@ -7,15 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 
-from testkit import PATIENCE
-from testkit.client import Answer, RequestFailed
+from tools.servers import PATIENCE
+from tools.servers.client import Answer, RequestFailed
 
 BROKEN = (RequestFailed, OSError, http.client.HTTPException)
 """What a call to a server that is killed ends with."""
 
 
 class Clients:
-    """Threads that play until they are stopped. What goes wrong in one of them is raised where they are joined."""
+    """Threads that play until they are stopped. What goes wrong in one of them is raised where they
+    are joined."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
@@ -37,7 +38,8 @@ class Clients:
         thread.start()
 
     def join(self, seconds: float) -> None:
-        """Returns when all have ended, for each of which it waits that long. Raises what went wrong in them."""
+        """Returns when all have ended, for each of which it waits that long. Raises what went wrong
+        in them."""
         for thread in self._threads:
             thread.join(seconds)
             assert not thread.is_alive(), "a client hangs"
@@ -46,7 +48,8 @@ class Clients:
 
 
 def until_accepted(send: Callable[[], Answer], again: Callable[[], None] = lambda: None) -> str:
-    """Sends as platforms do, until it is answered 200; the event's id. `again` is called before each repetition."""
+    """Sends as platforms do, until it is answered 200; the event's id. `again` is called before
+    each repetition."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

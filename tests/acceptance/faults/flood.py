@@ -1,4 +1,5 @@
-"""Thousands of small deliveries, and an audit: each has its effect once, and those of one sender in their order."""
+"""Thousands of small deliveries, and an audit: each has its effect once, and those of one sender in
+their order."""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ from itertools import pairwise
 from typing import Any
 
 from store.sql.store import Store
-from testkit import PATIENCE
-from testkit.client import Answer, wait_for
 from tests.acceptance.faults.clients import Clients, until_accepted
 from tests.acceptance.faults.ledger import CHAIN, START, Ledger
+from tools.servers import PATIENCE
+from tools.servers.client import Answer, wait_for
 
 DEFINITIONS = f"""
 webhooks:
@@ -56,7 +57,9 @@ class Flood:
         self._github = github
         self._extra = _Sender("starts", {}, 0)
         self._starters = [_Sender("starts", {}, _STARTERS / rate) for _ in range(_STARTERS)]
-        self._chains = [_Sender("chains", {"chain": chain.key}, 1 / _CHAIN_RATE) for chain in ledger.chains]
+        self._chains = [
+            _Sender("chains", {"chain": chain.key}, 1 / _CHAIN_RATE) for chain in ledger.chains
+        ]
 
     @property
     def events(self) -> int:
@@ -90,14 +93,17 @@ class Flood:
         def again() -> None:
             self.sent_again += 1
 
-        event_id = until_accepted(lambda: self._github(sender.webhook, payload, delivery=payload["sent"]), again)
+        event_id = until_accepted(
+            lambda: self._github(sender.webhook, payload, delivery=payload["sent"]), again
+        )
         sender.events.append(event_id)
         return event_id
 
     # --- the audit ---
 
     def audit(self, store: Store) -> None:
-        """Waits until each accepted delivery has had its effect; fails if one has it twice, or out of order."""
+        """Waits until each accepted delivery has had its effect; fails if one has it twice, or out
+        of order."""
         starters = [self._extra, *self._starters]
         for sender in (*starters, *self._chains):
             self._wait_until_delivered(store, sender.events)
@@ -108,7 +114,9 @@ class Flood:
             self._audit_order(store, sender.events)
         for chain, sender in zip(self._ledger.chains, self._chains, strict=True):
             assert [event for event, _ in chain.taken] == sender.events
-            assert [output["number"] for _, output in chain.taken] == list(range(len(sender.events)))
+            assert [output["number"] for _, output in chain.taken] == list(
+                range(len(sender.events))
+            )
 
     @staticmethod
     def _wait_until_delivered(store: Store, events: list[str]) -> None:
@@ -122,18 +130,23 @@ class Flood:
                 if done := {event.id for event in found.values() if event.status == "delivered"}:
                     deadline = time.monotonic() + PATIENCE
                     left -= done
-                assert time.monotonic() < deadline, f"{len(left)} events are stuck: {sorted(left)[:3]}"
+                assert time.monotonic() < deadline, (
+                    f"{len(left)} events are stuck: {sorted(left)[:3]}"
+                )
                 time.sleep(0.2 if left else 0)
 
     @staticmethod
     def _audit_order(store: Store, events: list[str]) -> None:
-        """Whoever waits for an answer before sending the next delivery has them decided in that order."""
+        """Whoever waits for an answer before sending the next delivery has them decided in that
+        order."""
         numbers: list[int] = []
         for first in range(0, len(events), _STEP):
             found = store.queries.targets_of(events[first : first + _STEP])
             number_of = {target.event_id: target.id for target in found}
             numbers += [number_of[event] for event in events[first : first + _STEP]]
-        assert all(one < next_ for one, next_ in pairwise(numbers)), "targets are numbered as events are decided"
+        assert all(one < next_ for one, next_ in pairwise(numbers)), (
+            "targets are numbered as events are decided"
+        )
 
 
 def has_effect(store: Store, flood: Flood) -> None:

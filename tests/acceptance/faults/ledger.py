@@ -1,8 +1,10 @@
-"""A Conductor that answers at once and keeps account of what it was asked to do, so that only the bridge is judged.
+"""A Conductor that answers at once and keeps account of what it was asked to do, so that only the
+bridge is judged.
 
-A real one is itself the limit on a machine that runs everything, and says under load that calls took too long. This one
-has workflows that are started, and chains: workflows of waiting tasks, of which each begins as the one before is
-completed. As with a real one, a task is handed out once, and whoever loses that finds it in the index.
+A real one is itself the limit on a machine that runs everything, and says under load that calls
+took too long. This one has workflows that are started, and chains: workflows of waiting tasks, of
+which each begins as the one before is completed. As with a real one, a task is handed out once, and
+whoever loses that finds it in the index.
 """
 
 from __future__ import annotations
@@ -105,11 +107,17 @@ class Ledger(HttpProxy):
             status, answer, kind = self._answer(exchange.command, path, parse_qs(parts.query), body)
         exchange.say(status, (answer if kind == _TEXT else json.dumps(answer)).encode(), kind)
 
-    def _answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, Any, str]:
+    def _answer(
+        self, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> tuple[int, Any, str]:
         parts = path.strip("/").split("/")
         if path == "/workflow" and method == "POST":
             about = json.loads(body)
-            return (200, self._start(about["correlationId"]), _TEXT) if about["name"] == START else (404, {}, _JSON)
+            return (
+                (200, self._start(about["correlationId"]), _TEXT)
+                if about["name"] == START
+                else (404, {}, _JSON)
+            )
         if path.endswith("/correlated"):
             [asked] = json.loads(body)
             known = self._ids.get(asked)
@@ -121,7 +129,11 @@ class Ledger(HttpProxy):
         if path.startswith("/tasks/search"):
             return 200, {"results": self._found(query["query"][0], int(query["start"][0]))}, _JSON
         if path.startswith("/workflow/running/"):
-            return 200, [chain.workflow_id for chain in self.chains] if parts[2] == CHAIN else [], _JSON
+            return (
+                200,
+                [chain.workflow_id for chain in self.chains] if parts[2] == CHAIN else [],
+                _JSON,
+            )
         if path.startswith("/workflow/decide/"):
             return 200, "", _TEXT
         if len(parts) == 2 and parts[0] == "workflow":
@@ -152,12 +164,16 @@ class Ledger(HttpProxy):
             return []
         waiting = [chain.waiting() for chain in self.chains if chain.started_at]
         return sorted(
-            (task for task in waiting if task["startTime"] > int(after[1])), key=lambda task: str(task["startTime"])
+            (task for task in waiting if task["startTime"] > int(after[1])),
+            key=lambda task: str(task["startTime"]),
         )
 
     def _task(self, task_id: str) -> tuple[int, Any, str]:
         for chain in self.chains:
             if task_id.rpartition("-")[0] == chain.workflow_id:
                 tasks = chain.workflow()["tasks"]
-                return next(((200, task, _JSON) for task in tasks if task["taskId"] == task_id), (404, {}, _JSON))
+                return next(
+                    ((200, task, _JSON) for task in tasks if task["taskId"] == task_id),
+                    (404, {}, _JSON),
+                )
         return 404, {}, _JSON

@@ -1,8 +1,8 @@
 """A load of mixed scenarios, and an audit of their effects from Conductor's side alone.
 
-The clients behave as platforms do: they send a delivery again, under the same delivery id, until it is answered with
-2xx. What such a delivery must have done is written down as an expectation; the audit then asks Conductor, and not the
-bridge's store, whether that happened, and exactly once.
+The clients behave as platforms do: they send a delivery again, under the same delivery id, until it
+is answered with 2xx. What such a delivery must have done is written down as an expectation; the
+audit then asks Conductor, and not the bridge's store, whether that happened, and exactly once.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from testkit import PATIENCE
-from testkit.client import TERMINAL, Conductor, by_hand, set_variable, wait_for_webhook
 from tests.acceptance.faults.clients import BROKEN, Clients, until_accepted
 from tests.support.bridge import Bridge, unique
+from tools.servers import PATIENCE
+from tools.servers.client import TERMINAL, Conductor, by_hand, set_variable, wait_for_webhook
 
 T = TypeVar("T")
 
@@ -57,8 +57,8 @@ webhooks:
 ITERATIONS = 4
 MANY_EVENTS = 80
 REST = 2.0
-"""Seconds that each client rests after a scenario once there were so many events: a server that takes minutes to start
-again on a slow machine must not find ten thousand."""
+"""Seconds that each client rests after a scenario once there were so many events: a server that
+takes minutes to start again on a slow machine must not find ten thousand."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Completed:
     workflow_id: str
     events: tuple[str, ...]
     sibling: str | None = None
-    """Another workflow that waits for the same event. A Conductor that is killed may hide a task from its own queue for
-    a minute, and from its index for seconds; the event is then decided without it (rule 4), which is right as long as
-    another took it."""
+    """Another workflow that waits for the same event. A Conductor that is killed may hide a task
+    from its own queue for a minute, and from its index for seconds; the event is then decided
+    without it (rule 4), which is right as long as another took it."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Load:
         self.retries = 0
         self.abandoned = 0
         self.given_up: set[str] = set()
-        """Workflows that Conductor has failed by itself: it had too much to do to schedule a task of theirs."""
+        """Workflows that Conductor has failed by itself: it had too much to do to schedule a task
+        of theirs."""
         self.conductor_is_killed = False
         self.hidden = 0
         self._clients = Clients()
@@ -181,12 +182,16 @@ class Load:
     def _fan_out(self) -> None:
         """Two workflows wait for one event."""
         key = uuid.uuid4().hex
-        begun = [workflow_id for _ in range(2) if (workflow_id := self._begin("wait", key)) is not None]
+        begun = [
+            workflow_id for _ in range(2) if (workflow_id := self._begin("wait", key)) is not None
+        ]
         if len(begun) < 2:
             return  # the one that nobody knows of might take the event alone
         event = self._post("waits", {"to": key})
         for workflow_id, sibling in zip(begun, reversed(begun), strict=True):
-            self._expect(Completed(workflow_id, (event,), sibling if self.conductor_is_killed else None))
+            self._expect(
+                Completed(workflow_id, (event,), sibling if self.conductor_is_killed else None)
+            )
 
     def _held(self) -> None:
         """The event comes before the task waits."""
@@ -202,7 +207,9 @@ class Load:
         key = uuid.uuid4().hex
         workflow_id = self._begin("loop", key, "wait__1")
         if workflow_id is not None:
-            events = [self._post("waits", {"to": key, "number": number}) for number in range(ITERATIONS)]
+            events = [
+                self._post("waits", {"to": key, "number": number}) for number in range(ITERATIONS)
+            ]
             self._expect(Completed(workflow_id, tuple(events)))
 
     def _start(self) -> None:
@@ -234,7 +241,9 @@ class Load:
             if self._is_given_up(workflow):
                 return None
             if time.monotonic() > deadline:
-                raise TimeoutError(f"Conductor never scheduled {first} of {workflow_id}: {_brief(workflow)}")
+                raise TimeoutError(
+                    f"Conductor never scheduled {first} of {workflow_id}: {_brief(workflow)}"
+                )
             time.sleep(0.05)
         return workflow_id
 
@@ -247,7 +256,8 @@ class Load:
         return True
 
     def _post(self, webhook: str, payload: dict[str, Any]) -> str:
-        """Posts until it is accepted; the event's id. What is sent is told apart by its body, as GitHub signs no id."""
+        """Posts until it is accepted; the event's id. What is sent is told apart by its body, as
+        GitHub signs no id."""
         delivery = str(uuid.uuid4())
         payload = {**payload, "sent": delivery}
 
@@ -255,7 +265,9 @@ class Load:
             with self._lock:
                 self.retries += 1
 
-        event_id = until_accepted(lambda: self.bridge.github(webhook, payload, delivery=delivery), again)
+        event_id = until_accepted(
+            lambda: self.bridge.github(webhook, payload, delivery=delivery), again
+        )
         with self._lock:
             self.events += 1
         return event_id
@@ -278,10 +290,11 @@ class Load:
     # --- the audit ---
 
     def audit(self, patience: float = PATIENCE) -> None:
-        """Waits for every effect to be there, and then checks that none is there twice. Fails with what is wrong.
+        """Waits for every effect to be there, and then checks that none is there twice. Fails with
+        what is wrong.
 
-        `patience` are the seconds within which at least one more must come: a slow machine is no fault. A Conductor
-        that was killed mends its own workflows within a minute.
+        `patience` are the seconds within which at least one more must come: a slow machine is no
+        fault. A Conductor that was killed mends its own workflows within a minute.
         """
         deadline = time.monotonic() + patience
         nudge = time.monotonic() + patience / 8
@@ -296,15 +309,20 @@ class Load:
                 self._nudge([one for one in open_ if isinstance(one, Completed)])
             if open_ and time.monotonic() > deadline:
                 shown = "\n".join(f"{one}: {self._seen(one)}" for one in open_[:5])
-                raise AssertionError(f"seed {self.seed}: {len(open_)} effects are missing:\n{shown}")
+                raise AssertionError(
+                    f"seed {self.seed}: {len(open_)} effects are missing:\n{shown}"
+                )
             time.sleep(0.5 if open_ else 0)
         for one in self.expected:
             assert self._is_there(one)  # and still exactly once
-        assert len(self.given_up) <= len(self.expected) / 4, f"Conductor has failed {len(self.given_up)} workflows"
+        assert len(self.given_up) <= len(self.expected) / 4, (
+            f"Conductor has failed {len(self.given_up)} workflows"
+        )
         self._nothing_else()
 
     def _nudge(self, stuck: list[Completed]) -> None:
-        """Has Conductor look at workflows that it left lying as it was killed, between one task and the next."""
+        """Has Conductor look at workflows that it left lying as it was killed, between one task and
+        the next."""
         for one in stuck:
             path = f"/workflow/decide/{one.workflow_id}"
             self.patiently(lambda path=path: self.conductor.call("PUT", path))  # type: ignore[misc]
@@ -338,9 +356,12 @@ class Load:
         found = [
             workflow
             for event in expectation.events
-            for workflow in self.patiently(lambda event=event: self.conductor.started_by(expectation.name, event))  # type: ignore[misc]
+            for workflow in self.patiently(
+                lambda event=event: self.conductor.started_by(expectation.name, event)
+            )  # type: ignore[misc]
         ]
-        # After one that Conductor itself gave up, as it was killed or very busy, another start is right.
+        # After one that Conductor itself gave up, as it was killed or very busy, another start is
+        # right.
         count = [workflow for workflow in found if not _was_given_up(workflow)]
         assert len(count) <= 1, f"seed {self.seed}: {expectation} started {found}"
         return [workflow["workflowId"] for workflow in found]
@@ -354,15 +375,24 @@ class Load:
         return _brief(self.conductor.workflow(expectation.workflow_id))
 
     def _is_started(self, expectation: Started) -> bool:
-        wanted = [expectation.event, *(f"{expectation.event}#{n + 1}" for n in range(1, expectation.times))]
+        wanted = [
+            expectation.event,
+            *(f"{expectation.event}#{n + 1}" for n in range(1, expectation.times)),
+        ]
         found = [
-            self.patiently(lambda id_=correlation_id: self.conductor.started_by(expectation.name, id_))  # type: ignore[misc]
+            self.patiently(
+                lambda id_=correlation_id: self.conductor.started_by(expectation.name, id_)
+            )  # type: ignore[misc]
             for correlation_id in wanted
         ]
         assert all(len(workflows) <= 1 for workflows in found), (
             f"seed {self.seed}: event {expectation.event} started {expectation.name} more than once: {found}"
         )
-        inputs = [workflow["input"]["_webhook"]["eventId"] for workflows in found for workflow in workflows]
+        inputs = [
+            workflow["input"]["_webhook"]["eventId"]
+            for workflows in found
+            for workflow in workflows
+        ]
         assert set(inputs) <= {expectation.event}
         return len(inputs) == expectation.times
 
@@ -376,15 +406,25 @@ class Load:
             found: Counter[tuple[str, str]] = Counter()
             for workflow in self._search(f"workflowType='{name}'"):
                 found[name, str(workflow["correlationId"]).partition("#")[0]] += 1
-            # A Conductor that is killed may leave a workflow out of its index; `_is_started` has found those.
+            # A Conductor that is killed may leave a workflow out of its index; `_is_started` has
+            # found those.
             mine = Counter({key: number for key, number in wanted.items() if key[0] == name})
-            assert not found - mine, f"seed {self.seed}: {name} was started {found - mine} too often"
+            assert not found - mine, (
+                f"seed {self.seed}: {name} was started {found - mine} too often"
+            )
             self._no_twin_runs(name)
 
     def _no_twin_runs(self, name: str) -> None:
-        """No workflow that runs still was started for what another one was: its server's index may not know of it."""
-        for running in self.patiently(lambda: self.conductor.call("GET", f"/workflow/running/{name}")):
-            id_ = str(self.patiently(lambda running=running: self.conductor.workflow(running))["correlationId"])  # type: ignore[misc]
+        """No workflow that runs still was started for what another one was: its server's index may
+        not know of it."""
+        for running in self.patiently(
+            lambda: self.conductor.call("GET", f"/workflow/running/{name}")
+        ):
+            id_ = str(
+                self.patiently(lambda running=running: self.conductor.workflow(running))[
+                    "correlationId"
+                ]
+            )  # type: ignore[misc]
             known = self.patiently(lambda id_=id_: self.conductor.started_by(name, id_))  # type: ignore[misc]
             twins = {running, *(workflow["workflowId"] for workflow in known)}
             assert len(twins) == 1, f"seed {self.seed}: {id_} started {name} as {twins}"
@@ -401,13 +441,21 @@ class Load:
 
 def _brief(workflow: dict[str, Any]) -> str:
     """What matters of a workflow where it isn't as it should be."""
-    keys = ("referenceTaskName", "status", "scheduledTime", "startTime", "endTime", "pollCount", "workerId")
+    keys = (
+        "referenceTaskName",
+        "status",
+        "scheduledTime",
+        "startTime",
+        "endTime",
+        "pollCount",
+        "workerId",
+    )
     tasks = [[task.get(key) for key in keys] for task in workflow["tasks"]]
     return f"{workflow['status']} {workflow.get('reasonForIncompletion', '')} {tasks}"
 
 
 def _was_given_up(workflow: dict[str, Any]) -> bool:
-    """Whether it failed as Conductor scheduled a task: its `scheduleTask` fails a workflow if its database is busy for
-    too long, whoever it was that completed the task before."""
+    """Whether it failed as Conductor scheduled a task: its `scheduleTask` fails a workflow if its
+    database is busy for too long, whoever it was that completed the task before."""
     reason = str(workflow.get("reasonForIncompletion"))
     return workflow["status"] == "FAILED" and reason.startswith("Error scheduling tasks")

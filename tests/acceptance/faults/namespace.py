@@ -7,14 +7,16 @@ import shutil
 import subprocess
 from typing import Literal
 
-from testkit.processes import Failed
+from tools.servers.processes import Failed
 
 
 class Namespace:
-    """For processes whose network can be cut; it has a link to the machine's own in each of its subnets."""
+    """For processes whose network can be cut; it has a link to the machine's own in each of its
+    subnets."""
 
     def __init__(self, *subnets: str) -> None:
-        """`subnets` are the first three numbers of addresses, such as 10.198.52: at .1 is this side, the other at .2.
+        """`subnets` are the first three numbers of addresses, such as 10.198.52: at .1 is this
+        side, the other at .2.
 
         Raises Failed where that is impossible.
         """
@@ -53,14 +55,20 @@ class Namespace:
         subprocess.run([*self.within, "ip", "link", "set", self._links[0][1], state], check=True)
 
     def set_route(self, state: Literal["up", "down"]) -> None:
-        """Down: what is sent there to this side vanishes, and those who have a connection aren't told."""
+        """Down: what is sent there to this side vanishes, and those who have a connection aren't
+        told."""
         change = {"down": "add", "up": "delete"}[state]
         subprocess.run([*self.within, "ip", "route", change, "blackhole", self.here[0]], check=True)
 
     def unsent(self) -> int:
-        """Bytes that the kernel keeps there and will send again, once it can, because nobody has confirmed them."""
-        table = subprocess.run([*self.within, "cat", "/proc/net/tcp"], capture_output=True, text=True, check=True)
-        return sum(int(line.split()[4].partition(":")[0], 16) for line in table.stdout.splitlines()[1:])
+        """Bytes that the kernel keeps there and will send again, once it can, because nobody has
+        confirmed them."""
+        table = subprocess.run(
+            [*self.within, "cat", "/proc/net/tcp"], capture_output=True, text=True, check=True
+        )
+        return sum(
+            int(line.split()[4].partition(":")[0], 16) for line in table.stdout.splitlines()[1:]
+        )
 
     def remove(self) -> None:
         """Removes it and its links."""

@@ -1,7 +1,8 @@
-"""Single workflows and events that Conductor answers for as nobody foresaw, beside others that are well.
+"""Single workflows and events that Conductor answers for as nobody foresaw, beside others that are
+well.
 
-What ails is drawn by the load, and told to the proxy: all that Conductor is asked of such an item is answered so, until
-the item heals.
+What ails is drawn by the load, and told to the proxy: all that Conductor is asked of such an item
+is answered so, until the item heals.
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from testkit import PATIENCE
 from tests.acceptance.faults.load import Completed, Expectation, Load
 from tests.support.faulty_proxy import Exchange, HttpProxy
+from tools.servers import PATIENCE
 
 Ailment = Literal["500", "403", "hang", "garbage", "wrong types", "huge", "not UTF-8"]
 AILMENTS: tuple[Ailment, ...] = Ailment.__args__  # type: ignore[attr-defined]
-_WRONG_TYPES = b'{"workflowId": 7, "taskId": [], "tasks": "many", "status": {}, "startTime": "soon"}'
+_WRONG_TYPES = (
+    b'{"workflowId": 7, "taskId": [], "tasks": "many", "status": {}, "startTime": "soon"}'
+)
 
 
 class SickProxy(HttpProxy):
     """Answers for ailing items as they ail, and forwards everything else."""
 
     def __init__(self, to: int, hang: float) -> None:
-        """`to` is the server's port; who asks for an item that hangs waits `hang` seconds for nothing."""
+        """`to` is the server's port; who asks for an item that hangs waits `hang` seconds for
+        nothing."""
         self._hang = hang
         self._ailing: dict[str, Ailment] = {}
         """What names an ailing item in a request: an id, or a mark in an event's payload."""
@@ -50,7 +54,9 @@ class SickProxy(HttpProxy):
         if ailment is None:
             exchange.say(*exchange.forward(body))
             return
-        with suppress(ValueError, KeyError, TypeError, AttributeError):  # a start ails also as it is looked up
+        with suppress(
+            ValueError, KeyError, TypeError, AttributeError
+        ):  # a start ails also as it is looked up
             self.ails(json.loads(body)["correlationId"], ailment)
         self.counts[ailment] += 1
         if ailment in ("500", "403"):
@@ -133,7 +139,9 @@ class SickLoad(Load):
         self._drawn.draw = _Draw()
         key, well, sick = "", None, None
         deadline = time.monotonic() + PATIENCE
-        while well is None or sick is None:  # a Conductor that has very much to do breaks down over one now and then
+        while (
+            well is None or sick is None
+        ):  # a Conductor that has very much to do breaks down over one now and then
             assert time.monotonic() < deadline, "Conductor begins no two workflows"
             key = uuid.uuid4().hex
             well, sick = self._begin("wait", key), self._begin("wait", key)

@@ -10,7 +10,9 @@ import pytest
 from admin.agents.server import LONGEST, as_text
 
 
-@pytest.mark.parametrize("value", ["x" * 1_000_000, {"a": list(range(100_000))}], ids=["text", "numbers"])
+@pytest.mark.parametrize(
+    "value", ["x" * 1_000_000, {"a": list(range(100_000))}], ids=["text", "numbers"]
+)
 def test_the_output_is_bounded_and_says_that_it_is_cut(value: Any) -> None:
     text = as_text(value)
     assert len(text) <= LONGEST

@@ -35,9 +35,13 @@ WELL = State(
 EVENT = Event(1, "e", "hook", NOW, None, "{}", {}, {}, "failed", NOW, NOW, 0, NOW, None)
 TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
 ASIDE = SetAside("task", "t", None, "why", NOW, 1, NOW)
-MISFITS = str(as_text([Problem("a.yaml", 3, "webhook hook: receivers.flow", "no such workflow", "mend it")]))
+MISFITS = str(
+    as_text([Problem("a.yaml", 3, "webhook hook: receivers.flow", "no such workflow", "mend it")])
+)
 PROBLEM = Problem("a.yaml", 3, "webhook hook: hold", "wrong", "mend it")
-EMPTY = Problem("webhooks", 1, "webhooks", "the folder has no *.yaml file", "write one", warning=True)
+EMPTY = Problem(
+    "webhooks", 1, "webhooks", "the folder has no *.yaml file", "write one", warning=True
+)
 
 
 def test_nothing_is_wrong_when_all_is_well() -> None:
@@ -52,32 +56,88 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"facts": {}}, "error", "never reached Conductor"),
         ({"facts": {"conductor": "connection refused"}}, "error", "Conductor can't be used"),
         ({"problems": (PROBLEM,)}, "error", "The definitions have errors"),
-        ({"facts": {"conductor": "up", "discovery": "workflows: off"}}, "warning", "tasks can't be searched"),
-        ({"facts": {"conductor": "up", "index_fails": "orders: 503"}}, "error", "events of these webhooks wait"),
-        ({"facts": {"conductor": "up", "another_server": "t1"}}, "error", "knows none of the tasks that waited before"),
-        ({"facts": {"conductor": "up", "conductor_lacks": "GET /x"}}, "error", "lacks calls that the bridge needs"),
-        ({"facts": {"conductor": "up", "definitions_error:relay": "x"}}, "error", "The relay found errors"),
-        ({"facts": {"conductor": "up", "definitions_error:worker": "x"}}, "error", "The worker found errors"),
-        ({"facts": {"conductor": "up", "workflow_problems": MISFITS}}, "warning", "don't fit the workflows"),
+        (
+            {"facts": {"conductor": "up", "discovery": "workflows: off"}},
+            "warning",
+            "tasks can't be searched",
+        ),
+        (
+            {"facts": {"conductor": "up", "index_fails": "orders: 503"}},
+            "error",
+            "events of these webhooks wait",
+        ),
+        (
+            {"facts": {"conductor": "up", "another_server": "t1"}},
+            "error",
+            "knows none of the tasks that waited before",
+        ),
+        (
+            {"facts": {"conductor": "up", "conductor_lacks": "GET /x"}},
+            "error",
+            "lacks calls that the bridge needs",
+        ),
+        (
+            {"facts": {"conductor": "up", "definitions_error:relay": "x"}},
+            "error",
+            "The relay found errors",
+        ),
+        (
+            {"facts": {"conductor": "up", "definitions_error:worker": "x"}},
+            "error",
+            "The worker found errors",
+        ),
+        (
+            {"facts": {"conductor": "up", "workflow_problems": MISFITS}},
+            "warning",
+            "don't fit the workflows",
+        ),
         ({"expired": {"hook": 12}}, "warning", "12 events expired in the last hour"),
-        ({"pauses": {"hook": Pause(NOW - 10_800_000, 12)}}, "warning", "paused for 3 h: 12 events wait"),
-        ({"pauses": {"hook": Pause(NOW - 10_800_000, 0)}}, "note", "paused for 3 h: no event waits"),
-        ({"facts": {"conductor": "up", "webhook_gone:shop": str(NOW)}}, "warning", "gone from the definitions"),
+        (
+            {"pauses": {"hook": Pause(NOW - 10_800_000, 12)}},
+            "warning",
+            "paused for 3 h: 12 events wait",
+        ),
+        (
+            {"pauses": {"hook": Pause(NOW - 10_800_000, 0)}},
+            "note",
+            "paused for 3 h: no event waits",
+        ),
+        (
+            {"facts": {"conductor": "up", "webhook_gone:shop": str(NOW)}},
+            "warning",
+            "gone from the definitions",
+        ),
         ({"warnings": (PROBLEM,)}, "note", "risky"),
-        ({"warnings": (EMPTY,), "webhooks": {}, "waiting": {}}, "note", "No webhook is defined yet"),
+        (
+            {"warnings": (EMPTY,), "webhooks": {}, "waiting": {}},
+            "note",
+            "No webhook is defined yet",
+        ),
         ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest has waited 2 h"),
         ({"failed": (EVENT,)}, "error", "1 event failed in the last day"),
         ({"failed": (EVENT,) * 2}, "error", "2 events failed in the last day"),
-        ({"failed": (EVENT,) * FAILED_READ}, "error", f"At least {FAILED_READ} events failed in the last day"),
+        (
+            {"failed": (EVENT,) * FAILED_READ},
+            "error",
+            f"At least {FAILED_READ} events failed in the last day",
+        ),
         (
             {"set_aside_counts": {"task": 1}, "set_aside": (ASIDE,)},
             "warning",
             "1 task keeps failing and will be retried",
         ),
         ({"broken": (TASK,)}, "warning", "1 waiting task can't be matched"),
-        ({"broken": (TASK,) * BROKEN_READ}, "warning", f"At least {BROKEN_READ} waiting tasks can't be matched"),
+        (
+            {"broken": (TASK,) * BROKEN_READ},
+            "warning",
+            f"At least {BROKEN_READ} waiting tasks can't be matched",
+        ),
         ({"waiting": {"other": 1}}, "note", "no webhook here has as a receiver"),
-        ({"deliveries": {"hook": {"rejected": 4}}}, "warning", "rejected all of its deliveries in the last day (4)"),
+        (
+            {"deliveries": {"hook": {"rejected": 4}}},
+            "warning",
+            "rejected all of its deliveries in the last day (4)",
+        ),
     ],
 )
 def test_each_thing_that_is_wrong_is_told(change: dict[str, object], level: str, text: str) -> None:
@@ -87,7 +147,9 @@ def test_each_thing_that_is_wrong_is_told(change: dict[str, object], level: str,
 
 
 def test_of_very_many_items_that_are_set_aside_the_others_are_counted() -> None:
-    (issue,) = find_issues(replace(WELL, set_aside_counts={"task": 90, "event": 3}, set_aside=(ASIDE,) * 20))
+    (issue,) = find_issues(
+        replace(WELL, set_aside_counts={"task": 90, "event": 3}, set_aside=(ASIDE,) * 20)
+    )
     assert issue.details[-1].text == "and 73 more"
 
 
@@ -108,7 +170,9 @@ def test_the_most_harmful_comes_first() -> None:
                 facts=gone)
     )  # fmt: skip
     told = ["failed", "expired", "No worker", "gone", "can't be matched", "no webhook here"]
-    assert [words in issue.text for words, issue in zip(told, found, strict=True)] == [True] * len(told)
+    assert [words in issue.text for words, issue in zip(told, found, strict=True)] == [True] * len(
+        told
+    )
 
 
 def test_a_webhook_that_was_deleted_on_purpose_is_not_wrong() -> None:
@@ -118,9 +182,12 @@ def test_a_webhook_that_was_deleted_on_purpose_is_not_wrong() -> None:
 
 def test_one_line_tells_of_all_webhooks_that_do_not_fit_a_workflow() -> None:
     problems = [
-        Problem("a.yaml", 1, f"webhook hook{number}: receivers.flow", "no flow", "mend it") for number in range(190)
+        Problem("a.yaml", 1, f"webhook hook{number}: receivers.flow", "no flow", "mend it")
+        for number in range(190)
     ]
-    (issue,) = find_issues(replace(WELL, facts={"conductor": "up", "workflow_problems": str(as_text(problems))}))
+    (issue,) = find_issues(
+        replace(WELL, facts={"conductor": "up", "workflow_problems": str(as_text(problems))})
+    )
     (detail,) = issue.details
     assert detail.text == "no flow; mend it (hook0, hook1, hook2, hook3, hook4 and 185 more)"
     assert detail.webhook == "hook0"
@@ -128,7 +195,14 @@ def test_one_line_tells_of_all_webhooks_that_do_not_fit_a_workflow() -> None:
 
 @pytest.mark.parametrize(
     ("milliseconds", "text"),
-    [(-5, "0 s"), (59_000, "59 s"), (60_000, "1 min"), (3_600_000, "60 min"), (7_200_000, "2 h"), (400_000_000, "4 d")],
+    [
+        (-5, "0 s"),
+        (59_000, "59 s"),
+        (60_000, "1 min"),
+        (3_600_000, "60 min"),
+        (7_200_000, "2 h"),
+        (400_000_000, "4 d"),
+    ],
 )
 def test_a_span_is_told_in_its_own_unit(milliseconds: int, text: str) -> None:
     assert ago(milliseconds) == text

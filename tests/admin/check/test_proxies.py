@@ -54,7 +54,9 @@ def test_a_client_certificate_needs_a_proxy_that_is_named(
     public_url: str | None, proxies: object, level: str | None, tmp_path: Path
 ) -> None:
     file = tmp_path / "webhooks.yaml"
-    file.write_text("webhooks: [{name: a, mtls: {header: X-DN, subject: CN=a}, receivers: {b: any}}]")
+    file.write_text(
+        "webhooks: [{name: a, mtls: {header: X-DN, subject: CN=a}, receivers: {b: any}}]"
+    )
     settings = Settings(bridge_public_url=public_url, bridge_trusted_proxies=proxies)  # type: ignore[arg-type]
     found = on_proxies(settings, load_definitions(file, PLATFORMS))
     assert [one.level for one in found] == ([level] if level else [])

@@ -29,7 +29,9 @@ def test_a_retention_within_which_platforms_repeat_deliveries_is_a_warning() -> 
 def test_a_retention_below_the_window_of_a_webhook_is_an_error() -> None:
     """What it accepts again would be an event again."""
     paypal = webhook(name="sales", platform="paypal", secret="9XL90610J3647323C")
-    [found] = on_retention(48 * HOUR, [webhook(platform="slack", secret="0123456789abcdef"), paypal])
+    [found] = on_retention(
+        48 * HOUR, [webhook(platform="slack", secret="0123456789abcdef"), paypal]
+    )
     assert found.level == "error"
     assert str(found) == (
         "webhook sales accepts what was signed 4d ago, and after 2d forgets it; "

@@ -9,7 +9,9 @@ from config.webhooks import Webhook
 
 
 def events(platform: str, split: bool = False) -> list[dict[str, object]]:
-    webhook = Webhook.model_validate({"name": "hook", "platform": platform, "split": split, "receivers": {"a": "any"}})
+    webhook = Webhook.model_validate(
+        {"name": "hook", "platform": platform, "split": split, "receivers": {"a": "any"}}
+    )
     return list(map(dict, sample_events(webhook)))
 
 

@@ -49,8 +49,9 @@ def test_a_secret_that_git_would_take_is_warned_of(tree: Path) -> None:
         "ignore it; refer to a variable, or to a file outside the work tree",
     ]
     (tree / ".env").write_text("A=b\n")
-    assert ".env:1: git: warning: this file holds secrets, and git doesn't ignore it; add it to .gitignore" in found(
-        tree
+    assert (
+        ".env:1: git: warning: this file holds secrets, and git doesn't ignore it; add it to .gitignore"
+        in found(tree)
     )
     (tree / ".gitignore").write_text("key\nwebhooks.yaml\n.env\n")
     assert found(tree) == []
@@ -61,7 +62,9 @@ def test_outside_of_a_work_tree_there_is_nothing_to_warn_of(tree: Path) -> None:
     assert found(tree) == []
 
 
-def test_git_is_asked_once_for_all_files_of_a_folder(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_is_asked_once_for_all_files_of_a_folder(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[list[str]] = []
     run = subprocess.run
 

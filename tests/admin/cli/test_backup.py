@@ -25,5 +25,7 @@ def test_a_copy_that_has_no_room_is_named(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
     copy = folder / "copy.db"
-    assert f"the store can't be copied to {copy}: SQLite: " in cli("backup", str(copy), code=1).stderr
+    assert (
+        f"the store can't be copied to {copy}: SQLite: " in cli("backup", str(copy), code=1).stderr
+    )
     assert list(folder.iterdir()) == []

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from testkit import PATIENCE
 from tests.admin.conftest import Cli
 from tests.support.sample import DEFINITIONS, Sample
+from tools.servers import PATIENCE
 from worker.conductor.server import Server
 from worker.discovery.probe import CheckResult, probe
 
@@ -35,9 +35,15 @@ def test_check_names_the_files_that_it_has_read(cli: Cli, sample: Sample, tmp_pa
         text = sample.settings.bridge_webhooks.read_text() if number == 0 else "webhooks: []\n"
         (folder / f"{number:02}.yaml").write_text(text)
     named = ", ".join(f"{number:02}.yaml" for number in range(20))
-    assert f"{folder} ({named} and 1 more): 3 webhooks, no errors" in cli("check", str(folder), "--offline").stderr
+    assert (
+        f"{folder} ({named} and 1 more): 3 webhooks, no errors"
+        in cli("check", str(folder), "--offline").stderr
+    )
     (folder / "20.yaml").write_text("webhooks: 1\n")
-    assert f"{folder} ({named} and 1 more): 1 error; " in cli("check", str(folder), "--offline", code=1).stderr
+    assert (
+        f"{folder} ({named} and 1 more): 1 error; "
+        in cli("check", str(folder), "--offline", code=1).stderr
+    )
 
 
 def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(
@@ -59,12 +65,15 @@ def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: 
     assert "events wait for Conductor's index: orders: 503" in text
 
 
-def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: Cli, sample: Sample) -> None:
+def test_check_says_where_a_process_has_the_last_good_definitions_in_force(
+    cli: Cli, sample: Sample
+) -> None:
     """Its environment may be another one than that of `check`."""
     error = "a.yaml:3: webhook a: secret: the environment variable A is not set"
     sample.store.facts.set("definitions_error:relay", error)
-    assert f"the relay found errors in the definitions, and keeps using the last good ones: {error}" in (
-        cli("check").stderr
+    assert (
+        f"the relay found errors in the definitions, and keeps using the last good ones: {error}"
+        in (cli("check").stderr)
     )
 
 
@@ -80,7 +89,10 @@ def test_check_fails_for_urls_of_messages_with_which_no_worker_starts(cli: Cli) 
 
 @pytest.mark.parametrize(
     ("given", "missing"),
-    [("CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"), ("CONDUCTOR_AUTH_SECRET", "CONDUCTOR_AUTH_KEY")],
+    [
+        ("CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"),
+        ("CONDUCTOR_AUTH_SECRET", "CONDUCTOR_AUTH_KEY"),
+    ],
 )
 def test_half_an_access_key_fails_the_check(cli: Cli, given: str, missing: str) -> None:
     cli.environment[given] = "half"
@@ -100,37 +112,60 @@ def test_check_warns_if_the_page_may_write_webhooks_and_cannot(cli: Cli, sample:
     assert "BRIDGE_ADMIN_WRITES" not in cli("check", "--offline").stderr
 
 
-def test_check_notes_once_that_nobody_else_has_confirmed_a_platform(cli: Cli, tmp_path: Path) -> None:
+def test_check_notes_once_that_nobody_else_has_confirmed_a_platform(
+    cli: Cli, tmp_path: Path
+) -> None:
     file = tmp_path / "unconfirmed.yaml"
     hook = "{{name: {}, platform: salesforce, verifier: none, id: 0123456789abcdef{}, receivers: {{order_flow: any}}}}"
     file.write_text(f"webhooks:\n  - {hook.format('one', 1)}\n  - {hook.format('two', 2)}\n")
     cli.environment["BRIDGE_WEBHOOKS"] = str(file)
-    assert cli("check", "--offline").stderr.count("note: salesforce: nobody but the bridge's authors") == 1
+    assert (
+        cli("check", "--offline").stderr.count("note: salesforce: nobody but the bridge's authors")
+        == 1
+    )
 
 
-def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    note, error = CheckResult("note", "found by search"), CheckResult("error", "no Conductor API there", "mend it")
+def test_a_server_that_answers_and_cant_be_used_is_1(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, error = (
+        CheckResult("note", "found by search"),
+        CheckResult("error", "no Conductor API there", "mend it"),
+    )
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
-        importlib.import_module("admin.check.checking"), "probe", lambda *given: asked.append(given) or [note, error]
+        importlib.import_module("admin.check.checking"),
+        "probe",
+        lambda *given: asked.append(given) or [note, error],
     )
     lines = cli("check", code=1).stderr.splitlines()
     assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines
     assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
     [(server, definitions)] = asked
     assert server == Server("http://127.0.0.1:1/api")
-    assert sorted(definitions.by_receiver) == ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
+    assert sorted(definitions.by_receiver) == [
+        "deploy",
+        "order_flow",
+        "release",
+        "sample_webhook_for_slack",
+    ]
     assert definitions.starts == ["on_push"]
     found = json.loads(cli("check", "--json", code=1).stdout)
-    assert [problem["what"] for problem in found if not problem["warning"]] == ["no Conductor API there"]
+    assert [problem["what"] for problem in found if not problem["warning"]] == [
+        "no Conductor API there"
+    ]
 
 
 def test_check_prints_every_problem_with_its_line_and_is_1(cli: Cli, sample: Sample) -> None:
-    sample.settings.bridge_webhooks.write_text(DEFINITIONS.replace("any", "all").replace("0s", "0"), encoding="utf-8")
+    sample.settings.bridge_webhooks.write_text(
+        DEFINITIONS.replace("any", "all").replace("0s", "0"), encoding="utf-8"
+    )
     result = cli("check", code=1)
     lines = result.stdout.splitlines()
     assert [line.split(": ")[0].rpartition(":")[2] for line in lines] == ["6", "15", "18", "20"]
-    assert "3 errors; the bridge keeps using the last good definitions of each file" in result.stderr
+    assert (
+        "3 errors; the bridge keeps using the last good definitions of each file" in result.stderr
+    )
     found = json.loads(cli("check", "--json", code=1).stdout)
     assert [problem["line"] for problem in found] == [6, 15, 20, 18]
     assert set(found[0]) == {"file", "line", "where", "what", "remedy", "warning"}
@@ -161,5 +196,8 @@ def test_a_setting_that_the_bridge_does_not_know_is_a_warning(cli: Cli) -> None:
         "BRIDGE_ADMIN_PORT": "tcp://x",
     }
     said = cli("check", "--offline").stderr
-    assert "warning: BRIDGE_RETENTON: the bridge knows no such setting; did you mean BRIDGE_RETENTION?" in said
+    assert (
+        "warning: BRIDGE_RETENTON: the bridge knows no such setting; did you mean BRIDGE_RETENTION?"
+        in said
+    )
     assert said.count("no such setting") == 1, "names that Kubernetes makes for services are none"

@@ -1,4 +1,5 @@
-"""``webhook-bridge check`` with a PostgreSQL: what its answers mean for whoever sets the bridge up."""
+"""``webhook-bridge check`` with a PostgreSQL: what its answers mean for whoever sets the bridge
+up."""
 
 from __future__ import annotations
 
@@ -14,15 +15,16 @@ import pytest
 from store.errors import StoreRefused
 from store.open import open_store
 from store.postgres import remedies
-from testkit.postgres import Postgres
-from testkit.processes import free_port
 from tests.admin.conftest import Cli
+from tools.servers.postgres import Postgres
+from tools.servers.processes import free_port
 
 SECRET = "0pen-sesame"
 
 
 def as_guest(postgres: Postgres, postgres_url: str, statement: str = "SELECT 1") -> str:
-    """The URL for a user with a password and no rights; before, the owner of the database executes the statement."""
+    """The URL for a user with a password and no rights; before, the owner of the database executes
+    the statement."""
     with psycopg.connect(postgres_url, autocommit=True) as database:
         if not database.execute("SELECT 1 FROM pg_roles WHERE rolname = 'checker'").fetchone():
             database.execute(f"CREATE ROLE checker LOGIN PASSWORD '{SECRET}'")
@@ -52,7 +54,9 @@ def checked(cli: Cli, postgres_url: str, code: int) -> dict[str, object]:
     cli.environment["BRIDGE_DATABASE"] = postgres_url
     result, as_json = cli("check", code=code), cli("check", "--json", code=code)
     assert SECRET not in result.output + as_json.output
-    [found] = [problem for problem in json.loads(as_json.stdout) if problem["where"] == "BRIDGE_DATABASE"]
+    [found] = [
+        problem for problem in json.loads(as_json.stdout) if problem["where"] == "BRIDGE_DATABASE"
+    ]
     kind = "warning" if found["warning"] else "error"
     assert f"{kind}: BRIDGE_DATABASE: {found['what']}" in result.stderr
     assert code == (not found["warning"])
@@ -64,7 +68,11 @@ def test_a_database_that_can_be_used_is_no_problem(cli: Cli, postgres_url: str) 
     assert "BRIDGE_DATABASE" not in cli("check").stderr, "its tables are made by the first process"
     open_store(postgres_url).close()
     problems = json.loads(cli("check", "--json").stdout)
-    assert not [one for one in problems if one["where"] == "BRIDGE_DATABASE" and "fsync off" not in one["what"]]
+    assert not [
+        one
+        for one in problems
+        if one["where"] == "BRIDGE_DATABASE" and "fsync off" not in one["what"]
+    ]
 
 
 def test_a_server_that_is_away_or_starting_is_a_warning(cli: Cli) -> None:
@@ -88,7 +96,9 @@ def test_a_wrong_password_is_an_error(cli: Cli, postgres: Postgres, postgres_url
         assert "wants a password for the user checker" in str(found["what"])
 
 
-def test_who_may_make_no_tables_is_an_error_with_what_to_run(cli: Cli, postgres: Postgres, postgres_url: str) -> None:
+def test_who_may_make_no_tables_is_an_error_with_what_to_run(
+    cli: Cli, postgres: Postgres, postgres_url: str
+) -> None:
     guest = as_guest(postgres, postgres_url)
     found = checked(cli, guest, 1)
     assert "CREATE SCHEMA webhook_bridge AUTHORIZATION checker" in str(found["remedy"])

@@ -13,10 +13,10 @@ import pytest
 
 from admin.cli import main
 from store.sqlite import SqliteStore
-from testkit import PATIENCE
-from testkit.processes import ROOT
 from tests.admin.conftest import Cli
 from tests.support.sample import Sample
+from tools.servers import PATIENCE
+from tools.servers.processes import ROOT
 
 
 def test_the_command_line_starts_without_conductors_client() -> None:
@@ -24,8 +24,12 @@ def test_the_command_line_starts_without_conductors_client() -> None:
     assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT) == b"False\n"
 
 
-@pytest.mark.parametrize("use", ["main(['--help'], standalone_mode=False)", "main.get_command(None, 'worker')"])
-def test_the_help_and_the_commands_that_run_processes_start_without_what_the_others_need(use: str) -> None:
+@pytest.mark.parametrize(
+    "use", ["main(['--help'], standalone_mode=False)", "main.get_command(None, 'worker')"]
+)
+def test_the_help_and_the_commands_that_run_processes_start_without_what_the_others_need(
+    use: str,
+) -> None:
     program = f"import sys; from admin.cli import main; {use}; print(*{{'pydantic', 'store'}} & set(sys.modules))"
     output = subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True)
     assert output.splitlines()[-1] == ""
@@ -34,7 +38,10 @@ def test_the_help_and_the_commands_that_run_processes_start_without_what_the_oth
 def test_every_option_has_a_help() -> None:
     def walk(command: click.Command) -> None:
         for parameter in command.params:
-            assert not isinstance(parameter, click.Option) or parameter.help, (command.name, parameter.name)
+            assert not isinstance(parameter, click.Option) or parameter.help, (
+                command.name,
+                parameter.name,
+            )
         if isinstance(command, click.Group):
             context = click.Context(command)
             for name in command.list_commands(context):
@@ -47,7 +54,13 @@ def test_every_option_has_a_help() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nothing"], ["events", "--status", "odd"], ["events", "show"], ["check", "--odd"], ["events", "-n", "0"]],
+    [
+        ["nothing"],
+        ["events", "--status", "odd"],
+        ["events", "show"],
+        ["check", "--odd"],
+        ["events", "-n", "0"],
+    ],
 )
 def test_wrong_usage_is_2(cli: Cli, arguments: list[str]) -> None:
     assert "Usage:" in cli(*arguments, code=2).stderr
@@ -75,17 +88,24 @@ def test_the_times_that_help_names_can_be_written_so(cli: Cli) -> None:
         cli("events", "--since", time)
 
 
-@pytest.mark.parametrize("url", ["bridge.db", "sqlite:other.db", "sqlite://other.db", "http://localhost/x", ""])
-def test_a_store_moves_only_to_where_a_setting_can_name_it(cli: Cli, sample: Sample, url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["bridge.db", "sqlite:other.db", "sqlite://other.db", "http://localhost/x", ""]
+)
+def test_a_store_moves_only_to_where_a_setting_can_name_it(
+    cli: Cli, sample: Sample, url: str
+) -> None:
     here = sample.settings.bridge_database
     assert "TO: " in cli("migrate-store", here, url, code=2).stderr
     assert "FROM: " in cli("migrate-store", url, here, code=2).stderr
 
 
 @pytest.mark.parametrize(
-    "arguments", [["events"], ["tasks"], ["rejections"], ["events", "show", "x"], ["events", "replay", "x"]]
+    "arguments",
+    [["events"], ["tasks"], ["rejections"], ["events", "show", "x"], ["events", "replay", "x"]],
 )
-def test_a_missing_database_is_one_line_and_is_not_made(cli: Cli, sample: Sample, arguments: list[str]) -> None:
+def test_a_missing_database_is_one_line_and_is_not_made(
+    cli: Cli, sample: Sample, arguments: list[str]
+) -> None:
     cli.environment["BRIDGE_DATABASE"] = f"sqlite:///{sample.folder}/none.db"
     result = cli(*arguments, code=1)
     assert result.stderr == (
@@ -95,7 +115,10 @@ def test_a_missing_database_is_one_line_and_is_not_made(cli: Cli, sample: Sample
 
 
 def test_the_shell_completes_commands_and_webhooks(cli: Cli) -> None:
-    for words, expected in (("webhook-bridge ev", "events"), ("webhook-bridge send gi", "github-deploys")):
+    for words, expected in (
+        ("webhook-bridge ev", "events"),
+        ("webhook-bridge send gi", "github-deploys"),
+    ):
         cli.environment |= {
             "_WEBHOOK_BRIDGE_COMPLETE": "bash_complete",
             "COMP_WORDS": words,
@@ -105,7 +128,9 @@ def test_the_shell_completes_commands_and_webhooks(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("words", ["webhook-bridge evnts ", "webhook-bridge events shwo "])
-def test_a_shell_that_completes_what_follows_a_mistyped_command_gets_no_traceback(cli: Cli, words: str) -> None:
+def test_a_shell_that_completes_what_follows_a_mistyped_command_gets_no_traceback(
+    cli: Cli, words: str
+) -> None:
     cli.environment |= {
         "_WEBHOOK_BRIDGE_COMPLETE": "bash_complete",
         "COMP_WORDS": words,
@@ -116,7 +141,11 @@ def test_a_shell_that_completes_what_follows_a_mistyped_command_gets_no_tracebac
 
 def run(sample: Sample, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("webhook-bridge")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("BRIDGE_", "CONDUCTOR_"))}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("BRIDGE_", "CONDUCTOR_"))
+    }
     given = {key: value for key, value in {**sample.environment, **environment}.items() if value}
     return subprocess.run(
         [program, *arguments],
@@ -140,15 +169,21 @@ def test_the_installed_program_runs_and_has_the_exit_codes(sample: Sample) -> No
 
 
 @pytest.mark.parametrize("group", ["events", "rejections", "tasks"])
-def test_a_group_has_all_of_its_commands_though_no_other_module_is_imported(sample: Sample, group: str) -> None:
-    documented = re.findall(rf"`webhook-bridge {group} ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+def test_a_group_has_all_of_its_commands_though_no_other_module_is_imported(
+    sample: Sample, group: str
+) -> None:
+    documented = re.findall(
+        rf"`webhook-bridge {group} ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")
+    )
     assert documented
     text = run(sample, group, "--help").stdout
     assert [name for name in documented if f"\n  {name} " not in text] == []
 
 
 def test_the_program_reads_dotenv(sample: Sample) -> None:
-    (sample.folder / ".env").write_text("BRIDGE_PUBLIC_URL=https://dotenv.example.com\n", encoding="utf-8")
+    (sample.folder / ".env").write_text(
+        "BRIDGE_PUBLIC_URL=https://dotenv.example.com\n", encoding="utf-8"
+    )
     text = run(sample, "webhooks", BRIDGE_PUBLIC_URL="").stdout
     assert "https://dotenv.example.com/webhook/slack" in text
 
@@ -156,7 +191,12 @@ def test_the_program_reads_dotenv(sample: Sample) -> None:
 def test_a_reader_that_goes_away_is_no_error(sample: Sample) -> None:
     program = Path(sys.executable).with_name("webhook-bridge")
     result = subprocess.run(
-        f"{program} schema | head -c 10", shell=True, capture_output=True, text=True, timeout=PATIENCE, check=False
+        f"{program} schema | head -c 10",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert "Traceback" not in result.stderr
 
@@ -179,4 +219,7 @@ def test_an_unknown_command_names_the_one_that_was_meant(cli: Cli) -> None:
 
 @pytest.mark.parametrize("group", [[], ["events"], ["rejections"], ["tasks"]])
 def test_no_line_of_a_list_of_commands_is_cut_off(cli: Cli, group: list[str]) -> None:
-    assert "..." not in cli(*group, "--help").stdout.partition("Commands:")[2].partition("Examples:")[0]
+    assert (
+        "..."
+        not in cli(*group, "--help").stdout.partition("Commands:")[2].partition("Examples:")[0]
+    )

@@ -16,7 +16,9 @@ def test_events_are_listed_newest_first_with_their_targets(cli: Cli, sample: Sam
     found = json.loads(cli("events", "--json").stdout)
     assert [one["eventId"] for one in found] == list(reversed(sample.events.values()))
     names = {"eventId", "webhook", "status", "receivedAt", "deliveryId", "targets"}
-    assert [set(one) for one in found] == [names | {"type", "summary", "statusInWords", "effects"}] * 6
+    assert [set(one) for one in found] == [
+        names | {"type", "summary", "statusInWords", "effects"}
+    ] * 6
     delivered = found[-1]
     assert delivered["status"] == "delivered"
     assert [(one["kind"], one["state"], one["workflowId"]) for one in delivered["targets"]] == [
@@ -36,7 +38,9 @@ def test_events_are_listed_newest_first_with_their_targets(cli: Cli, sample: Sam
         (["-n", "2"], ["pending", "hostile"]),
     ],
 )
-def test_events_are_filtered(cli: Cli, sample: Sample, options: list[str], names: list[str]) -> None:
+def test_events_are_filtered(
+    cli: Cli, sample: Sample, options: list[str], names: list[str]
+) -> None:
     found = json.loads(cli("events", *options, "--json").stdout)
     assert [one["eventId"] for one in found] == [sample.events[name] for name in names]
 
@@ -45,7 +49,9 @@ def test_events_are_paged(cli: Cli, sample: Sample) -> None:
     result = cli("events", "-n", "3")
     assert f"--before {sample.events['ignored']}" in result.stderr
     older = json.loads(cli("events", "--before", sample.events["ignored"], "--json").stdout)
-    assert [one["eventId"] for one in older] == [sample.events[name] for name in ("expired", "refused", "delivered")]
+    assert [one["eventId"] for one in older] == [
+        sample.events[name] for name in ("expired", "refused", "delivered")
+    ]
     assert "no event nothing" in cli("events", "--before", "nothing", code=1).stderr
 
 
@@ -96,7 +102,12 @@ def test_an_event_is_explained_task_by_task(cli: Cli, sample: Sample) -> None:
     assert other["firstFailed"] == "$.ref"
     (criterion,) = other["criteria"]
     assert criterion.pop("inWords") == '$.ref is "refs/heads/Main", expected is "refs/heads/dev"'
-    assert criterion == {"path": "$.ref", "expected": "refs/heads/dev", "found": ["refs/heads/Main"], "holds": False}
+    assert criterion == {
+        "path": "$.ref",
+        "expected": "refs/heads/dev",
+        "found": ["refs/heads/Main"],
+        "holds": False,
+    }
     assert (other["workflow"], other["referenceName"]) == ("deploy", "wait_other")
 
 
@@ -112,7 +123,9 @@ def test_an_event_is_named_by_a_part_of_its_id_or_as_the_last(cli: Cli, sample: 
     assert json.loads(cli("events", "show", "last", "--json").stdout)["eventId"] == newest
     other = newest[:-1] + ("0" if newest[-1] != "0" else "1")
     event = NewEvent(other, "orders", sample.store.now(), "{}", {}, {}, sample.store.now())
-    assert json.loads(cli("events", "show", newest[:-1].upper(), "--json").stdout)["eventId"] == newest
+    assert (
+        json.loads(cli("events", "show", newest[:-1].upper(), "--json").stdout)["eventId"] == newest
+    )
     sample.store.deliveries.append([event])
     result = cli("events", "explain", newest[:-1], code=1)
     assert "several events' ids begin with" in result.stderr
@@ -125,11 +138,15 @@ def test_an_event_is_named_by_a_part_of_its_id_or_as_the_last(cli: Cli, sample: 
 
 
 @pytest.mark.parametrize(
-    "arguments", [("events",), ("events", "--follow"), ("events", "replay", "--dry-run"), ("rejections",)]
+    "arguments",
+    [("events",), ("events", "--follow"), ("events", "replay", "--dry-run"), ("rejections",)],
 )
 def test_a_filter_by_a_webhook_that_never_was_is_1(cli: Cli, arguments: tuple[str, ...]) -> None:
     result = cli(*arguments, "-w", "slcak", code=1)
-    assert result.stderr == "no webhook slcak: did you mean slack? known are github-deploys, orders, slack\n"
+    assert (
+        result.stderr
+        == "no webhook slcak: did you mean slack? known are github-deploys, orders, slack\n"
+    )
 
 
 def test_the_events_of_a_webhook_that_is_gone_are_listed(cli: Cli, sample: Sample) -> None:
@@ -161,7 +178,9 @@ def test_finished_events_are_pruned_on_demand(cli: Cli, sample: Sample) -> None:
 
 def test_a_list_as_json_has_payloads_if_they_are_asked_for(cli: Cli, sample: Sample) -> None:
     assert "payload" not in json.loads(cli("events", "--json").stdout)[0]
-    listed = {one["eventId"]: one for one in json.loads(cli("events", "--json", "--payloads").stdout)}
+    listed = {
+        one["eventId"]: one for one in json.loads(cli("events", "--json", "--payloads").stdout)
+    }
     assert listed[sample.events["delivered"]]["payload"]["ref"] == "refs/heads/main"
 
 
@@ -172,7 +191,12 @@ def test_a_replay_is_a_new_event_of_now(cli: Cli, sample: Sample) -> None:
     new = sample.store.queries.event(new_id)
     assert new is not None
     assert (new.replay_of, new.delivery_id, new.status) == (old.id, None, "pending")
-    assert (new.payload, new.headers, new.query, new.webhook) == (old.payload, old.headers, old.query, old.webhook)
+    assert (new.payload, new.headers, new.query, new.webhook) == (
+        old.payload,
+        old.headers,
+        old.query,
+        old.webhook,
+    )
     assert new.received_at > old.received_at
     assert new.hold_until == new.received_at + 600_000, "the hold is the definition's of now"
     assert f"A replay of event {old.id}." in cli("events", "show", new_id).stdout
@@ -199,7 +223,13 @@ def test_broken_definitions_are_no_reason_to_show_nothing(cli: Cli, sample: Samp
 
 def test_waiting_tasks_are_listed_with_their_matches(cli: Cli) -> None:
     found = json.loads(cli("tasks", "--json").stdout)
-    assert [one["taskId"] for one in found] == ["task-broken", "task-late", "task-old", "task-other", "task-stranger"]
+    assert [one["taskId"] for one in found] == [
+        "task-broken",
+        "task-late",
+        "task-old",
+        "task-other",
+        "task-stranger",
+    ]
     keys = {"taskId", "workflowId", "workflow", "referenceName", "matches", "waitingSince"}
     assert [set(one) for one in found] == [keys | {"broken"}, keys, keys, keys, keys]
     assert found[3]["matches"] == {"$.ref": "refs/heads/dev"}
@@ -214,8 +244,12 @@ def test_tasks_that_conductor_has_lost_for_good_are_forgotten(cli: Cli, sample: 
 
 
 def test_tasks_are_filtered(cli: Cli) -> None:
-    assert [one["taskId"] for one in json.loads(cli("tasks", "--workflow", "release", "--json").stdout)] == ["task-old"]
-    assert [one["taskId"] for one in json.loads(cli("tasks", "--broken", "--json").stdout)] == ["task-broken"]
+    assert [
+        one["taskId"] for one in json.loads(cli("tasks", "--workflow", "release", "--json").stdout)
+    ] == ["task-old"]
+    assert [one["taskId"] for one in json.loads(cli("tasks", "--broken", "--json").stdout)] == [
+        "task-broken"
+    ]
     result = cli("tasks", "--workflow", "none")
     assert (result.stdout, result.stderr) == ("", "no task is known to be waiting\n")
     assert json.loads(cli("tasks", "--workflow", "none", "--json").stdout) == []

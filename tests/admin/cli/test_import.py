@@ -12,7 +12,14 @@ def test_import_prints_yaml_and_says_what_to_set(cli: Cli, sample: Sample) -> No
     file = sample.folder / "orkes.json"
     file.write_text(
         json.dumps(
-            [{"name": "pay", "verifier": "STRIPE", "secretValue": "hush", "receiverWorkflowNamesToVersions": {"a": 1}}]
+            [
+                {
+                    "name": "pay",
+                    "verifier": "STRIPE",
+                    "secretValue": "hush",
+                    "receiverWorkflowNamesToVersions": {"a": 1},
+                }
+            ]
         ),
         encoding="utf-8",
     )

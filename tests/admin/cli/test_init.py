@@ -21,7 +21,9 @@ def test_what_it_makes_passes_the_check_and_nothing_is_overwritten(
     assert stat.S_IMODE(environment.stat().st_mode) == 0o600
     written = environment.read_text()
     monkeypatch.chdir(tmp_path / "bridge")
-    made = Cli({name: value for name, value in dotenv_values(environment).items() if value is not None})
+    made = Cli(
+        {name: value for name, value in dotenv_values(environment).items() if value is not None}
+    )
     assert "webhooks (hello.yaml): 1 webhook, no errors" in made("check", "--offline").stderr
     assert "hello" in made("webhooks").stdout
     assert "exist already" in made("init", code=1).stderr

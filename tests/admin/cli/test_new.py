@@ -19,7 +19,11 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hooks").mkdir()
     return Cli(
-        {"BRIDGE_WEBHOOKS": "hooks", "BRIDGE_DATABASE": "sqlite:///bridge.db", "BRIDGE_PUBLIC_URL": "https://x.example"}
+        {
+            "BRIDGE_WEBHOOKS": "hooks",
+            "BRIDGE_DATABASE": "sqlite:///bridge.db",
+            "BRIDGE_PUBLIC_URL": "https://x.example",
+        }
     )
 
 
@@ -48,9 +52,15 @@ def test_a_webhook_by_options(cli: Cli) -> None:
 
 def test_further_settings_are_taken_as_they_are_written(cli: Cli) -> None:
     Path("hooks/order.schema.json").write_text("{}")
-    more = ("decode: {$.payload: base64-json}", "split: $.payload.items", "schema: order.schema.json")
+    more = (
+        "decode: {$.payload: base64-json}",
+        "split: $.payload.items",
+        "schema: order.schema.json",
+    )
     options = [part for one in more for part in ("--more", one)]
-    cli("new", "orders", "--platform", "custom", "--header", "X-Key", "--receiver", "flow", *options)
+    cli(
+        "new", "orders", "--platform", "custom", "--header", "X-Key", "--receiver", "flow", *options
+    )
     (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
     assert (webhook.decode, webhook.split) == ({"$.payload": "base64-json"}, "$.payload.items")
     assert webhook.payload_schema is not None
@@ -58,7 +68,17 @@ def test_further_settings_are_taken_as_they_are_written(cli: Cli) -> None:
 
 
 def test_the_secret_may_come_from_standard_input(cli: Cli) -> None:
-    arguments = ("new", "pay", "--platform", "stripe", "--receiver", "checkout", "--secret", "-", "--json")
+    arguments = (
+        "new",
+        "pay",
+        "--platform",
+        "stripe",
+        "--receiver",
+        "checkout",
+        "--secret",
+        "-",
+        "--json",
+    )
     found = json.loads(cli(*arguments, stdin=b"whsec_0123456789abcdef\n").output)
     assert found["status"] == "Unverified"
     assert "secret" not in found
@@ -67,7 +87,9 @@ def test_the_secret_may_come_from_standard_input(cli: Cli) -> None:
     assert webhook.secret[0].get_secret_value() == "whsec_0123456789abcdef"
 
 
-def test_on_a_terminal_it_asks_for_what_is_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_it_asks_for_what_is_missing(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.import_module("admin.cli.new"), "_on_terminal", lambda: True)
     answers = b"facebook\nmessages\nmy-verify-token-0123\nthe-app-secret-0123456789\nchat\n\n"
     found = cli("new", stdin=answers).output
@@ -87,7 +109,9 @@ def test_a_generated_secret_is_one_that_the_platform_can_use(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("name", SENDERS)
-def test_a_sender_by_another_name_becomes_a_webhook_of_what_verifies_it(name: str, cli: Cli) -> None:
+def test_a_sender_by_another_name_becomes_a_webhook_of_what_verifies_it(
+    name: str, cli: Cli
+) -> None:
     sender = SENDERS[name]
     given = ["--header", "X-Api-Key"] if sender.platform == "custom" and not sender.settings else []
     given += [] if PLATFORMS[sender.platform].made_by == "nobody" else ["--secret", "x" * 32]
@@ -109,12 +133,17 @@ def test_a_dry_run_writes_nothing(cli: Cli) -> None:
     [
         (("no spaces", "--platform", "github", "--receiver", "a"), "name:"),
         (("x", "--platform", "github"), "neither `receivers` nor `starts`"),
-        (("x", "--platform", "stripe", "--receiver", "a"), "--secret: enter the signing secret that Stripe shows"),
+        (
+            ("x", "--platform", "stripe", "--receiver", "a"),
+            "--secret: enter the signing secret that Stripe shows",
+        ),
         (("x", "--receiver", "a"), "header:"),
         (("x", "--platform", "github", "--receiver", "a:first"), "receivers:"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_written(cli: Cli, arguments: tuple[str, ...], says: str) -> None:
+def test_what_is_wrong_is_said_and_nothing_written(
+    cli: Cli, arguments: tuple[str, ...], says: str
+) -> None:
     assert says in cli("new", *arguments, code=1).output
     assert not defined()
 
@@ -144,7 +173,11 @@ def test_a_webhook_with_callback_by_options(cli: Cli) -> None:
     callback = load_definitions(Path("hooks"), PLATFORMS, {}).by_name["approvals"].callback
     assert callback is not None
     assert callback.secret is not None
-    assert (callback.expires, callback.tasks, callback.query) == (172_800.0, ("approve",), ("decision", "note"))
+    assert (callback.expires, callback.tasks, callback.query) == (
+        172_800.0,
+        ("approve",),
+        ("decision", "note"),
+    )
     assert callback.secret[0].get_secret_value() not in made.output, "nobody enters it anywhere"
     assert "https://x.example/webhook/approvals/TOKEN" in made.output
     assert "webhook-bridge callback approvals --workflow ID --task REF" in made.output
@@ -152,27 +185,41 @@ def test_a_webhook_with_callback_by_options(cli: Cli) -> None:
     callback = load_definitions(Path("hooks"), PLATFORMS, {}).by_name["open"].callback
     assert callback is not None
     assert (callback.by, callback.secret) == ("id", None)
-    assert "starts nothing" in cli("new", "c", "--proof", "callback", "--receiver", "a", "--start", "b", code=1).output
+    assert (
+        "starts nothing"
+        in cli("new", "c", "--proof", "callback", "--receiver", "a", "--start", "b", code=1).output
+    )
 
 
 def test_what_is_suggested_to_try_can_work(cli: Cli) -> None:
     certificate = ("--more", "mtls: {header: X-DN, subject: CN=a}", "--receiver", "flow")
     for options, suggested in (
         (("--platform", "github"), "webhook-bridge send made --sample push\n"),
-        (("--platform", "salesforce", *certificate), "curl --cert CLIENT.pem --key CLIENT.key -H 'Content-Type: "),
+        (
+            ("--platform", "salesforce", *certificate),
+            "curl --cert CLIENT.pem --key CLIENT.key -H 'Content-Type: ",
+        ),
         (certificate, "--data-binary @EVENT https://x.example/webhook/made"),
-        (("--more", "jwt: {issuer: https://login.example.com, audience: a}"), "-H 'Authorization: Bearer TOKEN'"),
+        (
+            ("--more", "jwt: {issuer: https://login.example.com, audience: a}"),
+            "-H 'Authorization: Bearer TOKEN'",
+        ),
     ):
         made = cli("new", "made", *options, "--receiver", "flow").output
         assert suggested in made, options
-        assert ("send made" in made) == ("webhook-bridge send made" in suggested or "Bearer TOKEN" in suggested)
+        assert ("send made" in made) == (
+            "webhook-bridge send made" in suggested or "Bearer TOKEN" in suggested
+        )
         Path("hooks/made.yaml").unlink()
 
 
 def test_a_file_cannot_be_written_into(cli: Cli) -> None:
     Path("hooks.yaml").write_text("webhooks: []\n")
     cli.environment["BRIDGE_WEBHOOKS"] = "hooks.yaml"
-    assert "is not a folder" in cli("new", "x", "--platform", "github", "--receiver", "a", code=1).output
+    assert (
+        "is not a folder"
+        in cli("new", "x", "--platform", "github", "--receiver", "a", code=1).output
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,9 +239,13 @@ def test_a_terminal_is_asked_for_what_each_kind_of_proof_needs(
 ) -> None:
     monkeypatch.setattr(importlib.import_module("admin.cli.new"), "_on_terminal", lambda: True)
     edited: list[str] = []
-    monkeypatch.setattr("click.edit", lambda text, extension: edited.append(text) or text.replace("X-", "X-My-"))
+    monkeypatch.setattr(
+        "click.edit", lambda text, extension: edited.append(text) or text.replace("X-", "X-My-")
+    )
     cli("new", "x", "--platform", "custom", stdin=answers)
-    assert [proof in text for text in edited] == ([] if proof in ("headers", "verifier") else [True])
+    assert [proof in text for text in edited] == (
+        [] if proof in ("headers", "verifier") else [True]
+    )
     made = load_definitions(Path("hooks"), PLATFORMS, {}).by_name["x"]
     assert getattr(made, proof) is not None
     assert set(made.receivers) == {"flow"}
@@ -205,8 +256,13 @@ def test_a_terminal_is_asked_for_what_each_kind_of_proof_needs(
     [
         (("--more", "jwt: {issuer: http://login.example.com, audience: a}"), "more: jwt.issuer: "),
         (("--platform", "github", "--start", "w:x"), "starts: 'w:x': "),
-        (("--platform", "github", "--more", "starts: [{workflow: w, when: x}]"), "starts: starts[0].when: "),
+        (
+            ("--platform", "github", "--more", "starts: [{workflow: w, when: x}]"),
+            "starts: starts[0].when: ",
+        ),
     ],
 )
-def test_a_mistake_is_told_by_the_name_of_its_setting(cli: Cli, options: tuple[str, ...], says: str) -> None:
+def test_a_mistake_is_told_by_the_name_of_its_setting(
+    cli: Cli, options: tuple[str, ...], says: str
+) -> None:
     assert says in cli("new", "x", *options, "--receiver", "flow", code=1).output

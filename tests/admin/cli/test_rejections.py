@@ -35,7 +35,10 @@ def test_one_is_shown_without_its_signature_and_with_its_verdict(cli: Cli, sampl
 
 def test_one_is_retried_once_and_recorded(cli: Cli, sample: Sample) -> None:
     kept_id, before = keep_refused(sample), number_of_events(sample)
-    assert "1 rejected delivery would be accepted" in cli("rejections", "retry", kept_id, "--dry-run").stdout
+    assert (
+        "1 rejected delivery would be accepted"
+        in cli("rejections", "retry", kept_id, "--dry-run").stdout
+    )
     assert number_of_events(sample) == before
     assert "1 rejected delivery accepted" in cli("rejections", "retry", kept_id).stdout
     assert number_of_events(sample) == before + 1
@@ -63,7 +66,10 @@ def test_many_need_a_yes_and_what_is_refused_is_no_error(cli: Cli, sample: Sampl
     for number in range(3):
         keep_refused(sample, b'{"n": %d}' % number)
         if number == 0:
-            assert "1 rejected delivery of github-deploys becomes an event" in cli(*many, code=2).stderr
+            assert (
+                "1 rejected delivery of github-deploys becomes an event"
+                in cli(*many, code=2).stderr
+            )
     keep_refused(sample, secret="wrong")
     before = number_of_events(sample)
     assert "3 rejected deliveries of github-deploys become events" in cli(*many, code=2).stderr
@@ -79,7 +85,9 @@ def test_wrong_usage_is_told(cli: Cli, sample: Sample) -> None:
     kept_id = keep_refused(sample)
     assert "Give their IDs, or --webhook" in cli("rejections", "retry", code=2).stderr
     cli("rejections", "retry", kept_id, "--webhook", "github-deploys", code=2)
-    assert "--since goes with" in cli("rejections", "retry", kept_id, "--since", "2h", code=2).stderr
+    assert (
+        "--since goes with" in cli("rejections", "retry", kept_id, "--since", "2h", code=2).stderr
+    )
     cli("rejections", "retry", "--webhook", "github-deploys", "--since", "soon", code=2)
     assert "no webhook" in cli("rejections", "retry", "--webhook", "github-deplos", code=1).stderr
 

@@ -51,7 +51,9 @@ def there(elsewhere: str) -> Cli:
         "try github-deploys $.ref=refs/heads/main",
     ],
 )
-def test_a_command_says_the_same_of_another_machine_as_on_it(cli: Cli, there: Cli, command: str) -> None:
+def test_a_command_says_the_same_of_another_machine_as_on_it(
+    cli: Cli, there: Cli, command: str
+) -> None:
     here_too = cli(*command.split())
     found = there(*command.split())
     assert (found.stdout, found.stderr) == (here_too.stdout, here_too.stderr)
@@ -76,15 +78,27 @@ def test_events_are_compared_replayed_and_erased_elsewhere(there: Cli, sample: S
     delivered, expired = sample.events["delivered"], sample.events["expired"]
     assert "$.state" in there("events", "diff", delivered, expired, code=1).stdout
     assert "a replay does that again" in there("events", "replay", delivered, code=1).stderr
-    assert f'"replayOf": "{delivered}"' in there("events", "replay", delivered, "--yes", "--json").stdout
+    assert (
+        f'"replayOf": "{delivered}"'
+        in there("events", "replay", delivered, "--yes", "--json").stdout
+    )
     assert "for good?" in there("events", "erase", expired, code=1).stderr
     assert there("events", "erase", expired, "--yes").stdout.endswith(f"{expired} is erased\n")
 
 
 def test_what_needs_that_machine_itself_is_refused(elsewhere: str, there: Cli) -> None:
-    for command in ("prune --older-than 7d --yes", "send github-deploys --sample push", "replay --status failed"):
-        words = command.split() if not command.startswith("replay") else ["events", *command.split()]
-        assert f"this needs the bridge's own machine, and {elsewhere} is asked" in there(*words, code=2).stderr
+    for command in (
+        "prune --older-than 7d --yes",
+        "send github-deploys --sample push",
+        "replay --status failed",
+    ):
+        words = (
+            command.split() if not command.startswith("replay") else ["events", *command.split()]
+        )
+        assert (
+            f"this needs the bridge's own machine, and {elsewhere} is asked"
+            in there(*words, code=2).stderr
+        )
 
 
 def test_a_webhook_is_paused_and_resumed_elsewhere(there: Cli, sample: Sample) -> None:
@@ -104,15 +118,22 @@ def test_a_wrong_token_and_a_wrong_address_are_said(elsewhere: str) -> None:
     said = cli("webhooks", "--server", elsewhere, "--token", "wrong", code=1).stderr
     assert "give its token with --token @FILE, or set BRIDGE_TOKEN" in said
     assert "can't be reached" in cli("--server", "http://127.0.0.1:9", "webhooks", code=1).stderr
-    assert "'localhost:8090' is not a URL" in cli("--server", "localhost:8090", "webhooks", code=2).stderr
+    assert (
+        "'localhost:8090' is not a URL"
+        in cli("--server", "localhost:8090", "webhooks", code=2).stderr
+    )
 
 
 def test_an_id_with_a_slash_is_found_elsewhere(there: Cli, sample: Sample) -> None:
     event_id = new_event_id()
-    sample.store.deliveries.append([NewEvent(event_id, "orders", 1, "{}", {}, {}, 1, "/subscriptions/1/topic 7")])
+    sample.store.deliveries.append(
+        [NewEvent(event_id, "orders", 1, "{}", {}, {}, 1, "/subscriptions/1/topic 7")]
+    )
     assert event_id in there("find", "/subscriptions/1/topic 7").stdout
 
 
 def test_what_is_no_token_is_refused_and_not_shown(elsewhere: str) -> None:
-    refused = Cli({})("events", "--server", elsewhere, "--token", "-", code=2, stdin=b"a-token\n# of admins").stderr
+    refused = Cli({})(
+        "events", "--server", elsewhere, "--token", "-", code=2, stdin=b"a-token\n# of admins"
+    ).stderr
     assert "isn't one line" in refused and "a-token" not in refused

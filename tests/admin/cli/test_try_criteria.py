@@ -46,7 +46,9 @@ def test_conditions_with_operators_and_keys_are_yaml(cli: Cli, sample: Sample) -
         (("unknown", "$.a=1"), 1, "no webhook unknown"),
     ],
 )
-def test_what_cannot_be_tried_is_said(cli: Cli, arguments: tuple[str, ...], code: int, words: str) -> None:
+def test_what_cannot_be_tried_is_said(
+    cli: Cli, arguments: tuple[str, ...], code: int, words: str
+) -> None:
     assert words in cli("try", *arguments, code=code).output
 
 
@@ -64,12 +66,19 @@ def test_two_events_are_compared(cli: Cli, sample: Sample) -> None:
         ["removed", "$.pusher"],
     ]
     first = json.loads(cli("events", "diff", one, other, "--json", code=1).stdout)["differences"][0]
-    assert first == {"what": "changed", "path": "$.ref", "before": "refs/heads/main", "after": "refs/tags/v2"}
+    assert first == {
+        "what": "changed",
+        "path": "$.ref",
+        "before": "refs/heads/main",
+        "after": "refs/tags/v2",
+    }
     assert "they are the same" in cli("events", "diff", one, one).stderr
     cli("events", "diff", one, "unknown-event", code=1)
 
 
-def test_nothing_hidden_is_tried_or_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_hidden_is_tried_or_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "webhooks.yaml").write_text(
         "webhooks:\n  - {name: pay, verifier: none, hide: [$.card], receivers: {flow: any}}\n"
@@ -77,7 +86,14 @@ def test_nothing_hidden_is_tried_or_compared(tmp_path: Path, monkeypatch: pytest
     settings = settings_for(tmp_path)
     store, ids = open_store(settings.bridge_database), [new_event_id(), new_event_id()]
     for event_id, card in zip(ids, ("4000-0000", "4999-1234"), strict=True):
-        store.deliveries.append([NewEvent(event_id, "pay", 1, json.dumps({"card": card}), {}, {}, 2, None)])
-    cli = Cli({"BRIDGE_WEBHOOKS": str(tmp_path / "webhooks.yaml"), "BRIDGE_DATABASE": settings.bridge_database})
+        store.deliveries.append(
+            [NewEvent(event_id, "pay", 1, json.dumps({"card": card}), {}, {}, 2, None)]
+        )
+    cli = Cli(
+        {
+            "BRIDGE_WEBHOOKS": str(tmp_path / "webhooks.yaml"),
+            "BRIDGE_DATABASE": settings.bridge_database,
+        }
+    )
     assert "can't be tried here" in cli("try", "pay", "$.card=4999-1234", code=1).output
     assert "they are the same" in cli("events", "diff", *ids).output

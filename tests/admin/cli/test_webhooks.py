@@ -28,7 +28,10 @@ def test_webhooks_lists_url_platform_and_since_when_each_is_verified(cli: Cli) -
 
 def test_webhooks_without_a_public_url_or_a_database_are_listed(cli: Cli, sample: Sample) -> None:
     del cli.environment["BRIDGE_PUBLIC_URL"]
-    cli.environment |= {"BRIDGE_DATABASE": f"sqlite:///{sample.folder}/none/bridge.db", "PORT": "8123"}
+    cli.environment |= {
+        "BRIDGE_DATABASE": f"sqlite:///{sample.folder}/none/bridge.db",
+        "PORT": "8123",
+    }
     result = cli("webhooks", "--json")
     assert json.loads(result.stdout)[0]["url"] == "http://localhost:8123/webhook/github-deploys"
     assert "no database at" in result.stderr
@@ -40,7 +43,9 @@ def test_webhooks_of_broken_definitions_are_1(cli: Cli, sample: Sample) -> None:
     assert "webhooks.yaml:1: webhooks: not a list" in cli("webhooks", code=1).stderr
 
 
-def test_a_mistake_in_one_webhook_keeps_no_other_from_being_listed_and_paused(cli: Cli, sample: Sample) -> None:
+def test_a_mistake_in_one_webhook_keeps_no_other_from_being_listed_and_paused(
+    cli: Cli, sample: Sample
+) -> None:
     file = sample.settings.bridge_webhooks
     file.write_text(file.read_text() + "  - {name: broken, receiver: {a: any}}\n", encoding="utf-8")
     listed = cli("webhooks", code=1)
@@ -52,7 +57,9 @@ def test_a_mistake_in_one_webhook_keeps_no_other_from_being_listed_and_paused(cl
 def test_a_paused_webhook_is_listed_as_such_and_its_events_say_so(cli: Cli, sample: Sample) -> None:
     name = json.loads(cli("webhooks", "--json").stdout)[0]["name"]
     assert f"webhook-bridge resume {name}" in cli("pause", name).stdout
-    assert [one["name"] for one in json.loads(cli("webhooks", "--json").stdout) if "pausedAt" in one] == [name]
+    assert [
+        one["name"] for one in json.loads(cli("webhooks", "--json").stdout) if "pausedAt" in one
+    ] == [name]
     assert "PAUSED AT" in cli("webhooks").stdout
     assert cli("resume", name).stdout == f"{name} is resumed\n"
     assert "PAUSED AT" not in cli("webhooks").stdout
@@ -68,7 +75,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """The command line in an empty folder of definitions with one webhook."""
     monkeypatch.chdir(tmp_path)
     Cli({})("init")
-    environment = {name: value for name, value in dotenv_values(tmp_path / ".env").items() if value is not None}
+    environment = {
+        name: value for name, value in dotenv_values(tmp_path / ".env").items() if value is not None
+    }
     open_store(f"sqlite:///{tmp_path}/data/bridge.db").close()
     cli = Cli(environment)
     cli("new", "orders", "--header", "X-Key", "--receiver", "order_flow")
@@ -83,7 +92,10 @@ def test_a_webhook_is_shown_rotated_and_deleted_on_the_command_line(folder: Cli)
     assert len(made) == 43
     assert made not in folder("webhooks", "show", "orders").stdout
     assert folder("webhooks", "show", "orders").stdout.count("${file:secrets/") == 2
-    assert "known are X-Key" in folder("webhooks", "rotate", "orders", "--header", "X-Kee", code=1).stderr
+    assert (
+        "known are X-Key"
+        in folder("webhooks", "rotate", "orders", "--header", "X-Kee", code=1).stderr
+    )
     folder("webhooks", "rotate", "orders", "--header", "x-key", "--forget")
     assert (
         "there is no old secret"
@@ -94,7 +106,9 @@ def test_a_webhook_is_shown_rotated_and_deleted_on_the_command_line(folder: Cli)
     with closing(open_store(folder.environment["BRIDGE_DATABASE"])) as store:
         store.facts.set("tags:again", '[{"key": "team", "value": "a"}]')
         folder("new", "again", "--header", "X-Key", "--receiver", "order_flow")
-        assert "tags:again" not in store.facts.all(), "they were those of an earlier webhook of this name"
+        assert "tags:again" not in store.facts.all(), (
+            "they were those of an earlier webhook of this name"
+        )
     Path("webhooks/approvals.yaml").write_text(
         "webhooks:\n"
         "  - name: approvals\n    callback: {secret: a-secret-of-24-characters}\n    receivers: {order_flow: any}\n"

@@ -10,7 +10,9 @@ from config.problems import Problem
 from platforms.guide import guides
 
 
-@pytest.mark.parametrize("more", ["hold: [", "hold: 1m\nhold: 2m", "- a", "secret: x", "receivers: {a: any}"])
+@pytest.mark.parametrize(
+    "more", ["hold: [", "hold: 1m\nhold: 2m", "- a", "secret: x", "receivers: {a: any}"]
+)
 def test_what_cannot_be_understood_is_told_at_its_field(more: str) -> None:
     form = WebhookForm(guides()["github"], more=more)
     form.keys()

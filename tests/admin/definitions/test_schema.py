@@ -26,7 +26,9 @@ def test_the_schema_is_a_schema() -> None:
 
 
 def test_the_shipped_schema_is_what_the_command_prints() -> None:
-    shipped = Path(config.webhooks.__file__).with_name("webhooks.schema.json").read_text(encoding="utf-8")
+    shipped = (
+        Path(config.webhooks.__file__).with_name("webhooks.schema.json").read_text(encoding="utf-8")
+    )
     assert json.loads(shipped) == SCHEMA, "run: webhook-bridge schema > config/webhooks.schema.json"
 
 
@@ -85,6 +87,8 @@ def test_every_example_of_the_shipped_file_works_once_uncommented(tmp_path: Path
     file = tmp_path / "webhooks.yaml"
     file.write_text(uncommented, encoding="utf-8")
     variables = set(re.findall(r"\$\{([A-Z_]+)\}", uncommented)) - {"NAME"}
-    definitions = config.webhooks.load_definitions(file, PLATFORMS, dict.fromkeys(variables, P256_KEY))
+    definitions = config.webhooks.load_definitions(
+        file, PLATFORMS, dict.fromkeys(variables, P256_KEY)
+    )
     assert [warning.where for warning in definitions.warnings] == ["webhook lab: verifier"]
     VALIDATOR.validate(read_yaml(file).value)

@@ -1,4 +1,5 @@
-"""Definitions are written through every check, in one step, and never over what somebody else wrote."""
+"""Definitions are written through every check, in one step, and never over what somebody else
+wrote."""
 
 from __future__ import annotations
 
@@ -66,10 +67,16 @@ def version(folder: DefinitionsFolder, name: str) -> str:
 
 
 def files(folder: DefinitionsFolder) -> set[str]:
-    return {str(path.relative_to(folder.folder)) for path in folder.folder.rglob("[!.]*") if path.is_file()}
+    return {
+        str(path.relative_to(folder.folder))
+        for path in folder.folder.rglob("[!.]*")
+        if path.is_file()
+    }
 
 
-def test_a_new_webhook_is_a_file_of_its_own_and_its_secret_another(folder: DefinitionsFolder) -> None:
+def test_a_new_webhook_is_a_file_of_its_own_and_its_secret_another(
+    folder: DefinitionsFolder,
+) -> None:
     folder.create(KEYS)
     webhook = read(folder)["deploys"]
     assert [secret.get_secret_value() for secret in webhook.secret or ()] == [VALUE]
@@ -114,12 +121,16 @@ def test_a_secret_stays_until_it_is_named_no_more(folder: DefinitionsFolder) -> 
     folder.create(KEYS)
     old = folder.find("deploys")
     assert old is not None
-    rotated = verbatim(old.keys) | {"secret": [Secret("another-secret-0123456789"), Verbatim(old.keys["secret"])]}
+    rotated = verbatim(old.keys) | {
+        "secret": [Secret("another-secret-0123456789"), Verbatim(old.keys["secret"])]
+    }
     folder.update("deploys", rotated, old.version)
     assert len(files(folder)) == 3
     new = folder.find("deploys")
     assert new is not None
-    folder.update("deploys", verbatim(new.keys) | {"secret": Verbatim(new.keys["secret"][0])}, new.version)
+    folder.update(
+        "deploys", verbatim(new.keys) | {"secret": Verbatim(new.keys["secret"][0])}, new.version
+    )
     assert len(files(folder)) == 2
     assert [secret.get_secret_value() for secret in read(folder)["deploys"].secret or ()] == [
         "another-secret-0123456789"
@@ -191,7 +202,10 @@ def test_aliases_without_end_cost_no_more_than_the_check_that_refuses_them(
             parse_yaml(text)
 
     calm = calls_of(check)
-    assert calls_of(lambda: with_secrets(text, "name: deploys\n", lambda secret, label: "")) < 1.2 * calm
+    assert (
+        calls_of(lambda: with_secrets(text, "name: deploys\n", lambda secret, label: ""))
+        < 1.2 * calm
+    )
     folder.create(KEYS)
     written = folder.find("deploys")
     assert written is not None
@@ -210,7 +224,9 @@ def test_a_name_that_is_taken_is_not_taken_again(folder: DefinitionsFolder) -> N
 
 
 def test_what_is_wrong_elsewhere_does_not_stop_a_change(folder: DefinitionsFolder) -> None:
-    (folder.folder / "broken.yaml").write_text("webhooks:\n  - name: broken\n    platform: githup\n")
+    (folder.folder / "broken.yaml").write_text(
+        "webhooks:\n  - name: broken\n    platform: githup\n"
+    )
     folder.create(KEYS)
     assert (folder.folder / "deploys.yaml").exists()
 
@@ -228,7 +244,11 @@ def test_a_disk_that_refuses_leaves_everything_as_it_was(
 
     monkeypatch.setattr(definitions_writer.os, "replace", full)  # type: ignore[attr-defined]
     with pytest.raises(CantWrite, match="No space left"):
-        folder.update("deploys", verbatim(old.keys) | {"secret": Secret("another-secret-0123456789")}, old.version)
+        folder.update(
+            "deploys",
+            verbatim(old.keys) | {"secret": Secret("another-secret-0123456789")},
+            old.version,
+        )
     assert files(folder) == before
 
 
@@ -245,7 +265,14 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 def test_git_is_told_to_leave_the_secrets_alone(folder: DefinitionsFolder) -> None:
-    folder.create({"name": "deploys", "platform": "github", "secret": Secret("a" * 20), "receivers": {"w": "any"}})
+    folder.create(
+        {
+            "name": "deploys",
+            "platform": "github",
+            "secret": Secret("a" * 20),
+            "receivers": {"w": "any"},
+        }
+    )
     assert (folder.folder / "secrets" / ".gitignore").read_text().splitlines()[-1] == "*"
     assert folder.find("deploys") is not None
 
@@ -265,7 +292,10 @@ def test_the_ends_of_lines_and_what_is_wrong_elsewhere_stay(folder: DefinitionsF
 
 def test_a_change_that_cannot_be_written_is_said_instead_of_lost(folder: DefinitionsFolder) -> None:
     file = folder.folder / "all.yaml"
-    text = OTHERS.replace("{checkout: any}", "&r {checkout: any}") + "  - {name: c, verifier: none, receivers: *r}\n"
+    text = (
+        OTHERS.replace("{checkout: any}", "&r {checkout: any}")
+        + "  - {name: c, verifier: none, receivers: *r}\n"
+    )
     file.write_text(text, encoding="utf-8")
     found = folder.find("payments")
     assert found is not None
@@ -274,9 +304,13 @@ def test_a_change_that_cannot_be_written_is_said_instead_of_lost(folder: Definit
     with pytest.raises(CantWrite, match="<< or an anchor in all"):
         folder.delete("payments", found.version)
     flow = folder.folder / "flow.yaml"
-    flow.write_text("webhooks: [{name: d, verifier: none, receivers: {r: any}}]\n", encoding="utf-8")
+    flow.write_text(
+        "webhooks: [{name: d, verifier: none, receivers: {r: any}}]\n", encoding="utf-8"
+    )
     with pytest.raises(CantCut, match="edit the file"):
-        folder.update("d", {"name": "d", "verifier": "none", "receivers": {"s": "any"}}, version(folder, "d"))
+        folder.update(
+            "d", {"name": "d", "verifier": "none", "receivers": {"s": "any"}}, version(folder, "d")
+        )
     assert file.read_text(encoding="utf-8") == text
 
 
@@ -291,7 +325,9 @@ def test_a_change_that_cannot_be_written_is_said_instead_of_lost(folder: Definit
     ],
 )
 def test_no_way_to_write_a_secret_shows_it(proof: str, folder: DefinitionsFolder) -> None:
-    (folder.folder / "odd.yaml").write_text(f"webhooks:\n  - name: odd\n    {proof}\n", encoding="utf-8")
+    (folder.folder / "odd.yaml").write_text(
+        f"webhooks:\n  - name: odd\n    {proof}\n", encoding="utf-8"
+    )
     found = folder.find("odd")
     assert found is not None
     assert "***" in found.shown
@@ -303,7 +339,10 @@ def test_no_way_to_write_a_secret_shows_it(proof: str, folder: DefinitionsFolder
 @pytest.mark.parametrize(
     ("written", "after"),
     [
-        ("- name: a\n  secret: ${OLD}  # ours\n  hold: 1m\n", "- name: a\n  secret: NEW  # ours\n  hold: 1m\n"),
+        (
+            "- name: a\n  secret: ${OLD}  # ours\n  hold: 1m\n",
+            "- name: a\n  secret: NEW  # ours\n  hold: 1m\n",
+        ),
         (
             "- name: a\n  secret:\n  - ${OLD}\n  # below\n  hold: 1m\n",
             "- name: a\n  secret:\n  NEW\n  # below\n  hold: 1m\n",

@@ -1,4 +1,5 @@
-"""Acknowledging failed events and reopening them: one and many, on the command line, the page and by the API."""
+"""Acknowledging failed events and reopening them: one and many, on the command line, the page and
+by the API."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ def acknowledged(sample: Sample, event_id: str) -> bool:
     return sample.bridge().event(event_id).acknowledged_at is not None
 
 
-def test_an_acknowledged_event_is_no_issue_and_says_who_did_it_and_why(cli: Cli, sample: Sample) -> None:
+def test_an_acknowledged_event_is_no_issue_and_says_who_did_it_and_why(
+    cli: Cli, sample: Sample
+) -> None:
     refused = sample.events["refused"]
     result = cli("events", "acknowledge", refused, "--reason", "refunded by hand")
     assert result.stdout == "1 of 1 events acknowledged\n"
@@ -59,7 +62,10 @@ def test_events_of_several_webhooks_need_a_yes(cli: Cli, sample: Sample) -> None
     assert "the events belong to 2 webhooks" in refused.stderr
     plan = json.loads(cli("events", "acknowledge", *MARKED, "--dry-run", "--json").stdout)
     assert plan["byWebhook"] == {"github-deploys": {"failed": 1}, "orders": {"failed": 1}}
-    assert "2 of 2 events" in cli("events", "acknowledge", *MARKED, "--reason", "a test", "--yes").stdout
+    assert (
+        "2 of 2 events"
+        in cli("events", "acknowledge", *MARKED, "--reason", "a test", "--yes").stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,22 +75,32 @@ def test_events_of_several_webhooks_need_a_yes(cli: Cli, sample: Sample) -> None
         (["last", "--status", "failed"], "leave out the options that select many"),
         (["--status", "failed"], "say why the event needs nothing"),
         (["--status", "failed", "--reason", "x" * 501], "the reason is too long"),
-        (["--status", "failed", "--reason", "x", "--since", "yesterday"], "'yesterday' is not a time"),
+        (
+            ["--status", "failed", "--reason", "x", "--since", "yesterday"],
+            "'yesterday' is not a time",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage(cli: Cli, arguments: list[str], words: str) -> None:
     assert words in cli("events", "acknowledge", *arguments, code=2).stderr
 
 
-def test_an_event_that_asks_nothing_cannot_be_acknowledged(cli: Cli, client: FlaskClient, sample: Sample) -> None:
+def test_an_event_that_asks_nothing_cannot_be_acknowledged(
+    cli: Cli, client: FlaskClient, sample: Sample
+) -> None:
     delivered = sample.events["delivered"]
-    assert "1 left out: it was delivered" in cli("events", "acknowledge", delivered, "-r", "x", code=1).stderr
+    assert (
+        "1 left out: it was delivered"
+        in cli("events", "acknowledge", delivered, "-r", "x", code=1).stderr
+    )
     answer = client.post(f"/api/events/{delivered}/acknowledge", json={"reason": "x"})
     assert (answer.status_code, answer.json["error"]) == (409, "conflict")  # type: ignore[index]
     assert "Acknowledge" not in client.get(f"/events/{delivered}").text
 
 
-def test_the_page_acknowledges_exactly_the_many_that_were_confirmed(client: FlaskClient, sample: Sample) -> None:
+def test_the_page_acknowledges_exactly_the_many_that_were_confirmed(
+    client: FlaskClient, sample: Sample
+) -> None:
     ids = fail(sample, 2)
     page = client.get("/acknowledge?status=failed").text
     assert "Acknowledge 3 events?" in page
@@ -122,6 +138,11 @@ def test_the_api_acknowledges_one_and_many(client: FlaskClient, sample: Sample) 
     overview = client.get("/api/overview").json
     assert (overview["unresolved"], overview["events"]["failed"]) == (1, 3)  # type: ignore[index]
     assert client.post("/api/events/reopen", json={"eventIds": ids}).json["changed"] == 2  # type: ignore[index]
-    for wrong in ({"status": "failed"}, {"status": "lost", "reason": "x"}, {"reason": "x"}, {"reason": "x", "all": 1}):
+    for wrong in (
+        {"status": "failed"},
+        {"status": "lost", "reason": "x"},
+        {"reason": "x"},
+        {"reason": "x", "all": 1},
+    ):
         assert client.post("/api/events/acknowledge", json=wrong).status_code == 400, wrong
     assert client.post("/api/events/acknowledge", data="[1]").status_code == 400

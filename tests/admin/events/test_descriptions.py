@@ -13,8 +13,28 @@ from store.records import Event, SetAside, Target
 NOW = 1_769_860_800_000
 """2026-01-31 12:00 UTC."""
 MINUTE, DAY = 60_000, 86_400_000
-HELD = Event(1, "e", "w", NOW, None, "{}", {}, {}, "pending", NOW + 31 * MINUTE, NOW, "held", None, None)
-CALL = Target(1, "e", "complete", "flow", "w1", "t1", "ref", None, None, "pending", 0, None, None, None, NOW, NOW, None)
+HELD = Event(
+    1, "e", "w", NOW, None, "{}", {}, {}, "pending", NOW + 31 * MINUTE, NOW, "held", None, None
+)
+CALL = Target(
+    1,
+    "e",
+    "complete",
+    "flow",
+    "w1",
+    "t1",
+    "ref",
+    None,
+    None,
+    "pending",
+    0,
+    None,
+    None,
+    None,
+    NOW,
+    NOW,
+    None,
+)
 ASIDE = SetAside("event", "e", "w", "why", NOW, 3, NOW + 2 * MINUTE)
 
 
@@ -46,7 +66,10 @@ def test_a_call_that_failed_says_how_often_and_when_it_is_tried_next() -> None:
 def test_what_is_set_aside_is_quarantined() -> None:
     assert words(HELD, events={"e": ASIDE}) == "quarantined (3 tries, next 12:02 UTC)"
     called = replace(HELD, hold="no")
-    assert words(called, CALL, targets={"1": replace(ASIDE, tries=1)}) == "quarantined (1 try, next 12:02 UTC)"
+    assert (
+        words(called, CALL, targets={"1": replace(ASIDE, tries=1)})
+        == "quarantined (1 try, next 12:02 UTC)"
+    )
     assert words(replace(HELD, hold="recheck")) == "free again"
 
 
@@ -61,4 +84,7 @@ def test_an_event_that_ended_says_how(status: Any) -> None:
 def test_effects_are_counted() -> None:
     done, started = replace(CALL, state="done"), replace(CALL, kind="start", state="done")
     assert describe_effects([done, done, started]) == "completed 2 tasks, started 1 workflow"
-    assert describe_effects([CALL, replace(CALL, state="failed"), replace(CALL, state="skipped")]) == ""
+    assert (
+        describe_effects([CALL, replace(CALL, state="failed"), replace(CALL, state="skipped")])
+        == ""
+    )

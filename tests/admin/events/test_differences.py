@@ -13,13 +13,17 @@ from admin.events.tree import differences, place
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
 
 def found(before: Any, after: Any) -> list[tuple[str, str, Any, Any]]:
-    return [(one.kind, place(one), one.before, one.after) for one in differences(before, after).found]
+    return [
+        (one.kind, place(one), one.before, one.after) for one in differences(before, after).found
+    ]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +32,11 @@ def found(before: Any, after: Any) -> list[tuple[str, str, Any, Any]]:
         ({"a": 1}, {"a": 2}, [("changed", "$.a", 1, 2)]),
         ({"a": 1}, {}, [("removed", "$.a", 1, None)]),
         ({}, {"a": None}, [("added", "$.a", None, None)]),
-        ({"a": [1, 2]}, {"a": [1, 3, 4]}, [("changed", "$.a[1]", 2, 3), ("added", "$.a[2]", None, 4)]),
+        (
+            {"a": [1, 2]},
+            {"a": [1, 3, 4]},
+            [("changed", "$.a[1]", 2, 3), ("added", "$.a[2]", None, 4)],
+        ),
         ({"a": {"b": 1}}, {"a": [1]}, [("changed", "$.a", {"b": 1}, [1])]),
         ({"a": 1}, {"a": "1"}, [("changed", "$.a", 1, "1")]),
         ({"a": 1}, {"a": True}, [("changed", "$.a", 1, True)]),
@@ -54,7 +62,9 @@ def _sorted(value: Any) -> Any:
 
 
 def test_only_so_many_differences_are_listed() -> None:
-    result = differences({str(number): 0 for number in range(50)}, {str(number): 1 for number in range(50)}, most=10)
+    result = differences(
+        {str(number): 0 for number in range(50)}, {str(number): 1 for number in range(50)}, most=10
+    )
     assert (len(result.found), result.complete) == (10, False)
     assert differences({"a": 1}, {"a": 2}, most=10).complete
 

@@ -43,7 +43,10 @@ def test_replays_of_replays_are_one_family(sample: Sample) -> None:
     second = replayed(sample, first, "failed")
     third = replayed(sample, second, "delivered")
     sibling = replayed(sample, first, "failed")
-    found = families(sample.store.queries, [event(sample, one) for one in (second, sibling, sample.events["expired"])])
+    found = families(
+        sample.store.queries,
+        [event(sample, one) for one in (second, sibling, sample.events["expired"])],
+    )
     assert found[second] == found[sibling]
     assert found[second].origin == first
     assert [one.id for one in found[second].replays] == [second, third, sibling]
@@ -54,7 +57,9 @@ def test_replays_of_replays_are_one_family(sample: Sample) -> None:
     assert event(sample, third).resolved_by is None
 
 
-def test_an_event_names_its_replays_and_they_name_it(cli: Cli, client: FlaskClient, sample: Sample) -> None:
+def test_an_event_names_its_replays_and_they_name_it(
+    cli: Cli, client: FlaskClient, sample: Sample
+) -> None:
     old = sample.events["refused"]
     first = replayed(sample, old, "failed")
     for command in ("show", "explain"):
@@ -68,7 +73,10 @@ def test_an_event_names_its_replays_and_they_name_it(cli: Cli, client: FlaskClie
             assert "Fix the cause" not in text
     shown = json.loads(cli("events", "show", old, "--json").stdout)
     assert shown["resolvedBy"] == second
-    assert shown["replays"] == [{"eventId": first, "status": "failed"}, {"eventId": second, "status": "delivered"}]
+    assert shown["replays"] == [
+        {"eventId": first, "status": "failed"},
+        {"eventId": second, "status": "delivered"},
+    ]
     assert client.get("/events?status=failed").text.count("resolved by replay</span>") == 2
     page = client.get(f"/events/{old}").text
     assert f'<dt>Resolved by</dt><dd><a class="id" href="/events/{second}">' in page

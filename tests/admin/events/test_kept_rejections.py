@@ -24,8 +24,12 @@ def refused(sample: Sample) -> KeptRejections:
 def having(sample: Sample, setting: str) -> KeptRejections:
     """With this setting in the definition."""
     file = sample.settings.bridge_webhooks
-    file.write_text(KEEPING.replace("    keep_rejected: 100\n", f"    keep_rejected: 100\n    {setting}\n"))
-    return KeptRejections(Bridge(sample.settings, sample.store, load_definitions(file, PLATFORMS, {})))
+    file.write_text(
+        KEEPING.replace("    keep_rejected: 100\n", f"    keep_rejected: 100\n    {setting}\n")
+    )
+    return KeptRejections(
+        Bridge(sample.settings, sample.store, load_definitions(file, PLATFORMS, {}))
+    )
 
 
 def test_a_delivery_becomes_one_event_however_often_it_is_retried(sample: Sample) -> None:
@@ -68,7 +72,9 @@ def test_those_that_somebody_else_accepted_meanwhile_are_counted_together(sample
 def test_it_arrives_now_behind_what_came_meanwhile(sample: Sample) -> None:
     kept_id = keep_refused(sample)
     later = new_event_id()
-    sample.store.deliveries.append([NewEvent(later, "github-deploys", sample.store.now(), "{}", {}, {}, 0)])
+    sample.store.deliveries.append(
+        [NewEvent(later, "github-deploys", sample.store.now(), "{}", {}, {}, 0)]
+    )
     accepted = refused(sample).accept(refused(sample).delivery(kept_id))
     newest = sample.store.queries.events(EventFilter(limit=2))
     assert [event.id for event in newest] == [accepted.event_id, later]
@@ -104,7 +110,9 @@ def test_people_see_no_signature(sample: Sample) -> None:
 
 
 def test_nothing_is_shown_where_something_is_hidden(sample: Sample) -> None:
-    shown = having(sample, "hide: [$.card]").shown(keep_refused(sample, b'{"card": "4111", "ref": "a"}'))
+    shown = having(sample, "hide: [$.card]").shown(
+        keep_refused(sample, b'{"card": "4111", "ref": "a"}')
+    )
     assert (shown.headers, shown.query, shown.payload) == ({}, {}, None)
 
 

@@ -1,4 +1,5 @@
-"""Listening: in order, with patience, and nothing that a public bridge answers has an effect but posts to one URL."""
+"""Listening: in order, with patience, and nothing that a public bridge answers has an effect but
+posts to one URL."""
 
 from __future__ import annotations
 
@@ -17,14 +18,15 @@ from admin.events.listen import CantListen, Delivery, LocalBridge, Posted, Publi
 from admin.events.send import Answer
 from config.urls import is_loopback
 from relay.receiver import NOT_FOUND
-from testkit.http_server import Handler, HttpServer
 from tests.admin.conftest import Cli
 from tests.support.sample import Sample
+from tools.servers.http_server import Handler, HttpServer
 
 
 @dataclass
 class Server:
-    """Gives the answers that it is told to, the last one again and again, and keeps what it is asked."""
+    """Gives the answers that it is told to, the last one again and again, and keeps what it is
+    asked."""
 
     port: int = 0
     answers: list[tuple[int, bytes]] = field(default_factory=list)
@@ -81,7 +83,9 @@ def page(*deliveries: dict[str, Any], last: int | None = None) -> tuple[int, byt
     return 200, json.dumps({"webhook": "w", "next": after, "deliveries": deliveries}).encode()
 
 
-def post_all(public: Server, local: Server, number: int, said: list[str] | None = None) -> list[Posted]:
+def post_all(
+    public: Server, local: Server, number: int, said: list[str] | None = None
+) -> list[Posted]:
     found = listening.listen(
         PublicBridge(public.url, "w", "a-token"),
         LocalBridge(f"{local.url}/webhook/w"),
@@ -93,8 +97,17 @@ def post_all(public: Server, local: Server, number: int, said: list[str] | None 
 
 
 def test_deliveries_are_posted_as_they_came_in_their_order(public: Server, local: Server) -> None:
-    headers = {"x-hub-signature-256": "v1=\xfc", "host": "hooks.example.com", "transfer-encoding": "chunked"}
-    headers |= {"x-forwarded-for": "203.0.113.9", "connection": "close", "content-length": "999", "user-agent": "G/1"}
+    headers = {
+        "x-hub-signature-256": "v1=\xfc",
+        "host": "hooks.example.com",
+        "transfer-encoding": "chunked",
+    }
+    headers |= {
+        "x-forwarded-for": "203.0.113.9",
+        "connection": "close",
+        "content-length": "999",
+        "user-agent": "G/1",
+    }
     public.answers = [
         page(last=6),
         page(delivery(7, headers=headers, query="a=%20&b=\xfc", method="PUT"), delivery(9)),
@@ -110,7 +123,12 @@ def test_deliveries_are_posted_as_they_came_in_their_order(public: Server, local
     assert sent["host"] == f"127.0.0.1:{local.port}"
     assert sent["content-length"] == "8"
     assert not {"transfer-encoding", "x-forwarded-for"} & sent.keys()
-    assert [asked[1].partition("?")[2] for asked in public.asked] == ["", "after=6", "after=9", "after=9"]
+    assert [asked[1].partition("?")[2] for asked in public.asked] == [
+        "",
+        "after=6",
+        "after=9",
+        "after=9",
+    ]
     assert {asked[2]["authorization"] for asked in public.asked} == {"Bearer a-token"}
     assert "authorization" not in sent, "the token is the public bridge's alone"
 
@@ -121,7 +139,9 @@ def test_no_answer_is_asked_for_or_unpacked_compressed(public: Server, local: Se
     assert "gzip" not in local.asked[0][2].get("accept-encoding", "")
 
 
-def test_a_delivery_is_posted_again_until_the_local_bridge_is_back(public: Server, local: Server) -> None:
+def test_a_delivery_is_posted_again_until_the_local_bridge_is_back(
+    public: Server, local: Server
+) -> None:
     public.answers = [page(delivery(1), delivery(2)), page(last=2)]
     local.answers = [(503, b""), (503, b""), (404, b""), (429, b""), (200, b"{}"), (200, b"{}")]
     said: list[str] = []
@@ -132,23 +152,35 @@ def test_a_delivery_is_posted_again_until_the_local_bridge_is_back(public: Serve
     assert said[-1] == "The local bridge is back."
 
 
-def test_a_refusal_is_an_answer_and_the_next_delivery_follows(public: Server, local: Server) -> None:
+def test_a_refusal_is_an_answer_and_the_next_delivery_follows(
+    public: Server, local: Server
+) -> None:
     public.answers = [page(delivery(1), delivery(2)), page(last=2)]
     local.answers = [(401, b"{}"), (302, b"{}")]
     assert [one.answer.status for one in post_all(public, local, 2)] == [401, 302]
     assert [path for _, path, *_ in local.asked] == ["/webhook/w"] * 2, "no redirect is followed"
 
 
-def test_a_public_bridge_that_is_away_is_asked_again_from_the_same_place(public: Server, local: Server) -> None:
+def test_a_public_bridge_that_is_away_is_asked_again_from_the_same_place(
+    public: Server, local: Server
+) -> None:
     public.answers = [page(delivery(1)), (503, b""), (502, b"<html>"), page(delivery(2))]
     assert [one.delivery.id for one in post_all(public, local, 2)] == [1, 2]
-    assert [asked[1].partition("?")[2] for asked in public.asked] == ["", "after=1", "after=1", "after=1"]
+    assert [asked[1].partition("?")[2] for asked in public.asked] == [
+        "",
+        "after=1",
+        "after=1",
+        "after=1",
+    ]
 
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ((401, b'{"error": "unauthorized", "message": "use a token"}'), "401 Unauthorized: use a token"),
+        (
+            (401, b'{"error": "unauthorized", "message": "use a token"}'),
+            "401 Unauthorized: use a token",
+        ),
         ((404, b"<html>"), "is this the address of an admin page"),
         ((404, NOT_FOUND.body), "A relay has a different one"),
         ((302, b""), "302"),
@@ -170,7 +202,10 @@ def test_a_public_bridge_that_is_away_is_asked_again_from_the_same_place(public:
         (page(delivery(1, eventId="$(touch owned)")), "isn't a bridge's"),
         (page(delivery(1, eventId="e; rm -rf ~")), "isn't a bridge's"),
         (page(delivery(1, eventId="e\n")), "isn't a bridge's"),
-        (page(delivery(1, headers={f"x-{number}": "" for number in range(1001)})), "isn't a bridge's"),
+        (
+            page(delivery(1, headers={f"x-{number}": "" for number in range(1001)})),
+            "isn't a bridge's",
+        ),
         (page(*map(delivery, range(1, 1002))), "isn't a bridge's"),
     ],
 )
@@ -183,7 +218,9 @@ def test_an_odd_answer_ends_it_and_posts_nothing(
     assert local.asked == []
 
 
-def test_an_answer_that_never_ends_is_not_read(public: Server, local: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_never_ends_is_not_read(
+    public: Server, local: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listening, "LARGEST_ANSWER", 1000)
     public.answers = [page(delivery(1, body="A" * 4000))]
     with pytest.raises(CantListen, match="larger than any delivery"):
@@ -223,22 +260,39 @@ def test_no_webhook_waits_for_another_or_ends_it() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["http://bridge.example.com", "--forward", "http://localhost:8000/webhook/w"], "readable on its way"),
-        (["https://me:secret@b.example.com", "--forward", "http://localhost/webhook/w"], "shows it to everyone"),
+        (
+            ["http://bridge.example.com", "--forward", "http://localhost:8000/webhook/w"],
+            "readable on its way",
+        ),
+        (
+            ["https://me:secret@b.example.com", "--forward", "http://localhost/webhook/w"],
+            "shows it to everyone",
+        ),
         (["ftp://b.example.com", "--forward", "http://localhost/webhook/w"], "not a URL"),
         (["https://b.example.com", "--forward", "localhost:8000"], "not a URL"),
         (["https://b.example.com", "--forward", "http://localhost:8000/"], "say --webhook NAME"),
-        (["https://b.example.com", *["--forward", "http://localhost:8000/webhook/w"] * 2], "a webhook of its own"),
+        (
+            ["https://b.example.com", *["--forward", "http://localhost:8000/webhook/w"] * 2],
+            "a webhook of its own",
+        ),
     ],
 )
-def test_wrong_usage_is_said_before_anything_is_sent(cli: Cli, arguments: list[str], reason: str) -> None:
+def test_wrong_usage_is_said_before_anything_is_sent(
+    cli: Cli, arguments: list[str], reason: str
+) -> None:
     assert reason in " ".join(cli("listen", *arguments, code=2).output.split())
 
 
 def test_one_line_per_delivery_and_how_it_ended(cli: Cli, public: Server, local: Server) -> None:
     cli.environment["BRIDGE_LISTEN_TOKEN"] = "the-token-of-admins"
-    public.answers = [page(delivery(1), delivery(2, receivedAt="\x1b[31m")), (403, b'{"message": "no"}')]
-    local.answers = [(200, b'{"eventId": "e9"}'), (401, b'{"error": "unauthorized", "message": "no"}')]
+    public.answers = [
+        page(delivery(1), delivery(2, receivedAt="\x1b[31m")),
+        (403, b'{"message": "no"}'),
+    ]
+    local.answers = [
+        (200, b'{"eventId": "e9"}'),
+        (401, b'{"error": "unauthorized", "message": "no"}'),
+    ]
     result = cli("listen", public.url, "--forward", f"{local.url}/webhook/w", code=1)
     first, second = result.stdout.splitlines()
     assert first == "2026-01-31T12:00:00.000Z  POST  event-1  8  200  eventId e9"
@@ -252,7 +306,17 @@ def test_one_line_per_delivery_and_how_it_ended(cli: Cli, public: Server, local:
 def test_json_lines(cli: Cli, public: Server, local: Server) -> None:
     cli.environment["BRIDGE_LISTEN_TOKEN"] = "the-token-of-admins"
     public.answers = [page(delivery(1)), (403, b"")]
-    arguments = ["listen", public.url, "--forward", f"{local.url}/a/b", "-w", "w", "--json", "--from", "last"]
+    arguments = [
+        "listen",
+        public.url,
+        "--forward",
+        f"{local.url}/a/b",
+        "-w",
+        "w",
+        "--json",
+        "--from",
+        "last",
+    ]
     result = cli(*arguments, code=1)
     assert json.loads(result.stdout) == {
         "eventId": "event-1",
@@ -268,7 +332,9 @@ def test_json_lines(cli: Cli, public: Server, local: Server) -> None:
 
 def test_several_webhooks_are_listened_to_at_once(cli: Cli, public: Server, local: Server) -> None:
     public.answers = [page(delivery(1)), (403, b"")]
-    forwards = [part for name in ("w", "v") for part in ("--forward", f"{local.url}/webhook/{name}")]
+    forwards = [
+        part for name in ("w", "v") for part in ("--forward", f"{local.url}/webhook/{name}")
+    ]
     result = cli("listen", public.url, *forwards, "--json", code=1)
     (line,) = map(json.loads, result.stdout.splitlines())
     assert local.asked[0][1] == f"/webhook/{line['webhook']}"
@@ -277,7 +343,9 @@ def test_several_webhooks_are_listened_to_at_once(cli: Cli, public: Server, loca
     assert "v: the public bridge answers 403" in result.stderr
 
 
-def test_deliveries_are_signed_anew_if_asked_for(cli: Cli, public: Server, local: Server, sample: Sample) -> None:
+def test_deliveries_are_signed_anew_if_asked_for(
+    cli: Cli, public: Server, local: Server, sample: Sample
+) -> None:
     stale = {"x-hub-signature-256": "sha256=of-another-secret", "x-github-event": "push"}
     public.answers = [page(delivery(1, headers=stale)), (403, b"")]
     forward = f"{local.url}/webhook/github-deploys"
@@ -290,5 +358,7 @@ def test_deliveries_are_signed_anew_if_asked_for(cli: Cli, public: Server, local
     assert local.asked[1][2]["x-api-key"] == "another-secret-value", "which was never passed on"
     assert (
         "no webhook on this machine"
-        in cli("listen", public.url, "--forward", f"{local.url}/webhook/unknown", "--resign", code=1).stderr
+        in cli(
+            "listen", public.url, "--forward", f"{local.url}/webhook/unknown", "--resign", code=1
+        ).stderr
     )

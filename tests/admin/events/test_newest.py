@@ -29,7 +29,9 @@ def refuse(sample: Sample, reason: str, status: int = 401, webhook: str = "order
 
 
 def repeat(sample: Sample, event_id: str) -> None:
-    sample.store.without_events.record([WithoutEvent("slack", sample.store.now(), 200, "", event_id=event_id)], {})
+    sample.store.without_events.record(
+        [WithoutEvent("slack", sample.store.now(), 200, "", event_id=event_id)], {}
+    )
 
 
 def expire(sample: Sample, event_id: str) -> None:
@@ -40,7 +42,9 @@ def expire(sample: Sample, event_id: str) -> None:
 def fail(sample: Sample, event_id: str, error: str) -> None:
     now = sample.store.now()
     target = NewTarget("start", "on_message", correlation_id=event_id)
-    sample.store.decisions.decide(Term("sample"), [Decision(event_id, "pending", "no", (target,))], [], now, 10)
+    sample.store.decisions.decide(
+        Term("sample"), [Decision(event_id, "pending", "no", (target,))], [], now, 10
+    )
     (claimed,) = sample.store.queries.targets_of([event_id])
     sample.store.claims.record_results("sample", [Result(claimed, "failed", error=error)], now)
 
@@ -57,14 +61,19 @@ def test_the_list_has_deliveries_of_every_kind_newest_first(sample: Sample) -> N
     assert kinds.keys() == {"rejected", "filtered", "duplicate"}
     assert (kinds["duplicate"].event_id, kinds["filtered"].reason) == (event_id, "not wanted")
     of_orders = newest(sample.bridge(), "orders")
-    assert {one.event.webhook if one.event else one.other and one.other.webhook for one in of_orders} == {"orders"}
+    assert {
+        one.event.webhook if one.event else one.other and one.other.webhook for one in of_orders
+    } == {"orders"}
     assert len(newest(sample.bridge(), limit=3)) == 3
 
 
 def test_the_command_line_follows_deliveries_without_an_event_too(sample: Sample) -> None:
     event_id = arrive(sample)
     refuse(sample, "before")
-    follower, of_slack = Follower(sample.bridge(), Search()), Follower(sample.bridge(), Search("slack"))
+    follower, of_slack = (
+        Follower(sample.bridge(), Search()),
+        Follower(sample.bridge(), Search("slack")),
+    )
     searching = Follower(sample.bridge(), Search(text="a"))
     refuse(sample, "wrong header")
     repeat(sample, event_id)
@@ -77,7 +86,9 @@ def test_the_command_line_follows_deliveries_without_an_event_too(sample: Sample
     assert searching.look_at_others() == []
 
 
-def test_a_condition_is_about_events_and_looks_at_each_once(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_condition_is_about_events_and_looks_at_each_once(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
     follower = Follower(sample.bridge(), search_of(sample.bridge(), {"where": "$.wanted=yes"}))
     refuse(sample, "wrong header")
     for _ in range(5):

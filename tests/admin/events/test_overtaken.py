@@ -1,4 +1,5 @@
-"""Who follows events on PostgreSQL, where an event may become visible after others with higher numbers."""
+"""Who follows events on PostgreSQL, where an event may become visible after others with higher
+numbers."""
 
 from __future__ import annotations
 

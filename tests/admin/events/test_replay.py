@@ -86,7 +86,12 @@ def test_a_dry_run_only_says_how_many(cli: Cli, sample: Sample) -> None:
 def test_since_bounds_what_is_chosen(cli: Cli, sample: Sample) -> None:
     fail(sample, 2, ago=3 * 60 * MINUTE)
     new = fail(sample, 2)
-    assert json.loads(cli("events", "replay", *MARKED, "--since", "2h", "--dry-run", "--json").stdout)["chosen"] == 2
+    assert (
+        json.loads(cli("events", "replay", *MARKED, "--since", "2h", "--dry-run", "--json").stdout)[
+            "chosen"
+        ]
+        == 2
+    )
     cli("events", "replay", *MARKED, "--since", "2h", "--rate", "1000/s")
     assert [event.replay_of for event in replayed(sample)] == new
 
@@ -152,7 +157,9 @@ def test_the_rate_is_kept(sample: Sample) -> None:
 # --- what is left out, and what is asked ---
 
 
-def test_nothing_is_started_twice_by_a_second_replay_of_the_same_events(cli: Cli, sample: Sample) -> None:
+def test_nothing_is_started_twice_by_a_second_replay_of_the_same_events(
+    cli: Cli, sample: Sample
+) -> None:
     fail(sample, 3)
     cli("events", "replay", "--status", "failed", *MARKED)
     result = cli("events", "replay", "--status", "failed", *MARKED)
@@ -163,10 +170,15 @@ def test_nothing_is_started_twice_by_a_second_replay_of_the_same_events(cli: Cli
     finish(sample, second.id, "failed")
     finish(sample, third.id, "expired")
     result = cli("events", "replay", "--status", "failed", *MARKED)
-    assert result.stdout == "2 of 4 events replayed\n"  # the second one and its replay both failed: they are the same
+    assert (
+        result.stdout == "2 of 4 events replayed\n"
+    )  # the second one and its replay both failed: they are the same
     assert "1 left out: a replay was already delivered" in result.stderr
     assert "1 left out: the same event is replayed already" in result.stderr
-    assert [event.replay_of for event in replayed(sample)[3:]] == [second.replay_of, third.replay_of]
+    assert [event.replay_of for event in replayed(sample)[3:]] == [
+        second.replay_of,
+        third.replay_of,
+    ]
 
 
 def test_a_replay_that_was_delivered_is_itself_left_out(cli: Cli, sample: Sample) -> None:
@@ -207,7 +219,11 @@ def test_a_replay_that_another_adds_at_the_same_moment_is_taken_once(sample: Sam
 @pytest.mark.parametrize(
     ("statuses", "webhooks", "words"),
     [
-        (["delivered", "failed"], ["orders"], "1 was delivered, wholly or in part, and would be again"),
+        (
+            ["delivered", "failed"],
+            ["orders"],
+            "1 was delivered, wholly or in part, and would be again",
+        ),
         (["pending"], ["orders"], "1 is pending and may be delivered without a replay, too"),
         (["failed", "failed"], ["orders", "slack"], "the events belong to 2 webhooks"),
     ],
@@ -227,14 +243,24 @@ def test_what_may_do_something_twice_needs_a_yes(
     assert len(replayed(sample)) == len(statuses)
 
 
-def test_an_event_that_failed_after_it_had_started_something_needs_a_yes(cli: Cli, sample: Sample) -> None:
+def test_an_event_that_failed_after_it_had_started_something_needs_a_yes(
+    cli: Cli, sample: Sample
+) -> None:
     [old] = arrive(sample, 1)
-    now, targets = sample.store.now(), tuple(NewTarget("start", flow) for flow in ("known", "unknown"))
+    now, targets = (
+        sample.store.now(),
+        tuple(NewTarget("start", flow) for flow in ("known", "unknown")),
+    )
     decision = Decision(old, "pending", "no", targets)
     known, unknown = sample.store.decisions.decide(Term("sample"), [decision], [], now, 2)
-    sample.store.claims.record_results("sample", [Result(known, "done"), Result(unknown, "failed")], now)
+    sample.store.claims.record_results(
+        "sample", [Result(known, "done"), Result(unknown, "failed")], now
+    )
     assert sample.bridge().event(old).status == "failed"
-    assert "1 was delivered, wholly or in part" in cli("events", "replay", "--status", "failed", *MARKED, code=2).stderr
+    assert (
+        "1 was delivered, wholly or in part"
+        in cli("events", "replay", "--status", "failed", *MARKED, code=2).stderr
+    )
 
 
 @pytest.mark.parametrize(("answer", "number"), [("y", 1), ("n", 0)])
@@ -242,9 +268,18 @@ def test_a_person_is_asked(sample: Sample, answer: str, number: int) -> None:
     finish(sample, arrive(sample, 1)[0], "delivered")
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
-    command = [sys.executable, "-c", "from admin.cli import main; main()", "events", "replay", *MARKED]
+    command = [
+        sys.executable,
+        "-c",
+        "from admin.cli import main; main()",
+        "events",
+        "replay",
+        *MARKED,
+    ]
     environment = {**os.environ, **sample.environment}
-    done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, env=environment, cwd=sample.folder)
+    done = subprocess.run(
+        command, stdin=theirs, capture_output=True, text=True, env=environment, cwd=sample.folder
+    )
     os.close(ours)
     os.close(theirs)
     assert "Replay them? [y/N]" in done.stderr
@@ -295,11 +330,16 @@ def test_the_page_asks_again_if_the_number_has_changed(client: FlaskClient, samp
     assert replayed(sample) == []
 
 
-def test_the_page_replays_nothing_without_a_filter_or_for_another_site(client: FlaskClient, sample: Sample) -> None:
+def test_the_page_replays_nothing_without_a_filter_or_for_another_site(
+    client: FlaskClient, sample: Sample
+) -> None:
     assert client.get("/replay").status_code == 400
     assert client.get("/replay?status=odd").status_code == 400
     evil = {"Origin": "https://evil.example.com"}
-    assert client.post("/replay", data={"status": "failed", "number": "1"}, headers=evil).status_code == 403
+    assert (
+        client.post("/replay", data={"status": "failed", "number": "1"}, headers=evil).status_code
+        == 403
+    )
     assert "Replay these" not in client.get("/events").text
     assert replayed(sample) == []
 
@@ -311,7 +351,10 @@ def test_new_events_are_told_once_and_in_order(sample: Sample) -> None:
     follower = Follower(sample.bridge(), Search())
     assert follower.look() == []
     first, second = arrive(sample, 2)
-    assert [(news.event.id, news.is_new) for news in follower.look()] == [(first, True), (second, True)]
+    assert [(news.event.id, news.is_new) for news in follower.look()] == [
+        (first, True),
+        (second, True),
+    ]
     assert follower.look() == []
     other = Follower(sample.bridge(), Search(webhook="elsewhere"))
     many = arrive(sample, 450)
@@ -330,7 +373,9 @@ def test_what_becomes_of_an_event_is_told_once(sample: Sample) -> None:
     assert follower.look() == []
 
 
-def test_a_line_is_printed_for_each_until_ctrl_c(cli: Cli, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_printed_for_each_until_ctrl_c(
+    cli: Cli, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = iter(range(3))
 
     def sleep(_seconds: float) -> None:
@@ -347,10 +392,14 @@ def test_a_line_is_printed_for_each_until_ctrl_c(cli: Cli, sample: Sample, monke
     assert [(one["webhook"], one["new"]) for one in objects] == [("github-deploys", True)] * 2
 
 
-def test_a_replay_arrives_by_the_stores_clock(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_arrives_by_the_stores_clock(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
     [old] = arrive(sample, 1)
     ahead = sample.store.now() + 3_600_000
-    monkeypatch.setattr(sample.store, "now", lambda: ahead)  # as a database's clock beside this host's
+    monkeypatch.setattr(
+        sample.store, "now", lambda: ahead
+    )  # as a database's clock beside this host's
     bridge = sample.bridge()
     new = bridge.event(replay(bridge, old, confirmed=True))
     assert (new.received_at, new.hold_until >= ahead) == (ahead, True)

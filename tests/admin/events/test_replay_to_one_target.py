@@ -27,7 +27,10 @@ def partly(sample: Sample) -> str:
     )
     claimed = decide(sample, event_id, *targets)
     ends = zip(claimed, ("done", "done", "failed"), strict=True)
-    results = [Result(target, state, None if state == "done" else "no such workflow") for target, state in ends]
+    results = [
+        Result(target, state, None if state == "done" else "no such workflow")
+        for target, state in ends
+    ]
     sample.store.claims.record_results("sample", results, sample.store.now())
     return event_id
 
@@ -38,21 +41,33 @@ def decide(sample: Sample, event_id: str, *targets: NewTarget) -> list[Target]:
 
 
 def test_the_replay_names_its_one_target(cli: Cli, sample: Sample, partly: str) -> None:
-    assert "Target 3: Starting on_push failed permanently: no such workflow." in cli("events", "show", partly).stdout
+    assert (
+        "Target 3: Starting on_push failed permanently: no such workflow."
+        in cli("events", "show", partly).stdout
+    )
     new_id = cli("events", "replay", partly, "--target", "3").stdout.strip()
     assert sample.bridge().event(new_id).only == OneTarget("start", "on_push", entry=2)
     for command in ("show", "explain"):
         text = cli("events", command, new_id).stdout
         assert "A replay to one target only: the start of on_push (number 2 of it)." in text
-    assert "the event is a replay to one target only" in cli("events", "explain", new_id, "--all").stdout
+    assert (
+        "the event is a replay to one target only"
+        in cli("events", "explain", new_id, "--all").stdout
+    )
     shown = json.loads(cli("events", "show", new_id, "--json").stdout)
     assert shown["onlyTarget"] == "start of on_push (number 2 of it)"
-    assert sample.store.changes.newest(limit=1)[0].detail == f"event {partly}, target 3, as {new_id}"
+    assert (
+        sample.store.changes.newest(limit=1)[0].detail == f"event {partly}, target 3, as {new_id}"
+    )
     again = replay(sample.bridge(), new_id, confirmed=True)
-    assert sample.bridge().event(again).only == OneTarget("start", "on_push", entry=2), "a replay of it is for it, too"
+    assert sample.bridge().event(again).only == OneTarget("start", "on_push", entry=2), (
+        "a replay of it is for it, too"
+    )
 
 
-def test_its_delivery_resolves_the_event_if_nothing_else_had_failed(sample: Sample, partly: str) -> None:
+def test_its_delivery_resolves_the_event_if_nothing_else_had_failed(
+    sample: Sample, partly: str
+) -> None:
     other = replay(sample.bridge(), partly, 1, confirmed=True)
     finish(sample, other, "delivered")
     assert sample.bridge().event(partly).resolved_by is None
@@ -61,7 +76,9 @@ def test_its_delivery_resolves_the_event_if_nothing_else_had_failed(sample: Samp
     assert sample.bridge().event(partly).resolved_by == new_id
 
 
-def test_the_api_and_the_page_replay_one_target(client: FlaskClient, sample: Sample, partly: str) -> None:
+def test_the_api_and_the_page_replay_one_target(
+    client: FlaskClient, sample: Sample, partly: str
+) -> None:
     answer = client.post(f"/api/events/{partly}/replay", json={"target": 1})
     assert answer.status_code == 409
     assert "Completed task wait_other of deploy" in answer.text
@@ -83,8 +100,13 @@ def test_the_api_and_the_page_replay_one_target(client: FlaskClient, sample: Sam
 
 
 @pytest.mark.parametrize("target", [0, 4, 1.5, 10**20])
-def test_only_a_target_that_is_there_can_be_replayed(client: FlaskClient, partly: str, target: object) -> None:
-    assert client.post(f"/api/events/{partly}/replay", json={"target": target}).status_code in (400, 409)
+def test_only_a_target_that_is_there_can_be_replayed(
+    client: FlaskClient, partly: str, target: object
+) -> None:
+    assert client.post(f"/api/events/{partly}/replay", json={"target": target}).status_code in (
+        400,
+        409,
+    )
 
 
 def test_a_target_that_is_being_called_cannot_be_replayed(sample: Sample) -> None:
@@ -99,9 +121,21 @@ def test_a_target_that_is_being_called_cannot_be_replayed(sample: Sample) -> Non
 @pytest.mark.parametrize(
     ("target", "status", "words"),
     [
-        (1, "expired", "Expired: the task wait_other of deploy (workflow-deploy-other), the only target it may have"),
-        (1, "ignored", "Ignored: the task wait_other of deploy (workflow-deploy-other), the only target it may have"),
-        (3, "ignored", "Ignored: the start of on_push (number 2 of it), the only target it may have"),
+        (
+            1,
+            "expired",
+            "Expired: the task wait_other of deploy (workflow-deploy-other), the only target it may have",
+        ),
+        (
+            1,
+            "ignored",
+            "Ignored: the task wait_other of deploy (workflow-deploy-other), the only target it may have",
+        ),
+        (
+            3,
+            "ignored",
+            "Ignored: the start of on_push (number 2 of it), the only target it may have",
+        ),
     ],
 )
 def test_a_replay_that_came_to_nothing_says_why(

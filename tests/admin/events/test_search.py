@@ -1,4 +1,5 @@
-"""Filters of the list: the same on page, command line and in the API, and none says what is hidden."""
+"""Filters of the list: the same on page, command line and in the API, and none says what is
+hidden."""
 
 from __future__ import annotations
 
@@ -132,12 +133,19 @@ def test_a_wrong_filter_is_refused_alike_everywhere(
     shown = client.get("/events", query_string=parts)
     assert shown.status_code == 400
     assert problem.replace("'", "&#39;") in shown.text
-    options = [word for name, value in parts.items() for one in value.splitlines() for word in (f"--{name}", one)]
+    options = [
+        word
+        for name, value in parts.items()
+        for one in value.splitlines()
+        for word in (f"--{name}", one)
+    ]
     assert client.get("/replay", query_string=parts).status_code == 400
     cli("events", *options, code=2)
 
 
-def test_a_webhook_that_never_was_is_unknown_everywhere(sample: Sample, client: FlaskClient, cli: Cli) -> None:
+def test_a_webhook_that_never_was_is_unknown_everywhere(
+    sample: Sample, client: FlaskClient, cli: Cli
+) -> None:
     text = "no webhook order: did you mean orders"
     with pytest.raises(NotFound, match=text):
         search_of(sample.bridge(), {"webhook": "order"})
@@ -237,18 +245,30 @@ def test_the_command_line_takes_all_that_match_however_long_that_takes(
     query = search_of(bridge, {"where": "$..kind=x"})
     assert [event.id for event in choose(bridge, query)] == ids
     assert [event.id for event in choose(bridge, query, most=10)] == ids[-1:], "what the page shows"
-    found = json.loads(cli("events", "replay", "--where", "$..kind=x", "--dry-run", "--json").stdout)
+    found = json.loads(
+        cli("events", "replay", "--where", "$..kind=x", "--dry-run", "--json").stdout
+    )
     assert found["chosen"] == 3
 
 
 @pytest.mark.parametrize(
-    "condition", ["$.a=" + "[" * 20_000, "$.a=" + "9" * 5000, "$.a=NaN", "$.a=1e999", "$.a=\u0663", "$" + "=" * 20_000]
+    "condition",
+    [
+        "$.a=" + "[" * 20_000,
+        "$.a=" + "9" * 5000,
+        "$.a=NaN",
+        "$.a=1e999",
+        "$.a=\u0663",
+        "$" + "=" * 20_000,
+    ],
 )
 def test_an_odd_condition_is_no_bug(condition: str, client: FlaskClient) -> None:
     assert client.get("/events", query_string={"where": condition}).status_code in (200, 400)
 
 
-def test_a_filter_says_nothing_about_what_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_says_nothing_about_what_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "webhooks.yaml").write_text(
         "webhooks:\n  - name: pay\n    verifier: none\n    hide: [$.card, $.kind]\n    receivers: {flow: any}\n"
     )
@@ -259,16 +279,37 @@ def test_a_filter_says_nothing_about_what_is_hidden(tmp_path: Path, monkeypatch:
     payload = {"kind": "secret.kind", "card": "4111-1111", "seen": "Robin"}
     summary = {"$.kind": "secret.kind", "$.card": "4111-1111", "$.seen": "Robin"}
     store.deliveries.append(
-        [NewEvent(event_id, "pay", store.now(), json.dumps(payload), {}, {}, 10**14, "d-4111", None, "secret.kind")]
+        [
+            NewEvent(
+                event_id,
+                "pay",
+                store.now(),
+                json.dumps(payload),
+                {},
+                {},
+                10**14,
+                "d-4111",
+                None,
+                "secret.kind",
+            )
+        ]
     )
-    told = NewEvent(new_event_id(), "pay", store.now(), "{}", {}, {}, 10**14, None, None, "secret.kind", summary)
+    told = NewEvent(
+        new_event_id(), "pay", store.now(), "{}", {}, {}, 10**14, None, None, "secret.kind", summary
+    )
     store.deliveries.append([told])
 
     def ids(query: str) -> list[str]:
         return [event["eventId"] for event in client.get(f"/api/events?{query}").get_json()]
 
     assert ids("text=robin") == ids("where=$.seen=Robin") == ids(f"text={event_id}") == [event_id]
-    for query in ("text=4111-1", "text=secret.kind", "text=d-4111", "where=$.card=4111-1111", "type=secret.kind"):
+    for query in (
+        "text=4111-1",
+        "text=secret.kind",
+        "text=d-4111",
+        "where=$.card=4111-1111",
+        "type=secret.kind",
+    ):
         assert ids(query) == [], query
     listed = client.get("/api/events").text + client.get("/events").text
     assert "4111-1111" not in listed

@@ -27,7 +27,9 @@ MINUTE = 60_000
 
 
 def webhook(**keys: Any) -> Webhook:
-    return Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}, "verifier": "none", **keys})
+    return Webhook.model_validate(
+        {"name": "hook", "receivers": {"flow": "any"}, "verifier": "none", **keys}
+    )
 
 
 def event(payload: Any = None, **fields: Any) -> Event:
@@ -162,7 +164,9 @@ def test_a_workflow_that_is_left_to_conductor_is_told() -> None:
 
 def test_another_version_is_out_of_reach() -> None:
     hook = webhook(receivers={"flow": [2, 3]})
-    found = find(event(), task(), context(hook, workflow=Workflow("w1", 1, "w1", NOW - MINUTE, None)))
+    found = find(
+        event(), task(), context(hook, workflow=Workflow("w1", 1, "w1", NOW - MINUTE, None))
+    )
     assert found.verdict == "out of reach"
     assert "version 1" in found.reason
     assert "2, 3" in found.reason
@@ -180,13 +184,23 @@ def test_a_webhook_that_is_gone_is_told() -> None:
     ("fields", "verdict", "text"),
     [
         ({"state": "done"}, "taken", "Completed task wait of flow (w1)"),
-        ({"state": "claimed", "settled_at": None, "error": "timed out"}, "taken", "the last one failed: timed out"),
+        (
+            {"state": "claimed", "settled_at": None, "error": "timed out"},
+            "taken",
+            "the last one failed: timed out",
+        ),
         ({"state": "cancelled"}, "out of reach", "had already ended"),
         ({"state": "failed", "error": "refused"}, "matches", "failed permanently: refused"),
-        ({"state": "unknown", "error": "gone"}, "out of reach", "can't be found out whether task wait of flow (w1)"),
+        (
+            {"state": "unknown", "error": "gone"},
+            "out of reach",
+            "can't be found out whether task wait of flow (w1)",
+        ),
     ],
 )
-def test_what_this_event_did_with_the_task_is_told(fields: dict[str, Any], verdict: str, text: str) -> None:
+def test_what_this_event_did_with_the_task_is_told(
+    fields: dict[str, Any], verdict: str, text: str
+) -> None:
     found = find(event(), task(state="taken"), context(on_task=(target(**fields),)))
     assert found.verdict == verdict
     assert text in found.reason
@@ -204,11 +218,19 @@ def test_a_workflow_that_started_after_the_event_is_told() -> None:
     assert "after the event arrived" in found.reason
     assert "replay" in found.reason
     within_the_skew = Workflow("w1", 1, "w1", NOW + 1500, None)
-    assert "started at" not in find(event(), task(scheduled_at=NOW + 1600), context(workflow=within_the_skew)).reason
+    assert (
+        "started at"
+        not in find(
+            event(), task(scheduled_at=NOW + 1600), context(workflow=within_the_skew)
+        ).reason
+    )
 
 
 def test_conductors_times_are_compared_by_the_measured_offset() -> None:
-    ahead = replace(context(workflow=Workflow("w1", 1, "w1", NOW + 3 * MINUTE, None)), conductor_offset=3 * MINUTE)
+    ahead = replace(
+        context(workflow=Workflow("w1", 1, "w1", NOW + 3 * MINUTE, None)),
+        conductor_offset=3 * MINUTE,
+    )
     found = find(event(), task(scheduled_at=NOW + 3 * MINUTE - 10), ahead)
     assert "started at" not in found.reason
     assert iso(NOW - 10) in found.reason
@@ -234,10 +256,28 @@ def test_a_workflow_that_the_event_started_is_told() -> None:
             "matches",
             "Conductor can't be reached: refused",
         ),
-        (event(hold="held", status="pending"), task(scheduled_at=NOW + MINUTE), context(), "matches", "still held"),
+        (
+            event(hold="held", status="pending"),
+            task(scheduled_at=NOW + MINUTE),
+            context(),
+            "matches",
+            "still held",
+        ),
         (event(), task(state="gone"), context(), "out of reach", "no longer waiting"),
-        (event(), task(scheduled_at=NOW + 30 * MINUTE), context(), "out of reach", "held only until"),
-        (event(), task(scheduled_at=NOW + MINUTE), context(webhook(hold="0s")), "out of reach", "hold: 0s"),
+        (
+            event(),
+            task(scheduled_at=NOW + 30 * MINUTE),
+            context(),
+            "out of reach",
+            "held only until",
+        ),
+        (
+            event(),
+            task(scheduled_at=NOW + MINUTE),
+            context(webhook(hold="0s")),
+            "out of reach",
+            "hold: 0s",
+        ),
         (event(), task(), context(), "out of reach", "only after the event had been decided"),
         (
             event(status="delivered"),
@@ -309,7 +349,9 @@ def test_every_status_is_told_what_it_means(fields: dict[str, Any], text: str) -
 
 
 def test_an_event_that_no_hold_kept_is_told_so() -> None:
-    assert "events are not held" in " ".join(explain_event(event(), [], context(webhook(hold="0s"))).meaning)
+    assert "events are not held" in " ".join(
+        explain_event(event(), [], context(webhook(hold="0s"))).meaning
+    )
 
 
 def test_that_no_task_of_the_receivers_waits_is_told() -> None:
@@ -333,7 +375,10 @@ def test_the_most_harmful_cause_is_said_first_with_its_remedy() -> None:
     assert cause == "No waiting task took it: the task of flow differs in $.type."
     assert remedy == "Correct the task's matches, or what is sent; then replay the event."
     cause, remedy = said({"status": "expired"}, misfits=[misfit])
-    assert (cause, remedy) == ("Conductor has no workflow flow, which is among the receivers.", "Did you mean flow_2?")
+    assert (cause, remedy) == (
+        "Conductor has no workflow flow, which is among the receivers.",
+        "Did you mean flow_2?",
+    )
     away: dict[str, Any] = {"misfits": [misfit], "conductor_error": "503", "conductor_since": NOW}
     cause, remedy = said(undecided, **away)
     assert cause == f"Conductor can't be reached (since {iso(NOW)}): 503."
@@ -343,7 +388,9 @@ def test_the_most_harmful_cause_is_said_first_with_its_remedy() -> None:
     assert remedy == "To go on: webhook-bridge resume hook"
     error = "404 No such workflow defined. name=on_push"
     failed = target(kind="start", workflow="on_push", state="failed", error=error)
-    cause, remedy = said({"status": "failed"}, **away, paused={"hook": NOW}, targets_of={"e1": [failed]})
+    cause, remedy = said(
+        {"status": "failed"}, **away, paused={"hook": NOW}, targets_of={"e1": [failed]}
+    )
     assert cause.startswith(f"Starting on_push (w1) failed permanently: {error}.")
     assert remedy == "Fix the cause, then: webhook-bridge events replay e1"
 
@@ -370,7 +417,9 @@ def test_the_nearest_tasks_come_first() -> None:
     ("version", "started", "told"),
     [(1, NOW - 60_000, "only receives version 2"), (2, NOW + 60_000, "after the event arrived")],
 )
-def test_a_task_whose_criteria_all_hold_comes_before_those_that_differ(version: int, started: int, told: str) -> None:
+def test_a_task_whose_criteria_all_hold_comes_before_those_that_differ(
+    version: int, started: int, told: str
+) -> None:
     """Among the thousand tasks of a webhook's receivers it is the one that is asked about."""
     known = Workflow("w1", version, "w1", started, None)
     tasks = [
@@ -379,7 +428,9 @@ def test_a_task_whose_criteria_all_hold_comes_before_those_that_differ(version: 
         task({"$.type": "push"}, id="holds", workflow_id="w1"),
         task({"$.type": "push"}, id="no receiver's", workflow="other"),
     ]
-    first, *_, last = explain_event(event(), tasks, context(webhook(receivers={"flow": [2]}), workflow=known)).tasks
+    first, *_, last = explain_event(
+        event(), tasks, context(webhook(receivers={"flow": [2]}), workflow=known)
+    ).tasks
     assert (first.task.id, first.verdict) == ("holds", "out of reach")
     assert told in first.reason
     assert last.verdict == "out of reach"
@@ -394,20 +445,37 @@ def test_each_start_is_told_with_its_when() -> None:
         ]
     )
     found = explain_event(event(), [], context(hook))
-    assert [(start.entry.workflow, start.holds) for start in found.starts] == [("a", True), ("b", False), ("c", True)]
+    assert [(start.entry.workflow, start.holds) for start in found.starts] == [
+        ("a", True),
+        ("b", False),
+        ("c", True),
+    ]
     assert found.starts[1].reason == '$.type is "push", expected is "pull"'
 
 
-def inputs(*entries: dict[str, Any], hide: Sequence[str] = (), made: tuple[Target, ...] = ()) -> list[Any]:
+def inputs(
+    *entries: dict[str, Any], hide: Sequence[str] = (), made: tuple[Target, ...] = ()
+) -> list[Any]:
     hook = webhook(starts=[{"workflow": "a", **entry} for entry in entries], hide=list(hide))
-    payload = {"type": "push", "who": {"name": "ann", "role": "admin"}, "items": [{"id": 1, "of": "ann"}]}
-    return [start.input for start in explain_event(event(payload), [], context(hook, on_event=made)).starts]
+    payload = {
+        "type": "push",
+        "who": {"name": "ann", "role": "admin"},
+        "items": [{"id": 1, "of": "ann"}],
+    }
+    return [
+        start.input
+        for start in explain_event(event(payload), [], context(hook, on_event=made)).starts
+    ]
 
 
 def test_what_a_start_gives_its_workflow_is_told() -> None:
     given = {"kind": "$.type", "by": "$._webhook.headers['x-event']", "n": [1, "$$"]}
     never = {"input": given, "when": {"$.type": "pull"}}
-    assert inputs({"input": given}, {}, never) == [{"kind": "push", "by": "push", "n": [1, "$"]}, None, None]
+    assert inputs({"input": given}, {}, never) == [
+        {"kind": "push", "by": "push", "n": [1, "$"]},
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -421,7 +489,9 @@ def test_what_a_start_gives_its_workflow_is_told() -> None:
         ("$..name", "***"),
     ],
 )
-def test_an_input_shows_nothing_hidden_and_nothing_that_depends_on_it(path: str, shown: Any) -> None:
+def test_an_input_shows_nothing_hidden_and_nothing_that_depends_on_it(
+    path: str, shown: Any
+) -> None:
     hide = ["$.who.name", "$.items[*].of"]
     assert inputs({"input": {"x": path}}, hide=hide) == [{"x": shown}]
 
@@ -458,14 +528,20 @@ def test_the_events_that_came_nearest_to_a_task_come_first_then_the_newest() -> 
     ("fields", "targets", "text"),
     [
         ({}, (), "Waiting for an event from hook."),
-        ({"workflow": "other"}, (), "no webhook has other as a receiver, so no event can reach it. Add `other: any`"),
+        (
+            {"workflow": "other"},
+            (),
+            "no webhook has other as a receiver, so no event can reach it. Add `other: any`",
+        ),
         ({"broken": "why"}, (), "Broken, so no event completes it: why"),
         ({"state": "completed"}, (target(),), "Completed by event e1."),
         ({"state": "taken"}, (target(state="claimed"),), "Being completed by event e1."),
         ({"state": "gone"}, (), "no longer waiting"),
     ],
 )
-def test_what_a_tasks_state_means_is_told(fields: dict[str, Any], targets: tuple[Target, ...], text: str) -> None:
+def test_what_a_tasks_state_means_is_told(
+    fields: dict[str, Any], targets: tuple[Target, ...], text: str
+) -> None:
     assert text in describe_task(task(**fields), {"hook": webhook()}, targets)
 
 
@@ -480,7 +556,9 @@ def test_what_a_tasks_state_means_is_told(fields: dict[str, Any], targets: tuple
         ({"$.gone": {"$exists": True}}, ["nothing at $.gone, expected is $exists true"]),
         (
             {"$.size": {"$gt": "1"}},
-            ['$.size is 3, expected is $gt "1" (only numbers are ordered with numbers, and texts with texts)'],
+            [
+                '$.size is 3, expected is $gt "1" (only numbers are ordered with numbers, and texts with texts)'
+            ],
         ),
         (
             {"$.many[*]": {"$gt": 2, "$lt": 5}},
@@ -493,7 +571,9 @@ def test_what_a_tasks_state_means_is_told(fields: dict[str, Any], targets: tuple
         ),
     ],
 )
-def test_a_start_shows_each_operator_with_the_value_found(when: dict[str, Any], words: list[str]) -> None:
+def test_a_start_shows_each_operator_with_the_value_found(
+    when: dict[str, Any], words: list[str]
+) -> None:
     hook = webhook(starts=[{"workflow": "other", "when": when}])
     found = explain_event(event({"size": 3, "many": [1, 9]}), [], context(hook))
     [start] = found.starts
@@ -517,7 +597,10 @@ def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
 
 def test_a_skipped_start_names_the_workflow_that_is_there() -> None:
     skipped = target(kind="start", state="skipped", workflow_id="earlier", task_id=None)
-    assert describe_target(skipped) == "Not started: flow already exists for the same `once.key` (earlier)."
+    assert (
+        describe_target(skipped)
+        == "Not started: flow already exists for the same `once.key` (earlier)."
+    )
 
 
 def test_once_and_unless_are_said_beside_a_start() -> None:

@@ -1,4 +1,5 @@
-"""What a large event costs those who ask about it: time and answer are bounded, however many tasks wait."""
+"""What a large event costs those who ask about it: time and answer are bounded, however many tasks
+wait."""
 
 from __future__ import annotations
 
@@ -22,19 +23,26 @@ from tests.admin.conftest import Cli
 from tests.admin.explain.test_explain import task
 from tests.support.sample import Sample
 
-LARGE = {"items": [{"id": number, "tags": ["a", "b"]} for number in range(5000)], "blob": "x" * 200_000}
+LARGE = {
+    "items": [{"id": number, "tags": ["a", "b"]} for number in range(5000)],
+    "blob": "x" * 200_000,
+}
 
 
 def arrives(sample: Sample, payload: Mapping[str, Any]) -> str:
     now = sample.store.now()
     event_id = new_event_id()
-    sample.store.deliveries.append([NewEvent(event_id, "orders", now, json.dumps(payload), {}, {}, now)])
+    sample.store.deliveries.append(
+        [NewEvent(event_id, "orders", now, json.dumps(payload), {}, {}, now)]
+    )
     return event_id
 
 
 def wait(sample: Sample, number: int, path: Callable[[int], str]) -> None:
     """So many tasks wait, each with its path."""
-    tasks = [task({path(one): "none"}, id=f"t{one}", workflow="order_flow") for one in range(number)]
+    tasks = [
+        task({path(one): "none"}, id=f"t{one}", workflow="order_flow") for one in range(number)
+    ]
     tasks = [replace(one, workflow_id=one.id) for one in tasks]
     sample.store.tasks.adopt(Term("sample"), tasks, sample.store.now())
 

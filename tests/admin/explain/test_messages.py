@@ -17,8 +17,12 @@ from tests.admin.explain.test_explain import context, event, target, webhook
 ENTRY = {"workflow": "agent", "key": "$.thread"}
 
 
-def found(*entries: dict[str, Any], hide: Sequence[str] = (), **fields: Any) -> list[tuple[bool, str]]:
-    hook = webhook(receivers={}, messages=[{**ENTRY, **entry} for entry in entries], hide=list(hide))
+def found(
+    *entries: dict[str, Any], hide: Sequence[str] = (), **fields: Any
+) -> list[tuple[bool, str]]:
+    hook = webhook(
+        receivers={}, messages=[{**ENTRY, **entry} for entry in entries], hide=list(hide)
+    )
     explained = explain_event(event({"thread": "t-1", "n": 1}, **fields), [], context(hook))
     return [(one.holds, one.reason) for one in explained.messages]
 
@@ -51,7 +55,11 @@ def test_without_a_message_the_reason_is_said(entry: dict[str, Any], reason: str
 
 
 def test_an_event_gives_a_workflow_one_message_and_a_replay_to_one_target_only_that() -> None:
-    assert [holds for holds, _ in found({}, {"key": "$.n"}, {"workflow": "b"})] == [True, False, True]
+    assert [holds for holds, _ in found({}, {"key": "$.n"}, {"workflow": "b"})] == [
+        True,
+        False,
+        True,
+    ]
     only = OneTarget("message", "b")
     assert [holds for holds, _ in found({}, {"workflow": "b"}, only=only)] == [False, True]
 
@@ -67,7 +75,9 @@ def test_an_event_gives_a_workflow_one_message_and_a_replay_to_one_target_only_t
 )
 def test_what_became_of_a_message_is_said(state: TargetState, words: str) -> None:
     workflow_id = None if state == "queued" else "w1"
-    made = target(kind="message", workflow="agent", workflow_id=workflow_id, state=state, error="no workflow")
+    made = target(
+        kind="message", workflow="agent", workflow_id=workflow_id, state=state, error="no workflow"
+    )
     assert describe_target(made).startswith(words)
 
 

@@ -36,7 +36,9 @@ def _tasks(number: int) -> list[Task]:
 
 
 @pytest.mark.parametrize("hide", [(), ("$.type",)])
-def test_the_nearest_of_many_are_those_of_which_the_most_criteria_hold(hide: tuple[str, ...]) -> None:
+def test_the_nearest_of_many_are_those_of_which_the_most_criteria_hold(
+    hide: tuple[str, ...],
+) -> None:
     context = Context({"hook": webhook()}, {}, {}, {}, hide=lambda name: hide)
     one = event({"type": "push", "number": 1, "items": [1, "push"]})
     document = Document(one.document())
@@ -52,7 +54,10 @@ def test_a_receiver_with_many_tasks_hides_no_nearer_one_of_another(tmp_path: Pat
     tasks = [
         *(task({"$.ref": f"{number}"}, id=f"a-{number}", workflow="deploy") for number in range(5)),
         task({"$.ref": "refs/heads/Main"}, id="z", workflow="release"),
-        *(task({"$.ref": "refs/heads/Main"}, id=f"other-{number}", workflow="other") for number in range(5)),
+        *(
+            task({"$.ref": "refs/heads/Main"}, id=f"other-{number}", workflow="other")
+            for number in range(5)
+        ),
     ]
     tasks = [replace(one, workflow_id=one.id) for one in tasks]
     sample.store.tasks.adopt(Term("sample"), tasks, sample.store.now())
@@ -68,10 +73,16 @@ def test_a_task_that_many_webhooks_may_reach_is_explained_with_a_share_of_the_ev
     monkeypatch.setattr(explainer, "_EVENTS_OF_ALL", 4)
     sample = make_sample(tmp_path)
     names = ["one", "two"]
-    hooks = "".join(f"  - {{name: {name}, verifier: none, receivers: {{deploy: any}}}}\n" for name in names)
+    hooks = "".join(
+        f"  - {{name: {name}, verifier: none, receivers: {{deploy: any}}}}\n" for name in names
+    )
     (tmp_path / "webhooks.yaml").write_text(f"webhooks:\n{hooks}", encoding="utf-8")
     now = sample.store.now()
-    new = [NewEvent(new_event_id(), name, now, "{}", {}, {}, now) for name in ["two"] + ["one"] * 5 for _ in range(2)]
+    new = [
+        NewEvent(new_event_id(), name, now, "{}", {}, {}, now)
+        for name in ["two"] + ["one"] * 5
+        for _ in range(2)
+    ]
     sample.store.deliveries.append(new)
     bridge = sample.bridge()
     near = Explainer(bridge).task(bridge.task("task-other")).near

@@ -16,15 +16,22 @@ HOOK = webhook(callback={"secret": "0123456789abcdef"}, verifier=None)
 
 
 def meaning(*targets: Target, **fields: Any) -> str:
-    return " ".join(explain_event(event(only=PLACE, **fields), [], context(HOOK, on_event=targets)).meaning)
+    return " ".join(
+        explain_event(event(only=PLACE, **fields), [], context(HOOK, on_event=targets)).meaning
+    )
 
 
 def completion(**fields: Any) -> Target:
-    return target(kind="complete", task_id=None, workflow_id="w1", reference_name="approve", **fields)
+    return target(
+        kind="complete", task_id=None, workflow_id="w1", reference_name="approve", **fields
+    )
 
 
 def test_a_task_that_has_ended_is_run_again_before_a_replay() -> None:
-    said = meaning(completion(state="cancelled", error="the task has ended without this event"), status="expired")
+    said = meaning(
+        completion(state="cancelled", error="the task has ended without this event"),
+        status="expired",
+    )
     assert "so a replay alone finds nothing to complete" in said
     assert "have Conductor run the task again" in said
     assert "the task has ended without this event" in said
@@ -39,4 +46,6 @@ def test_a_task_that_never_came_may_still_get_it_by_a_replay() -> None:
 def test_a_task_that_only_callbacks_complete_needs_no_matches() -> None:
     assert Definitions((HOOK,)).for_callbacks_only == ["flow"]
     assert Definitions((HOOK, webhook())).for_callbacks_only == []
-    assert describe_task(task(broken="why"), {"hook": HOOK}, ()) == "Waiting for an event from hook."
+    assert (
+        describe_task(task(broken="why"), {"hook": HOOK}, ()) == "Waiting for an event from hook."
+    )

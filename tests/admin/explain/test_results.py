@@ -8,8 +8,13 @@ from admin.explain.results import Comparison, Verdict, answer, shown_first
 from criteria.matches import Criterion
 
 
-def compared(workflow: str, verdict: Verdict, *, ref: bool = False, action: bool = True) -> Comparison:
-    criteria = (Criterion("$.ref", "main", ["dev"], ref), Criterion("$.action", "opened", ["opened"], action))
+def compared(
+    workflow: str, verdict: Verdict, *, ref: bool = False, action: bool = True
+) -> Comparison:
+    criteria = (
+        Criterion("$.ref", "main", ["dev"], ref),
+        Criterion("$.action", "opened", ["opened"], action),
+    )
     return Comparison(mock.Mock(), mock.Mock(workflow=workflow), verdict, "a reason", criteria)
 
 
@@ -30,14 +35,18 @@ def test_a_few_are_told_one_by_one() -> None:
         answer(tasks)
         == "No waiting task took it: 2 tasks of deploy differ in $.ref; the task of b differs in $.action."
     )
-    assert answer([*tasks, compared("c", "differs")]).endswith("; the task of b differs in $.action; and 1 more.")
+    assert answer([*tasks, compared("c", "differs")]).endswith(
+        "; the task of b differs in $.action; and 1 more."
+    )
 
 
 def test_who_matches_but_is_out_of_reach_is_told() -> None:
     forgotten = compared("deploy", "out of reach", ref=True)
     assert shown_first([forgotten]) == ([(forgotten, 1)], 0)
     assert answer([forgotten]) == "No waiting task took it: the task of deploy is out of reach."
-    assert answer([compared("deploy", "out of reach")]).endswith("all 1 that were compared are out of reach.")
+    assert answer([compared("deploy", "out of reach")]).endswith(
+        "all 1 that were compared are out of reach."
+    )
     assert answer([]) == "No task is known to be waiting."
 
 

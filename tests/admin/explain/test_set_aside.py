@@ -20,7 +20,9 @@ AGAIN = f"it is tried again automatically at {iso(DUE)}"
 
 
 def put_aside(sample: Sample, kind: str, id_: str, webhook: str | None = None) -> None:
-    sample.store.quarantine.set_aside([SetAside(kind, id_, webhook, "500 from Conductor.", SINCE, 3, DUE)])  # type: ignore[arg-type]
+    sample.store.quarantine.set_aside(
+        [SetAside(kind, id_, webhook, "500 from Conductor.", SINCE, 3, DUE)]
+    )  # type: ignore[arg-type]
 
 
 def words(client: FlaskClient, path: str) -> str:
@@ -33,7 +35,9 @@ def test_the_overview_lists_it(client: FlaskClient, sample: Sample) -> None:
     for number in range(2):
         put_aside(sample, "workflow", f"w{number}")
     text = words(client, "/")
-    assert "1 task, 2 workflows keep failing and will be retried; everything else continues." in text
+    assert (
+        "1 task, 2 workflows keep failing and will be retried; everything else continues." in text
+    )
     assert f"task task-late of github-deploys set aside: {WHY}; {AGAIN}" in text
     problems = get(client, "/api/overview", "/api/overview")["problems"]
     assert [one["level"] for one in problems if "will be retried" in one["text"]] == ["warning"]
@@ -43,7 +47,11 @@ def test_check_has_a_line_for_each_and_is_1(cli: Cli, sample: Sample) -> None:
     put_aside(sample, "task", "task-late", "orders")
     result = cli("check", code=1)
     assert f"error: task task-late of orders: {WHY}; {AGAIN}" in result.stderr
-    [last] = [one for one in json.loads(cli("check", "--json", code=1).stdout) if one["where"].startswith("task")]
+    [last] = [
+        one
+        for one in json.loads(cli("check", "--json", code=1).stdout)
+        if one["where"].startswith("task")
+    ]
     assert (last["what"], last["remedy"], last["warning"]) == (WHY, AGAIN, False)
     cli("check", "--offline")
     for number in range(30):
@@ -73,13 +81,22 @@ def test_an_event_that_is_set_aside_says_so(cli: Cli, client: FlaskClient, sampl
     assert get(client, f"/api/events/{other}", "/api/events/{event_id}")["setAside"] is None
 
 
-def test_a_call_that_is_set_aside_or_waits_says_so(cli: Cli, client: FlaskClient, sample: Sample) -> None:
+def test_a_call_that_is_set_aside_or_waits_says_so(
+    cli: Cli, client: FlaskClient, sample: Sample
+) -> None:
     event_id = arrive(sample.store, "called", webhook="orders")
     store = sample.store
     new = NewTarget("start", "order_flow", correlation_id=event_id)
-    [target] = store.decisions.decide(Term("sample"), [Decision(event_id, "pending", "no", (new,))], [], SINCE, 1)
-    store.claims.record_results("sample", [Result(target, "pending", "500 oh no", due_at=DUE)], SINCE)
-    assert f"the last one failed: 500 oh no; the next one is at {iso(DUE)}." in cli("events", "show", event_id).stdout
+    [target] = store.decisions.decide(
+        Term("sample"), [Decision(event_id, "pending", "no", (new,))], [], SINCE, 1
+    )
+    store.claims.record_results(
+        "sample", [Result(target, "pending", "500 oh no", due_at=DUE)], SINCE
+    )
+    assert (
+        f"the last one failed: 500 oh no; the next one is at {iso(DUE)}."
+        in cli("events", "show", event_id).stdout
+    )
     [shown] = get(client, f"/api/events/{event_id}", "/api/events/{event_id}")["targets"]
     assert shown["dueAt"] == iso(DUE)
     put_aside(sample, "target", str(target.id))

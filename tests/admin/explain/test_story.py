@@ -18,7 +18,22 @@ from tests.admin.events.test_families import replayed
 from tests.support.sample import Sample
 
 NOW = 1_700_000_000_000
-EVENT = Event(1, "e1", "hook", NOW, None, "{}", {}, {}, "delivered", NOW + 60_000, NOW + 400, "no", NOW + 9000, None)
+EVENT = Event(
+    1,
+    "e1",
+    "hook",
+    NOW,
+    None,
+    "{}",
+    {},
+    {},
+    "delivered",
+    NOW + 60_000,
+    NOW + 400,
+    "no",
+    NOW + 9000,
+    None,
+)
 FROM = Origins("203.0.113.9", "the signature in X-Hub-Signature-256", NOW + 100, "worker-1")
 COMPLETION = Target(
     1, "e1", "complete", "deploy", "wf-1", "t1", "wait", None, None, "done", 1, None, "worker-1", NOW + 410,
@@ -30,7 +45,9 @@ START = Target(
 )  # fmt: skip
 
 
-def told(event: Event, *targets: Target, origins: Origins | None = FROM, family: Family | None = None) -> list[str]:
+def told(
+    event: Event, *targets: Target, origins: Origins | None = FROM, family: Family | None = None
+) -> list[str]:
     """Each as ``+milliseconds sentence``."""
     story = story_of(event, EventTargets(targets), origins, family, NOW + 10_000)
     assert [one.at for one in story] == sorted(one.at for one in story)
@@ -52,8 +69,13 @@ def test_a_delivered_event_has_a_short_story() -> None:
 
 
 def test_attempts_are_told_with_their_times_and_errors() -> None:
-    failures = (Attempt(2, NOW + 1000, NOW + 3500, "503 Service Unavailable"), Attempt(3, NOW + 5000, NOW + 5001, "x."))
-    refused = replace(START, state="failed", attempts=4, error="No such workflow", settled_at=NOW + 9000)
+    failures = (
+        Attempt(2, NOW + 1000, NOW + 3500, "503 Service Unavailable"),
+        Attempt(3, NOW + 5000, NOW + 5001, "x."),
+    )
+    refused = replace(
+        START, state="failed", attempts=4, error="No such workflow", settled_at=NOW + 9000
+    )
     last = Attempt(4, NOW + 8900, NOW + 9000, "No such workflow")
     assert told(EVENT, replace(refused, failures=(*failures, last)))[3:] == [
         "+3500 Attempt 2 for the start of on_push failed after 2.5 s: 503 Service Unavailable.",
@@ -62,7 +84,9 @@ def test_attempts_are_told_with_their_times_and_errors() -> None:
         "+9000 Starting on_push failed permanently: No such workflow. Register the workflow in Conductor, or correct "
         "`starts`; then replay.",
     ]
-    late = replace(COMPLETION, state="cancelled", failures=(Attempt(1, NOW + 410, NOW + 700, "it had ended"),))
+    late = replace(
+        COMPLETION, state="cancelled", failures=(Attempt(1, NOW + 410, NOW + 700, "it had ended"),)
+    )
     assert told(EVENT, late)[3:] == [
         "+700 Attempt 1 for the task wait of deploy (wf-1) failed after 290 ms: it had ended.",
         "+700 Task wait of deploy (wf-1) wasn't completed: it had already ended: cancelled, timed out, or completed by "
@@ -72,7 +96,14 @@ def test_attempts_are_told_with_their_times_and_errors() -> None:
     assert told(EVENT, again)[-1] == "+20000 Next: attempt 4 for the start of on_push."
     calling = replace(START, state="claimed", attempts=4, claimed_at=NOW + 9500, failures=failures)
     assert told(EVENT, calling)[-1] == "+9500 Attempt 4 for the start of on_push is under way."
-    recovered = replace(START, state="done", attempts=4, workflow_id="wf-2", settled_at=NOW + 9000, failures=failures)
+    recovered = replace(
+        START,
+        state="done",
+        attempts=4,
+        workflow_id="wf-2",
+        settled_at=NOW + 9000,
+        failures=failures,
+    )
     assert told(EVENT, recovered)[-1] == "+9000 Started on_push (wf-2)."
 
 
@@ -92,11 +123,18 @@ def test_a_held_event_tells_how_long_and_who_came() -> None:
 
 
 def test_replays_and_what_people_noted_are_told() -> None:
-    notes = (Note(NOW + 20_000, "ada", "acknowledged", "known"), Note(NOW + 30_000, "bob", "reopened", ""))
+    notes = (
+        Note(NOW + 20_000, "ada", "acknowledged", "known"),
+        Note(NOW + 30_000, "bob", "reopened", ""),
+    )
     only = OneTarget("start", "on_push", entry=2)
-    replay = replace(EVENT, id="r1", replay_of="e1", origin="e1", received_at=NOW + 40_000, only=only)
+    replay = replace(
+        EVENT, id="r1", replay_of="e1", origin="e1", received_at=NOW + 40_000, only=only
+    )
     failed = replace(EVENT, status="failed", resolved_by="r1")
-    assert told(failed, origins=replace(FROM, notes=notes), family=Family("e1", (replay,)))[-3:] == [
+    assert told(failed, origins=replace(FROM, notes=notes), family=Family("e1", (replay,)))[
+        -3:
+    ] == [
         "+20000 Acknowledged by ada: known",
         "+30000 Reopened by bob.",
         "+40000 Replayed for one target only, the start of on_push (number 2 of it), as event r1, which is delivered. "
@@ -127,10 +165,14 @@ def test_a_story_is_bounded() -> None:
     assert len(story) < 250
     texts = [one.what for one in story]
     assert "Only the calls for the first 20 of its 10000 targets are listed here." in texts
-    assert any(text.endswith("starts on_push, starts on_push and has 9995 more targets.") for text in texts)
+    assert any(
+        text.endswith("starts on_push, starts on_push and has 9995 more targets.") for text in texts
+    )
 
 
-def test_page_command_line_and_api_tell_the_story(cli: Cli, client: FlaskClient, sample: Sample) -> None:
+def test_page_command_line_and_api_tell_the_story(
+    cli: Cli, client: FlaskClient, sample: Sample
+) -> None:
     refused = sample.events["refused"]
     replay = replayed(sample, refused, "delivered")
     for command in ("show", "explain"):

@@ -15,14 +15,22 @@ from store.records import Event
 
 
 def event(name: str, payload: Any) -> Event:
-    return Event(1, name, "w", 0, None, json.dumps(payload), {}, {}, "pending", 0, None, "no", None, None)
+    return Event(
+        1, name, "w", 0, None, json.dumps(payload), {}, {}, "pending", 0, None, "no", None, None
+    )
 
 
-EVENTS = [event("c", {"ref": "main", "size": 3}), event("b", {"ref": "dev"}), event("a", {"ref": "main", "size": 20})]
+EVENTS = [
+    event("c", {"ref": "main", "size": 3}),
+    event("b", {"ref": "dev"}),
+    event("a", {"ref": "main", "size": 20}),
+]
 
 
 def tried(kind: Kind, *typed: tuple[str, str], events: list[Event] = EVENTS) -> Trials:
-    return Trier(kind, [read_line(path, value, kind, ()) for path, value in typed]).try_all(events, len(events))
+    return Trier(kind, [read_line(path, value, kind, ()) for path, value in typed]).try_all(
+        events, len(events)
+    )
 
 
 def test_what_fits_and_what_fails_first_and_why() -> None:
@@ -37,7 +45,11 @@ def test_what_fits_and_what_fails_first_and_why() -> None:
 
 @pytest.mark.parametrize("kind", ["when", "only"])
 def test_conditions_have_operators(kind: Kind) -> None:
-    assert [trial.fits for trial in tried(kind, ("$.size", '{"$gt": 10}')).tried] == [False, False, True]
+    assert [trial.fits for trial in tried(kind, ("$.size", '{"$gt": 10}')).tried] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_events_with_the_key_of_an_earlier_one_start_nothing() -> None:
@@ -69,12 +81,16 @@ def test_events_with_the_key_of_an_earlier_one_start_nothing() -> None:
         ("once", "$[", "", "not a JSONPath"),
     ],
 )
-def test_each_mistake_is_said_beside_its_criterion(kind: Kind, path: str, value: str, problem: str | None) -> None:
+def test_each_mistake_is_said_beside_its_criterion(
+    kind: Kind, path: str, value: str, problem: str | None
+) -> None:
     found = read_line(path, value, kind, ()).problem
     assert found is None if problem is None else problem in (found or "")
 
 
-@pytest.mark.parametrize("path", ["$.card", "$.card.number", "$", "$..number", "$.*", "$['card']", "$.x[?(@.a == 1)]"])
+@pytest.mark.parametrize(
+    "path", ["$.card", "$.card.number", "$", "$..number", "$.*", "$['card']", "$.x[?(@.a == 1)]"]
+)
 def test_what_may_be_hidden_is_not_tried(path: str) -> None:
     line = read_line(path, "1", "matches", ("$.card",))
     assert "may select what `hide` names" in (line.problem or "")

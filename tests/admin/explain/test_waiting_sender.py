@@ -16,8 +16,13 @@ WANTED = AnswerWanted("$.reply", NOW + 20_000)
 WAITS = "+0 Its sender waits for its workflow, and for `$.reply` of the output."
 
 
-def told(answer: Answer | None = None, at: int = NOW + 30_000, shows_body: bool = True) -> list[str]:
-    return [f"+{one.at - NOW} {one.what}" for one in waiting_sender_steps(Waited(WANTED, answer), NOW, at, shows_body)]
+def told(
+    answer: Answer | None = None, at: int = NOW + 30_000, shows_body: bool = True
+) -> list[str]:
+    return [
+        f"+{one.at - NOW} {one.what}"
+        for one in waiting_sender_steps(Waited(WANTED, answer), NOW, at, shows_body)
+    ]
 
 
 def test_what_was_answered_in_time_is_told() -> None:
@@ -32,7 +37,10 @@ def test_what_was_answered_in_time_is_told() -> None:
 
 
 def test_what_was_not_answered_in_time_is_told() -> None:
-    assert told() == [WAITS, "+20000 Its workflow didn't end in time: a sender that still waited was answered 202."]
+    assert told() == [
+        WAITS,
+        "+20000 Its workflow didn't end in time: a sender that still waited was answered 202.",
+    ]
     assert told(at=NOW + 9) == [WAITS, "+20000 Next: a sender that still waits is answered 202."]
     late = Answer("e1", "COMPLETED", "w1", "1", NOW + 25_000)
     assert told(late)[1:] == [
@@ -43,7 +51,9 @@ def test_what_was_not_answered_in_time_is_told() -> None:
 
 @pytest.mark.parametrize("outcome", ["FAILED", "gone", "too_large", "unreadable", "expired"])
 def test_every_other_end_is_told(outcome: str) -> None:
-    *_, last = waiting_sender_steps(Waited(WANTED, Answer("e1", outcome, "w1", None, NOW + 900)), NOW, NOW, True)
+    *_, last = waiting_sender_steps(
+        Waited(WANTED, Answer("e1", outcome, "w1", None, NOW + 900)), NOW, NOW, True
+    )
     assert (last.what, last.went_wrong) == (f"Its sender is answered 502: {outcome}.", True)
 
 

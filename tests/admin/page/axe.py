@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testkit.npm import npm_package
 from tests.support import browser
+from tools.servers.npm import npm_package
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -16,8 +16,8 @@ SHOWN = {
     "in the dark": (1280, "dark", False),
     "on a phone": (360, "dark", True),
 }
-"""Width, scheme, and whether axe-core looks too, if the page is laid out differently there: the dark scheme changes
-nothing but colours, and most pages have the same elements on a phone."""
+"""Width, scheme, and whether axe-core looks too, if the page is laid out differently there: the
+dark scheme changes nothing but colours, and most pages have the same elements on a phone."""
 
 _CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 _CHECK = """
@@ -29,8 +29,9 @@ axe.run(document, options).then(
   error => done({error: [String(error)]}),
 );
 """
-"""What passes would take most of the time: for each rule and element it is described, and sent here. So would its rule
-on contrast, which asks for each element what is painted behind it; contrast.js knows by the styles."""
+"""What passes would take most of the time: for each rule and element it is described, and sent
+here. So would its rule on contrast, which asks for each element what is painted behind it;
+contrast.js knows by the styles."""
 
 _LAYOUT = """
 return [...document.querySelectorAll("*")].map(element => {
@@ -40,7 +41,8 @@ return [...document.querySelectorAll("*")].map(element => {
   return [display, floats, visibility, scrolls].join(" ");
 }).join();
 """
-"""What a width may change of all that axe's rules look at: which elements are seen, what they are, and which scroll."""
+"""What a width may change of all that axe's rules look at: which elements are seen, what they are,
+and which scroll."""
 
 
 def script() -> tuple[str | None, str]:
@@ -56,7 +58,8 @@ def faint(driver: Chrome) -> list[str]:
 
 
 def faults(driver: Chrome, checker: str) -> dict[str, dict[str, list[str]]]:
-    """What is wrong with the page that is shown now, by how it is shown: the first elements, by rule."""
+    """What is wrong with the page that is shown now, by how it is shown: the first elements, by
+    rule."""
     found = {}
     driver.execute_script(checker)
     checked: set[str] = set()

@@ -10,7 +10,11 @@ import pytest
 
 from admin.page.access import SESSION_SECONDS, NotAllowed, Sessions, check_local, check_same_site
 
-LOCAL: dict[str, Any] = {"SERVER_NAME": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8090"}
+LOCAL: dict[str, Any] = {
+    "SERVER_NAME": "127.0.0.1",
+    "REMOTE_ADDR": "127.0.0.1",
+    "HTTP_HOST": "localhost:8090",
+}
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8090", "[::1]:8090"])
@@ -31,7 +35,9 @@ def test_a_request_of_this_machine_is_let_in(host: str) -> None:
         ({"HTTP_HOST": "["}, "a name other than localhost"),
     ],
 )
-def test_others_are_refused_with_the_reason_and_a_remedy(change: dict[str, Any], reason: str) -> None:
+def test_others_are_refused_with_the_reason_and_a_remedy(
+    change: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(NotAllowed, match=reason) as caught:
         check_local({**LOCAL, **change})
     assert "BRIDGE_ADMIN_TOKEN" in str(caught.value)
@@ -44,7 +50,12 @@ def test_trusted_proxies_need_a_token() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Origin": "http://localhost:8090"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}],
+    [
+        {},
+        {"Origin": "http://localhost:8090"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ],
 )
 def test_requests_of_our_own_pages_may_change_something(headers: dict[str, str]) -> None:
     check_same_site("POST", headers, "localhost:8090")
@@ -99,7 +110,9 @@ def sessions_of(token: str | None) -> Sessions:
 def test_only_the_token_is_the_token() -> None:
     sessions = sessions_of("right")
     assert sessions.role_of_token("right")
-    assert not any(sessions.role_of_token(given) for given in ("wrong", "", None, "right ", "ä\ud800"))
+    assert not any(
+        sessions.role_of_token(given) for given in ("wrong", "", None, "right ", "ä\ud800")
+    )
     assert not sessions_of(None).role_of_token("")
     assert not sessions_of(None).role_of_token(None)
 
@@ -109,14 +122,17 @@ def test_a_cookie_is_good_for_its_time_and_after_a_restart(monkeypatch: pytest.M
     assert sessions_of("right").role_of(cookie)
     assert not sessions_of("other").role_of(cookie)
     without_tokens = sessions_of(None).new()
-    assert not sessions_of(None).role_of(without_tokens), "or it would be an admin's once there is a viewer's token"
+    assert not sessions_of(None).role_of(without_tokens), (
+        "or it would be an admin's once there is a viewer's token"
+    )
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + SESSION_SECONDS + 1)
     assert not sessions_of("right").role_of(cookie)
 
 
 @pytest.mark.parametrize(
-    "change", [lambda c: c[:-1], lambda c: "9" + c, lambda c: "", lambda c: "a.b.c", lambda c: "é" + c]
+    "change",
+    [lambda c: c[:-1], lambda c: "9" + c, lambda c: "", lambda c: "a.b.c", lambda c: "é" + c],
 )
 def test_a_cookie_that_was_changed_is_none(change: Any) -> None:
     sessions = sessions_of("right")

@@ -53,7 +53,9 @@ def checker() -> str:
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     folder = tmp_path_factory.mktemp("bridge")
     sample = make_sample(folder, bridge_webhooks=folder, bridge_admin_writes=True)
-    sample.store.without_events.record([], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2})
+    sample.store.without_events.record(
+        [], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2}
+    )
     sample.events["rejected delivery"] = keep_refused(sample)
     (folder / "partner.yaml").write_text(PARTNER, encoding="utf-8")
     yield sample
@@ -115,7 +117,10 @@ def test_every_page_is_accessible_and_fits(driver: Chrome, sample: Sample, check
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Relay:
     callback = {"secret": CALLBACK_SECRET, "query": ["decision", "note"]}
     only = {"$.decision": {"$in": ["yes", "no"]}}
-    return Relay(tmp_path_factory.mktemp("relay"), [{"name": "approvals", "callback": callback, "only": only}])
+    return Relay(
+        tmp_path_factory.mktemp("relay"),
+        [{"name": "approvals", "callback": callback, "only": only}],
+    )
 
 
 def link(task: str, query: str = "decision=yes&note=" + "n" * 300, lasts: int = 3600) -> str:

@@ -10,8 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
-from testkit.processes import ROOT
 from tests.support.sample import HOSTILE, Sample
+from tools.servers.processes import ROOT
 
 
 def check(client: FlaskClient, path: str, method: str, status: int, body: Any) -> None:
@@ -47,14 +47,22 @@ def test_the_description_has_every_route_and_no_other(client: FlaskClient) -> No
 
 def test_the_documentation_names_every_route(client: FlaskClient) -> None:
     text = (ROOT / "docs" / "admin.md").read_text(encoding="utf-8")
-    paths = {path for path in client.get("/api/openapi.json").json["paths"] if "/metadata/" not in path}  # type: ignore[index]
+    paths = {
+        path for path in client.get("/api/openapi.json").json["paths"] if "/metadata/" not in path
+    }  # type: ignore[index]
     named = {re.sub("{[a-z_]+}", "ID", path.replace("{name}", "NAME")) for path in paths}
     assert [path for path in sorted(named) if f"{path}`" not in text] == []
 
 
 def test_the_overview(client: FlaskClient) -> None:
     found = get(client, "/api/overview", "/api/overview")
-    assert found["events"] == {"pending": 2, "delivered": 1, "expired": 1, "ignored": 1, "failed": 1}
+    assert found["events"] == {
+        "pending": 2,
+        "delivered": 1,
+        "expired": 1,
+        "ignored": 1,
+        "failed": 1,
+    }
     assert found["conductor"] == "up"
     assert found["waitingTasks"] == 5
     assert "1 event failed in the last day" in found["problems"][0]["text"]
@@ -73,10 +81,15 @@ def test_webhooks(client: FlaskClient) -> None:
 def test_events(client: FlaskClient, sample: Sample) -> None:
     found = get(client, "/api/events", "/api/events")
     assert [one["eventId"] for one in found] == list(reversed(sample.events.values()))
-    failed = get(client, "/api/events?status=failed&webhook=github-deploys&text=v2&limit=1", "/api/events")
+    failed = get(
+        client, "/api/events?status=failed&webhook=github-deploys&text=v2&limit=1", "/api/events"
+    )
     assert [one["eventId"] for one in failed] == [sample.events["refused"]]
     older = get(client, f"/api/events?before={sample.events['expired']}", "/api/events")
-    assert [one["eventId"] for one in older] == [sample.events["refused"], sample.events["delivered"]]
+    assert [one["eventId"] for one in older] == [
+        sample.events["refused"],
+        sample.events["delivered"],
+    ]
 
 
 def test_one_event(client: FlaskClient, sample: Sample) -> None:
@@ -89,14 +102,24 @@ def test_why(client: FlaskClient, sample: Sample) -> None:
     for event_id in sample.events.values():
         found = get(client, f"/api/events/{event_id}/why", "/api/events/{event_id}/why")
         assert found["eventId"] == event_id
-    found = get(client, f"/api/events/{sample.events['delivered']}/why?limit=2", "/api/events/{event_id}/why")
+    found = get(
+        client,
+        f"/api/events/{sample.events['delivered']}/why?limit=2",
+        "/api/events/{event_id}/why",
+    )
     assert [one["verdict"] for one in found["tasks"]] == ["taken", "out of reach"]
     assert found["starts"][0]["holds"]
 
 
 def test_tasks(client: FlaskClient, sample: Sample) -> None:
     found = get(client, "/api/tasks", "/api/tasks")
-    assert [one["taskId"] for one in found] == ["task-broken", "task-late", "task-old", "task-other", "task-stranger"]
+    assert [one["taskId"] for one in found] == [
+        "task-broken",
+        "task-late",
+        "task-old",
+        "task-other",
+        "task-stranger",
+    ]
     assert len(get(client, "/api/tasks?workflow=deploy&after=task-late", "/api/tasks")) == 1
     for one in found:
         get(client, f"/api/tasks/{one['taskId']}", "/api/tasks/{task_id}")
@@ -127,7 +150,9 @@ def test_replay(client: FlaskClient, sample: Sample) -> None:
         assert refused.status_code == 400, refused.text
     by_form = client.post(f"/api/events/{sample.events['refused']}/replay", data={"a": "b"})
     assert by_form.status_code == 403
-    foreign = client.post(f"/api/events/{sample.events['refused']}/replay", headers={"Origin": "https://evil.example"})
+    foreign = client.post(
+        f"/api/events/{sample.events['refused']}/replay", headers={"Origin": "https://evil.example"}
+    )
     assert foreign.status_code == 403
     sample.settings.bridge_webhooks.write_text("webhooks: []", encoding="utf-8")
     gone = client.application.test_client()

@@ -62,7 +62,8 @@ def guarded(sample: Sample) -> FlaskClient:
 def test_the_overview_begins_with_what_is_wrong(client: FlaskClient) -> None:
     text = page(client, "/")
     wrong, numbers, webhooks = (
-        text.index(word) for word in ("What is wrong right now", "Events and tasks", "Webhooks</h2>")
+        text.index(word)
+        for word in ("What is wrong right now", "Events and tasks", "Webhooks</h2>")
     )
     assert wrong < numbers < webhooks
     for part in (
@@ -79,7 +80,9 @@ def test_the_overview_begins_with_what_is_wrong(client: FlaskClient) -> None:
 
 def test_what_is_wrong_is_said_at_once(client: FlaskClient, sample: Sample) -> None:
     sample.store.facts.set("conductor", "connection refused <b>")
-    sample.settings.bridge_webhooks.write_text("webhooks:\n- name: x\n  hold: soon\n", encoding="utf-8")
+    sample.settings.bridge_webhooks.write_text(
+        "webhooks:\n- name: x\n  hold: soon\n", encoding="utf-8"
+    )
     text = page(client, "/")
     assert "Conductor can&#39;t be used" in text
     assert "connection refused &lt;b&gt;" in text
@@ -102,8 +105,13 @@ def test_the_definitions_errors_of_a_process_are_shown(client: FlaskClient, samp
     assert "The relay found errors in the definitions" in page(client, "/")
 
 
-def test_the_overview_says_how_many_more_problems_there_really_are(client: FlaskClient, sample: Sample) -> None:
-    problems = [Problem("a.yaml", 1, "webhook a: starts", f"no workflow w{number}", "do") for number in range(170)]
+def test_the_overview_says_how_many_more_problems_there_really_are(
+    client: FlaskClient, sample: Sample
+) -> None:
+    problems = [
+        Problem("a.yaml", 1, "webhook a: starts", f"no workflow w{number}", "do")
+        for number in range(170)
+    ]
     sample.store.facts.set("workflow_problems", as_text(problems))
     text = page(client, "/")
     assert "no workflow w19" in text
@@ -116,7 +124,9 @@ def test_a_webhook_that_was_never_there_is_not_found(client: FlaskClient, path: 
     assert "did you mean orders?" in page(client, f"{path}?webhook=ordres", 404)
 
 
-def test_an_event_is_shown_with_targets_and_links_into_conductor(client: FlaskClient, sample: Sample) -> None:
+def test_an_event_is_shown_with_targets_and_links_into_conductor(
+    client: FlaskClient, sample: Sample
+) -> None:
     text = page(client, f"/events/{sample.events['delivered']}")
     assert 'href="https://conductor.example.com/execution/workflow-deploy-main"' in text
     assert 'href="https://conductor.example.com/execution/workflow%2Fstarted%201"' in text
@@ -157,14 +167,18 @@ def test_rejections_are_shown_with_their_reason(client: FlaskClient) -> None:
     assert "203.0.113.9" not in page(client, "/rejections?webhook=slack")
 
 
-@pytest.mark.parametrize("path", ["/events/nothing", "/tasks/nothing", "/nothing", "/events/%00%ff"])
+@pytest.mark.parametrize(
+    "path", ["/events/nothing", "/tasks/nothing", "/nothing", "/events/%00%ff"]
+)
 def test_what_is_not_there_is_404(client: FlaskClient, path: str) -> None:
     page(client, path, 404)
 
 
 def test_a_long_payload_is_cut(client: FlaskClient, sample: Sample) -> None:
     event_id = new_event_id()
-    sample.store.deliveries.append([NewEvent(event_id, "orders", 0, '{"a": "' + "x" * 300_000 + '"}', {}, {}, 0)])
+    sample.store.deliveries.append(
+        [NewEvent(event_id, "orders", 0, '{"a": "' + "x" * 300_000 + '"}', {}, {}, 0)]
+    )
     text = page(client, f"/events/{event_id}")
     assert "Only the beginning is shown." in text
     assert len(text) < 150_000
@@ -174,7 +188,13 @@ def test_a_long_payload_is_cut(client: FlaskClient, sample: Sample) -> None:
 
 
 def test_nothing_of_a_payload_becomes_markup(client: FlaskClient, sample: Sample) -> None:
-    for path in (f"/events/{sample.events['hostile']}", "/events", "/", "/rejections", "/tasks/task-other"):
+    for path in (
+        f"/events/{sample.events['hostile']}",
+        "/events",
+        "/",
+        "/rejections",
+        "/tasks/task-other",
+    ):
         answer = client.get(path)
         elements = Html(answer.text).elements
         assert not [tag for tag, _ in elements if tag in ("script", "iframe", "object", "style")]
@@ -184,8 +204,16 @@ def test_nothing_of_a_payload_becomes_markup(client: FlaskClient, sample: Sample
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", answer.text)
 
 
-def test_every_answer_has_the_headers_that_keep_scripts_out(client: FlaskClient, sample: Sample) -> None:
-    for path in [*PAGES, f"/events/{sample.events['hostile']}", "/nothing", "/static/style.css", "/api/events"]:
+def test_every_answer_has_the_headers_that_keep_scripts_out(
+    client: FlaskClient, sample: Sample
+) -> None:
+    for path in [
+        *PAGES,
+        f"/events/{sample.events['hostile']}",
+        "/nothing",
+        "/static/style.css",
+        "/api/events",
+    ]:
         with client.get(path) as answer:
             headers = answer.headers
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
@@ -203,18 +231,28 @@ def test_every_answer_has_the_headers_that_keep_scripts_out(client: FlaskClient,
 
 
 def test_another_site_can_search_nothing_and_watch_nothing(client: FlaskClient) -> None:
-    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}
+    foreign = {
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "no-cors",
+        "Sec-Fetch-Dest": "empty",
+    }
     for path in ("/events?text=secret", "/api/events?text=secret", "/deliveries/rows", "/"):
         assert client.get(path, headers=foreign).status_code == 403
     assert client.get("/healthz", headers=foreign).json == {"status": "ok"}
-    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    link = {
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "navigate",
+        "Sec-Fetch-Dest": "document",
+    }
     assert client.get("/events?text=secret", headers=link).status_code == 200
 
 
 # --- who may see it ---
 
 
-def test_the_cookie_is_for_no_script_and_this_site_and_over_https_for_https_alone(sample: Sample) -> None:
+def test_the_cookie_is_for_no_script_and_this_site_and_over_https_for_https_alone(
+    sample: Sample,
+) -> None:
     settings = settings_for(sample.folder, bridge_admin_token=TOKEN, bridge_trusted_proxies=1)
     client = create_app(settings).test_client()
     for scheme in ("http", "https"):
@@ -227,7 +265,15 @@ def test_the_cookie_is_for_no_script_and_this_site_and_over_https_for_https_alon
 
 
 @pytest.mark.parametrize(
-    "then", ["//evil.example.com", "https://evil.example.com", "/\\evil.example.com", "javascript:x", "", "/a\nb"]
+    "then",
+    [
+        "//evil.example.com",
+        "https://evil.example.com",
+        "/\\evil.example.com",
+        "javascript:x",
+        "",
+        "/a\nb",
+    ],
 )
 def test_after_the_log_in_nobody_is_led_elsewhere(guarded: FlaskClient, then: str) -> None:
     answer = guarded.post("/login", data={"token": TOKEN, "next": then})
@@ -237,17 +283,23 @@ def test_after_the_log_in_nobody_is_led_elsewhere(guarded: FlaskClient, then: st
 # --- the store ---
 
 
-def test_a_store_that_cannot_be_used_is_a_page_and_comes_back(sample: Sample, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_used_is_a_page_and_comes_back(
+    sample: Sample, tmp_path: Path
+) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be", encoding="utf-8")
-    client = create_app(settings_for(sample.folder, bridge_database=f"sqlite:///{blocked}/bridge.db")).test_client()
+    client = create_app(
+        settings_for(sample.folder, bridge_database=f"sqlite:///{blocked}/bridge.db")
+    ).test_client()
     assert "The store can&#39;t be used now" in page(client, "/", 503)
     assert client.get("/api/events").status_code == 503
     blocked.unlink()
     page(client, "/")
 
 
-def test_a_bug_is_a_page_without_details(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_a_page_without_details(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("inner secret")
 

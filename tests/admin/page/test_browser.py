@@ -52,11 +52,16 @@ def test_no_script_of_a_payload_runs_nothing_is_fetched_from_elsewhere_and_every
         assert driver.title != "owned"
         assert driver.title.endswith("Webhook Bridge")
         assert driver.find_elements(By.CSS_SELECTOR, "script, iframe, object, embed, base") == []
-        fetched = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        fetched = driver.execute_script(
+            "return performance.getEntriesByType('resource').map(entry => entry.name)"
+        )
         assert all(name.startswith(url) for name in fetched)
         for width in (1280, 768, 360):
             browser.resize(driver, width, 800)
-            assert driver.execute_script("return document.documentElement.scrollWidth") <= width, (path, width)
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width, (
+                path,
+                width,
+            )
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
 
@@ -80,20 +85,28 @@ def test_the_keyboard_is_enough(driver: Chrome, url: str) -> None:
     skip.send_keys(Keys.ENTER)
     assert driver.switch_to.active_element.tag_name == "main"
     reached: list[str] = []
-    while "/events/0" not in str(driver.switch_to.active_element.get_attribute("href")) and len(reached) < 20:
+    while (
+        "/events/0" not in str(driver.switch_to.active_element.get_attribute("href"))
+        and len(reached) < 20
+    ):
         driver.switch_to.active_element.send_keys(Keys.TAB)
         reached.append(driver.switch_to.active_element.tag_name)
     assert reached[:3] == ["select", "select", "input"]
     assert "button" in reached
     driver.switch_to.active_element.send_keys(Keys.ENTER)
-    await_true(driver, lambda: "/events/0" in driver.current_url and driver.find_element(By.ID, "story"))
+    await_true(
+        driver, lambda: "/events/0" in driver.current_url and driver.find_element(By.ID, "story")
+    )
 
 
 def test_replay_from_the_page(driver: Chrome, url: str, shared: Sample) -> None:
     old_id = shared.events["refused"]
     driver.get(f"{url}/events/{old_id}")
     driver.find_element(By.XPATH, "//button[text()='Replay']").click()
-    await_true(driver, lambda: f"A replay of event {old_id}." in driver.find_element(By.CLASS_NAME, "story").text)
+    await_true(
+        driver,
+        lambda: f"A replay of event {old_id}." in driver.find_element(By.CLASS_NAME, "story").text,
+    )
     assert driver.current_url.rpartition("/")[2] != old_id
 
 

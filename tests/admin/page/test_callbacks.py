@@ -35,12 +35,16 @@ def defined(sample: Sample) -> None:
 
 
 def post(client: FlaskClient, status: int = 201, **more: Any) -> Any:
-    answer = client.post("/api/callbacks", json={name: value for name, value in (ASKED | more).items() if value})
+    answer = client.post(
+        "/api/callbacks", json={name: value for name, value in (ASKED | more).items() if value}
+    )
     assert answer.status_code == status, answer.text
     document: Any = client.get("/api/openapi.json").json
     described = document["paths"]["/api/callbacks"]["post"]["responses"][str(status)]
     schema = described["content"]["application/json"]["schema"]
-    jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(answer.json)
+    jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(
+        answer.json
+    )
     assert SECRET not in answer.text
     return answer.json
 
@@ -83,7 +87,9 @@ def test_a_workflow_asks_for_a_url(client: FlaskClient, sample: Sample) -> None:
         ({"more": 1}, 400, "more"),
     ],
 )
-def test_what_can_not_be_made_says_why(client: FlaskClient, more: dict[str, Any], status: int, reason: str) -> None:
+def test_what_can_not_be_made_says_why(
+    client: FlaskClient, more: dict[str, Any], status: int, reason: str
+) -> None:
     assert re.search(reason, post(client, status, **more)["message"])
 
 
@@ -103,23 +109,36 @@ def test_the_command_line_makes_one_and_prints_nothing_else(cli: Cli, sample: Sa
 def arrive(sample: Sample, id_: str, **more: Any) -> None:
     now = sample.store.now()
     only = callback_to(ID, "approve")
-    sample.store.deliveries.append([NewEvent(id_, "approvals", now, "{}", {}, {}, now + 60_000, only=only, **more)])
+    sample.store.deliveries.append(
+        [NewEvent(id_, "approvals", now, "{}", {}, {}, now + 60_000, only=only, **more)]
+    )
 
 
-def test_pages_and_explanations_show_what_became_of_its_event(client: FlaskClient, cli: Cli, sample: Sample) -> None:
+def test_pages_and_explanations_show_what_became_of_its_event(
+    client: FlaskClient, cli: Cli, sample: Sample
+) -> None:
     arrive(sample, "held")
     arrive(sample, "refused")
     now = sample.store.now()
     refused = NewTarget("complete", "unknown", workflow_id=ID, reference_name="approve")
-    decisions = [Decision("held", "pending", "held"), Decision("refused", "pending", "no", (refused,))]
+    decisions = [
+        Decision("held", "pending", "held"),
+        Decision("refused", "pending", "no", (refused,)),
+    ]
     [target] = sample.store.decisions.decide(Term("sample"), decisions, [], now, 1)
     arrive(sample, "taken")
-    human = NewTarget("complete", "order_flow", workflow_id=ID, task_id="human", reference_name="approve")
-    sample.store.decisions.decide(Term("sample"), [Decision("taken", "pending", "no", (human,))], [], now, 1)
+    human = NewTarget(
+        "complete", "order_flow", workflow_id=ID, task_id="human", reference_name="approve"
+    )
+    sample.store.decisions.decide(
+        Term("sample"), [Decision("taken", "pending", "no", (human,))], [], now, 1
+    )
     page = client.get("/events/taken").text
     assert "completes approve of" in page.replace("\n", "")
     assert "/tasks/human" not in page, "only waiting tasks have a page"
-    sample.store.claims.record_results("sample", [Result(target, "failed", "Conductor has no such workflow")], now)
+    sample.store.claims.record_results(
+        "sample", [Result(target, "failed", "Conductor has no such workflow")], now
+    )
     for id_, words in (
         ("held", f"for one task: task approve of workflow {ID}"),
         ("held", "its task doesn't wait yet"),

@@ -34,5 +34,7 @@ def test_a_delivery_is_in_its_hour_and_in_the_totals() -> None:
 
 def test_no_deliveries_are_said(sample: Sample, client: FlaskClient) -> None:
     assert [(one.totals, one.most) for one in deliveries_by_time([], NOW)] == [({}, 0)] * 2
-    (sample.folder / "webhooks.yaml").write_text("webhooks: [{name: new, verifier: none, receivers: {flow: any}}]")
+    (sample.folder / "webhooks.yaml").write_text(
+        "webhooks: [{name: new, verifier: none, receivers: {flow: any}}]"
+    )
     assert "The last 24 hours: no deliveries" in client.get("/webhooks/new").text

@@ -26,14 +26,18 @@ def text_of(page: str) -> str:
 
 
 def test_conditions_and_keys_are_shown_as_yaml(client: FlaskClient) -> None:
-    page = client.get(TRY, query_string={"kind": "when", "path": "$.ref", "value": '{"$regex": "^refs/tags/"}'}).text
+    page = client.get(
+        TRY, query_string={"kind": "when", "path": "$.ref", "value": '{"$regex": "^refs/tags/"}'}
+    ).text
     assert "when:\n  $.ref:\n    $regex: ^refs/tags/\n" in unescape(page)
     assert "1 of the last 4 events would have fitted" in text_of(page)
     page = client.get(TRY, query_string={"kind": "once", "path": "$.ref"}).text
     assert "once:\n  key: $.ref\n" in unescape(page)
 
 
-def test_waiting_tasks_are_compared_with_the_payload_as_if_it_arrived_now(client: FlaskClient, sample: Sample) -> None:
+def test_waiting_tasks_are_compared_with_the_payload_as_if_it_arrived_now(
+    client: FlaskClient, sample: Sample
+) -> None:
     page = text_of(client.get(TRY, query_string={"of": sample.events["delivered"]}).text)
     assert "matches task wait_late of deploy" in page
     assert "differs task wait_other of deploy" in page
@@ -68,7 +72,9 @@ def test_another_webhooks_event_is_not_tried(client: FlaskClient, sample: Sample
     assert client.get(TRY, query_string={"of": sample.events["hostile"]}).status_code == 404
 
 
-def test_the_criterion_beside_the_button_is_removed_whatever_is_typed_in_it_now(client: FlaskClient) -> None:
+def test_the_criterion_beside_the_button_is_removed_whatever_is_typed_in_it_now(
+    client: FlaskClient,
+) -> None:
     where = "/webhooks/github-deploys/try?kind=when&path=$.n&value=1&path=$.n&value=2"
     buttons = re.findall(r'name="remove" value="([^"]*)"', client.get(where).text)
     page = client.get(f"{where.replace('path=$.n', 'path=$.m', 1)}&remove={buttons[0]}").text
@@ -81,10 +87,16 @@ def test_a_comparison_names_what_differs(client: FlaskClient, sample: Sample) ->
     assert "$.repository removed" in page
     first = client.get(f"/events/{sample.events['delivered']}/compare")
     assert "there is no earlier one" in text_of(first.text)
-    same = client.get(f"/events/{sample.events['delivered']}/compare?with={sample.events['delivered']}")
+    same = client.get(
+        f"/events/{sample.events['delivered']}/compare?with={sample.events['delivered']}"
+    )
     assert "They are the same" in text_of(same.text)
-    assert client.get(f"/events/{sample.events['delivered']}/compare?with=unknown").status_code == 404
-    assert client.get(f"/events/{sample.events['delivered']}/compare?with=sample:x").status_code == 404
+    assert (
+        client.get(f"/events/{sample.events['delivered']}/compare?with=unknown").status_code == 404
+    )
+    assert (
+        client.get(f"/events/{sample.events['delivered']}/compare?with=sample:x").status_code == 404
+    )
 
 
 def test_a_viewer_may_try_and_compare(sample: Sample) -> None:
@@ -95,7 +107,8 @@ def test_a_viewer_may_try_and_compare(sample: Sample) -> None:
         assert client.get(path, headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
 
-# --- what is hidden -----------------------------------------------------------------------------------------
+# --- what is hidden
+#   -----------------------------------------------------------------------------------------
 
 CARD = "4999-1234"
 
@@ -111,7 +124,9 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, list[str]]:
     ids = [new_event_id(), new_event_id()]
     for event_id, card in zip(ids, ("4000-0000", CARD), strict=True):
         payload = {"card": card, "items": [{"pin": card, "id": 1}], "kept": "yes"}
-        store.deliveries.append([NewEvent(event_id, "pay", 1, json.dumps(payload), {}, {}, 2, None)])
+        store.deliveries.append(
+            [NewEvent(event_id, "pay", 1, json.dumps(payload), {}, {}, 2, None)]
+        )
     return create_app(settings).test_client(), ids
 
 
@@ -145,7 +160,10 @@ def test_no_criterion_tells_a_right_guess_of_a_hidden_value_from_a_wrong_one(
 
 def test_what_is_beside_a_hidden_value_is_tried(paid: tuple[FlaskClient, list[str]]) -> None:
     client, _ids = paid
-    page = client.get("/webhooks/pay/try", query_string={"path": ["$.kept", "$.items[0].id"], "value": ["yes", "1"]})
+    page = client.get(
+        "/webhooks/pay/try",
+        query_string={"path": ["$.kept", "$.items[0].id"], "value": ["yes", "1"]},
+    )
     assert "2 of the last 2 events would have fitted" in text_of(page.text)
 
 
@@ -157,7 +175,8 @@ def test_nothing_hidden_is_compared(paid: tuple[FlaskClient, list[str]]) -> None
     assert "What hide names is not compared" in text_of(page)
 
 
-# --- large payloads -----------------------------------------------------------------------------------------
+# --- large payloads
+#   -----------------------------------------------------------------------------------------
 
 
 def test_large_payloads_are_shown_in_part_and_tried_as_far_as_there_is_time(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Trying criteria, comparing and sending in a real browser: by keyboard alone, and on a phone in the dark."""
+"""Trying criteria, comparing and sending in a real browser: by keyboard alone, and on a phone in
+the dark."""
 
 from __future__ import annotations
 
@@ -83,7 +84,9 @@ def test_a_delivery_is_sent_from_a_phone_in_the_dark(driver: Chrome, sample: Sam
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
         driver.find_element(By.CSS_SELECTOR, ".notice a.id").click()
         await_true(driver, lambda: "refs/heads/phone" in text(driver))
-        driver.find_element(By.LINK_TEXT, "Stop").click()  # else the page may be loaded again in between
+        driver.find_element(
+            By.LINK_TEXT, "Stop"
+        ).click()  # else the page may be loaded again in between
         await_true(driver, lambda: "follow" not in driver.current_url)
         driver.find_element(By.LINK_TEXT, "Compare with the previous event of this webhook").click()
         await_true(driver, lambda: "refs/heads/phone" in text(driver) and "differ" in text(driver))
@@ -102,4 +105,7 @@ def test_no_name_or_value_of_a_payload_becomes_a_script(driver: Chrome, sample: 
         ):
             driver.get(url + path)
             assert "owned" not in driver.title
-            assert driver.find_elements(By.CSS_SELECTOR, "main script, main img, main svg, iframe") == []
+            assert (
+                driver.find_elements(By.CSS_SELECTOR, "main script, main img, main svg, iframe")
+                == []
+            )

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 pytestmark = [*browser.MARKS]
 
 
-def test_events_are_filtered_ticked_and_replayed_by_keyboard(driver: Chrome, sample: Sample) -> None:
+def test_events_are_filtered_ticked_and_replayed_by_keyboard(
+    driver: Chrome, sample: Sample
+) -> None:
     with browser.serving_page(sample.settings) as url:
         driver.get(url + "/events")
         condition = driver.find_element(By.NAME, "where")
@@ -31,22 +33,34 @@ def test_events_are_filtered_ticked_and_replayed_by_keyboard(driver: Chrome, sam
         assert tick.get_attribute("value") == sample.events["refused"]
         tick.send_keys(Keys.SPACE)
         tick.send_keys(Keys.ENTER)  # the form's first button replays
-        await_true(driver, lambda: "Replay 1 event?" in driver.title + driver.find_element(By.TAG_NAME, "h1").text)
+        await_true(
+            driver,
+            lambda: "Replay 1 event?" in driver.title + driver.find_element(By.TAG_NAME, "h1").text,
+        )
         assert driver.current_url.endswith(f"/replay?event={sample.events['refused']}")
         driver.find_element(By.XPATH, "//button[starts-with(., 'Yes')]").send_keys(Keys.ENTER)
-        await_true(driver, lambda: "1 of 1 events replayed" in driver.find_element(By.TAG_NAME, "h1").text)
+        await_true(
+            driver, lambda: "1 of 1 events replayed" in driver.find_element(By.TAG_NAME, "h1").text
+        )
 
 
 def test_ticked_events_can_be_acknowledged_on_a_phone(driver: Chrome, sample: Sample) -> None:
     browser.resize(driver, 390, 900)
     with browser.serving_page(sample.settings) as url:
         driver.get(url + "/events?status=unresolved")
-        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        assert driver.execute_script(
+            "return document.documentElement.scrollWidth <= window.innerWidth"
+        )
         for tick in driver.find_elements(By.NAME, "event"):
             tick.send_keys(Keys.SPACE)
         driver.find_element(By.XPATH, "//button[.='Acknowledge']").send_keys(Keys.ENTER)
-        await_true(driver, lambda: "Acknowledge 1 event?" in driver.find_element(By.TAG_NAME, "h1").text)
+        await_true(
+            driver, lambda: "Acknowledge 1 event?" in driver.find_element(By.TAG_NAME, "h1").text
+        )
         tab_to(driver, "reason").send_keys("a test", Keys.ENTER)
-        await_true(driver, lambda: "1 of 1 events acknowledged" in driver.find_element(By.TAG_NAME, "h1").text)
+        await_true(
+            driver,
+            lambda: "1 of 1 events acknowledged" in driver.find_element(By.TAG_NAME, "h1").text,
+        )
     assert sample.store.queries.unresolved() == 0
     browser.resize(driver, 1280, 900)

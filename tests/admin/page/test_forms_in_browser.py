@@ -1,4 +1,5 @@
-"""The form of a webhook in a real browser: every kind of proof and setting, by keyboard, and nothing lost by Edit."""
+"""The form of a webhook in a real browser: every kind of proof and setting, by keyboard, and
+nothing lost by Edit."""
 
 from __future__ import annotations
 
@@ -60,7 +61,9 @@ def defined(folder: Path) -> dict[str, Any]:
     return dict(load_definitions(folder, PLATFORMS, {}, may_be_empty=True).by_name)
 
 
-def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, url: str, folder: Path) -> None:
+def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(
+    driver: Chrome, url: str, folder: Path
+) -> None:
     (folder / "order.schema.json").write_text("{}")
     driver.get(f"{url}/new?platform=custom")
     tab_to(driver, "a bearer token (JWT) of an issuer").send_keys(Keys.ENTER)
@@ -81,7 +84,10 @@ def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, ur
     tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: "/webhooks/orders" in driver.current_url)
     made = defined(folder)["orders"]
-    assert (made.jwt.issuer, made.payload_schema.file) == ("https://login.example.com", "order.schema.json")
+    assert (made.jwt.issuer, made.payload_schema.file) == (
+        "https://login.example.com",
+        "order.schema.json",
+    )
     assert made.starts[0].input == {"id": "$.order.id"}
 
 
@@ -104,7 +110,9 @@ def test_callback_urls_by_keyboard_alone(driver: Chrome, url: str, folder: Path)
     await_true(driver, lambda: len(defined(folder)["approvals"].callback.secret) == 1)
 
 
-def test_edit_hides_the_secret_and_changes_only_what_was_typed(driver: Chrome, url: str, folder: Path) -> None:
+def test_edit_hides_the_secret_and_changes_only_what_was_typed(
+    driver: Chrome, url: str, folder: Path
+) -> None:
     (folder / "partner.yaml").write_text(WRITTEN)
     browser.resize(driver, 390, 844)
     driver.get(f"{url}/webhooks/partner/edit")

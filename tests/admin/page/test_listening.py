@@ -45,7 +45,9 @@ def arrive(sample: Sample, body: bytes = b'{"a": 1}', minutes_ago: float = 0) ->
     return event.id
 
 
-def ask(client: FlaskClient, code: int = 200, token: str = ADMIN, url: str = URL, **query: Any) -> Any:
+def ask(
+    client: FlaskClient, code: int = 200, token: str = ADMIN, url: str = URL, **query: Any
+) -> Any:
     answer = client.get(url, headers={"Authorization": f"Bearer {token}"}, query_string=query)
     assert answer.status_code == code, answer.text
     return answer.get_json()
@@ -64,7 +66,9 @@ def test_only_admins_may_listen(client: FlaskClient, public: Sample) -> None:
 
 def test_only_a_webhook_that_says_so_can_be_listened_to(client: FlaskClient) -> None:
     assert "add listen: true" in ask(client, 409, url="/api/webhooks/orders/deliveries")["message"]
-    assert "no webhook nothing" in ask(client, 404, url="/api/webhooks/nothing/deliveries")["message"]
+    assert (
+        "no webhook nothing" in ask(client, 404, url="/api/webhooks/nothing/deliveries")["message"]
+    )
 
 
 def test_a_delivery_is_given_as_it_came(client: FlaskClient, public: Sample) -> None:
@@ -84,7 +88,9 @@ def test_a_delivery_is_given_as_it_came(client: FlaskClient, public: Sample) -> 
     assert answer["webhook"] == "github-deploys"
 
 
-def test_without_a_place_to_begin_only_what_comes_from_now_on_is_given(client: FlaskClient, public: Sample) -> None:
+def test_without_a_place_to_begin_only_what_comes_from_now_on_is_given(
+    client: FlaskClient, public: Sample
+) -> None:
     begin = ask(client)
     assert begin == {"webhook": "github-deploys", "next": 0, "missed": False, "deliveries": []}
     first = arrive(public)
@@ -98,7 +104,9 @@ def test_without_a_place_to_begin_only_what_comes_from_now_on_is_given(client: F
     assert (rest["next"], rest["missed"], rest["deliveries"]) == (answer["next"], False, [])
 
 
-def test_a_place_to_begin_is_the_newest_an_event_or_a_while_ago(client: FlaskClient, public: Sample) -> None:
+def test_a_place_to_begin_is_the_newest_an_event_or_a_while_ago(
+    client: FlaskClient, public: Sample
+) -> None:
     events = [arrive(public, minutes_ago=ago) for ago in (50, 30, 10)]
     assert ids(ask(client, **{"from": "last"})) == events[2:]
     assert ids(ask(client, **{"from": events[1]})) == events[1:]
@@ -119,7 +127,9 @@ def test_an_answer_has_a_bounded_number_of_bytes(
     client: FlaskClient, public: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eviction, "READ_AT_ONCE", 200)
-    events = [arrive(public, b"x" * size) for size in (40, 60, 1, 500, 2)]  # and 39 bytes of headers and query
+    events = [
+        arrive(public, b"x" * size) for size in (40, 60, 1, 500, 2)
+    ]  # and 39 bytes of headers and query
     found, after = [], 0
     for _ in range(4):
         answer = ask(client, after=after)
@@ -131,7 +141,10 @@ def test_an_answer_has_a_bounded_number_of_bytes(
 def test_what_is_no_longer_kept_is_said_and_only_that(client: FlaskClient, public: Sample) -> None:
     begin = ask(client)["next"]
     events = [arrive(public, minutes_ago=ago) for ago in (70, 30, 20, 10)]
-    assert (ids(ask(client, after=begin)), ask(client, after=begin)["missed"]) == (events[1:], True), "one is too old"
+    assert (ids(ask(client, after=begin)), ask(client, after=begin)["missed"]) == (
+        events[1:],
+        True,
+    ), "one is too old"
     public.store.raw_deliveries.prune("github-deploys", {"accepted": replace(LISTENED, number=2)})
     answer = ask(client, after=begin)
     assert (ids(answer), answer["missed"]) == (events[2:], True)
@@ -145,7 +158,9 @@ def test_what_is_no_longer_kept_is_said_and_only_that(client: FlaskClient, publi
     assert not ask(client, after=answer["next"])["missed"], "who begins now has missed nothing"
 
 
-def test_who_listens_goes_on_when_the_store_is_restored_to_lower_numbers(client: FlaskClient, public: Sample) -> None:
+def test_who_listens_goes_on_when_the_store_is_restored_to_lower_numbers(
+    client: FlaskClient, public: Sample
+) -> None:
     """PostgreSQL's numbers follow its transactions, which another server counts from lower on."""
     kept = [arrive(public), arrive(public)]
     begin = ask(client, after=10**15)

@@ -14,12 +14,16 @@ ROWS = "/deliveries/rows"
 
 def arrive(sample: Sample, webhook: str = "slack", delivery_id: str | None = None) -> str:
     now = sample.store.now()
-    event = NewEvent(new_event_id(), webhook, now, '{"card": "4111 1111"}', {}, {}, now, delivery_id)
+    event = NewEvent(
+        new_event_id(), webhook, now, '{"card": "4111 1111"}', {}, {}, now, delivery_id
+    )
     sample.store.deliveries.append([event])
     return event.id
 
 
-def test_the_page_shows_the_newest_deliveries_without_a_script(client: FlaskClient, sample: Sample) -> None:
+def test_the_page_shows_the_newest_deliveries_without_a_script(
+    client: FlaskClient, sample: Sample
+) -> None:
     event_id = arrive(sample)
     page = client.get("/deliveries")
     assert event_id in page.text
@@ -34,7 +38,11 @@ def test_only_pages_without_payloads_may_run_scripts_and_only_our_own(client: Fl
     assert policy.endswith("; script-src 'self'; connect-src 'self'")
     assert "script" not in client.get("/events").headers["Content-Security-Policy"]
     assert "script" not in client.get("/").headers["Content-Security-Policy"]
-    assert client.get("/webhooks/orders").headers["Content-Security-Policy"].endswith("; script-src 'self'")
+    assert (
+        client.get("/webhooks/orders")
+        .headers["Content-Security-Policy"]
+        .endswith("; script-src 'self'")
+    )
 
 
 def test_rows_that_are_the_same_are_not_sent_again(client: FlaskClient, sample: Sample) -> None:
@@ -42,7 +50,9 @@ def test_rows_that_are_the_same_are_not_sent_again(client: FlaskClient, sample: 
     tag = client.get(ROWS).headers["ETag"]
     again = client.get(ROWS, headers={"If-None-Match": tag})
     assert (again.status_code, again.text, again.headers["Cache-Control"]) == (304, "", "no-store")
-    sample.store.decisions.decide(Term("sample"), [Decision(event_id, "expired", "no")], [], sample.store.now(), 0)
+    sample.store.decisions.decide(
+        Term("sample"), [Decision(event_id, "expired", "no")], [], sample.store.now(), 0
+    )
     changed = client.get(ROWS, headers={"If-None-Match": tag})
     assert changed.status_code == 200
     assert "expired" in changed.text.partition(f'data-key="{event_id}"')[2].partition("</tr>")[0]
@@ -66,7 +76,9 @@ def test_viewers_may_watch_and_strangers_not(sample: Sample) -> None:
 
 def test_what_is_hidden_is_in_no_row(client: FlaskClient, sample: Sample) -> None:
     file = sample.folder / "webhooks.yaml"
-    text = file.read_text(encoding="utf-8").replace("platform: slack\n", "platform: slack\n    hide: [$.card]\n")
+    text = file.read_text(encoding="utf-8").replace(
+        "platform: slack\n", "platform: slack\n    hide: [$.card]\n"
+    )
     file.write_text(text, encoding="utf-8")
     event_id = arrive(sample, delivery_id="4111 1111")
     rows = client.get(ROWS).text

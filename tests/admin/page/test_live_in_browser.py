@@ -1,4 +1,5 @@
-"""Deliveries in a real browser, as they come: without a reload, by keyboard, on a phone and in the dark."""
+"""Deliveries in a real browser, as they come: without a reload, by keyboard, on a phone and in the
+dark."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from selenium.webdriver.common.keys import Keys
 
 from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, Term, new_event_id
-from testkit.processes import free_port
 from tests.support import browser
 from tests.support.browser import await_true
 from tests.support.sample import Sample
+from tools.servers.processes import free_port
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -55,7 +56,9 @@ def open_live(driver: Chrome, url: str) -> None:
     await_true(driver, lambda: text(driver, "#state") == "Live.")
 
 
-def test_deliveries_appear_and_change_without_a_reload(driver: Chrome, url: str, sample: Sample) -> None:
+def test_deliveries_appear_and_change_without_a_reload(
+    driver: Chrome, url: str, sample: Sample
+) -> None:
     driver.get_log("browser")
     open_live(driver, url)
     driver.execute_script("window.mark = 1")
@@ -63,7 +66,9 @@ def test_deliveries_appear_and_change_without_a_reload(driver: Chrome, url: str,
     await_true(driver, lambda: rows(driver)[0] == event_id)
     await_true(driver, lambda: text(driver, "#said") == "1 new delivery")
     hostile = "<img src=x onerror=\"document.title='owned'\">"
-    sample.store.without_events.record([WithoutEvent("orders", sample.store.now(), 401, hostile)], {})
+    sample.store.without_events.record(
+        [WithoutEvent("orders", sample.store.now(), 401, hostile)], {}
+    )
     await_true(driver, lambda: hostile in text(driver, "#deliveries tr"))
     link = driver.find_element(By.CSS_SELECTOR, f"tr[data-key='{event_id}'] a")
     driver.execute_script("arguments[0].focus()", link)

@@ -17,7 +17,9 @@ def write(sample: Sample, statement: str, *values: object) -> None:
         db.execute(statement, values)
 
 
-def test_of_very_many_targets_the_first_are_shown_and_the_others_counted(client: FlaskClient, sample: Sample) -> None:
+def test_of_very_many_targets_the_first_are_shown_and_the_others_counted(
+    client: FlaskClient, sample: Sample
+) -> None:
     event_id = sample.events["refused"]
     write(
         sample,
@@ -36,9 +38,13 @@ def test_of_very_many_targets_the_first_are_shown_and_the_others_counted(client:
 
 
 @pytest.mark.parametrize("column", ["payload", "headers", "claims"])
-def test_an_event_that_cannot_be_read_has_a_page_that_says_so(client: FlaskClient, sample: Sample, column: str) -> None:
+def test_an_event_that_cannot_be_read_has_a_page_that_says_so(
+    client: FlaskClient, sample: Sample, column: str
+) -> None:
     for name in ("delivered", "pending"):
-        write(sample, f"UPDATE events SET {column} = 'no json <b>' WHERE id = ?", sample.events[name])
+        write(
+            sample, f"UPDATE events SET {column} = 'no json <b>' WHERE id = ?", sample.events[name]
+        )
         page = client.get(f"/events/{sample.events[name]}")
         assert page.status_code == 200
         assert "It can't be read" in unescape(page.text)
@@ -61,13 +67,17 @@ def test_an_event_that_cannot_be_read_hides_no_other_from_a_task(
     assert client.get("/tasks/task-main").status_code == 200
 
 
-def test_a_task_in_a_state_that_no_bridge_wrote_is_shown_as_broken(client: FlaskClient, sample: Sample) -> None:
+def test_a_task_in_a_state_that_no_bridge_wrote_is_shown_as_broken(
+    client: FlaskClient, sample: Sample
+) -> None:
     write(sample, "UPDATE tasks SET state = 'odd', found_by = 'chance' WHERE id = 'task-main'")
     assert client.get("/tasks/task-main").status_code == 200
     assert "can't be read" in client.get("/api/tasks/task-main").get_json()["broken"]
 
 
-def test_a_rejected_delivery_leads_to_what_is_kept_of_it(client: FlaskClient, sample: Sample) -> None:
+def test_a_rejected_delivery_leads_to_what_is_kept_of_it(
+    client: FlaskClient, sample: Sample
+) -> None:
     kept_id = keep_refused(sample)
     assert f'href="/rejections/{kept_id}"' in client.get("/deliveries").text
     write(sample, "DELETE FROM raw_deliveries")

@@ -1,4 +1,5 @@
-"""The requests of Orkes' clients, as their sources send them: the command line of Conductor OSS and the Go SDK."""
+"""The requests of Orkes' clients, as their sources send them: the command line of Conductor OSS and
+the Go SDK."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ class Client:
     def __call__(self, method: str, path: str, body: Any = None) -> TestResponse:
         self.page.client.delete_cookie("bridge_admin")
         more = {} if body is None else {"json": body}
-        return self.page.client.open(f"/api/metadata/webhook{path}", method=method, headers=self.headers, **more)
+        return self.page.client.open(
+            f"/api/metadata/webhook{path}", method=method, headers=self.headers, **more
+        )
 
 
 @pytest.fixture
@@ -72,15 +75,25 @@ def test_the_life_of_a_webhook_by_the_command_line(client: Client, page: Page) -
     one = f"/{webhook['id']}"
     assert client("GET", one).get_json()["verifier"] == "HEADER_BASED"
     assert [found["id"] for found in client("GET", "").get_json()] == [webhook["id"]]
-    assert page.defined["custom_webhook_1"].headers["Authorization"][0].get_secret_value() == "BB12346789"
+    assert (
+        page.defined["custom_webhook_1"].headers["Authorization"][0].get_secret_value()
+        == "BB12346789"
+    )
     changed = client("PUT", one, FLAGS | {"headers": {"Authorization": "UPDATED_AUTH_TOKEN_123"}})
     assert changed.status_code == 200
-    assert page.defined["custom_webhook_1"].headers["Authorization"][0].get_secret_value() == "UPDATED_AUTH_TOKEN_123"
+    assert (
+        page.defined["custom_webhook_1"].headers["Authorization"][0].get_secret_value()
+        == "UPDATED_AUTH_TOKEN_123"
+    )
     assert client("DELETE", one).status_code == 200
     assert client("GET", one).status_code == 404
     assert client("GET", "").get_json() == []
     assert not page.defined
-    texts = [file.read_text() for file in page.folder.rglob("*") if file.is_file() and file.name != ".gitignore"]
+    texts = [
+        file.read_text()
+        for file in page.folder.rglob("*")
+        if file.is_file() and file.name != ".gitignore"
+    ]
     assert texts == []
 
 
@@ -111,21 +124,31 @@ def test_what_get_shows_put_takes_back_and_nothing_changes(client: Client, page:
 
 
 def test_a_name_that_orkes_would_write_otherwise_stays(client: Client, page: Page) -> None:
-    text = "webhooks:\n- {name: team_, headers: {A: a-secret-of-somebody}, receivers: {flow: any}}\n"
+    text = (
+        "webhooks:\n- {name: team_, headers: {A: a-secret-of-somebody}, receivers: {flow: any}}\n"
+    )
     (page.folder / "team.yaml").write_text(text)
     assert client("PUT", "/team_", client("GET", "/team_").get_json()).status_code == 200
     assert (page.folder / "team.yaml").read_text() == text
 
 
-def test_a_token_and_a_certificate_stay_until_another_proof_is_asked_for(client: Client, page: Page) -> None:
-    proofs = "    jwt: {issuer: https://login.example.com}\n    mtls: {header: X-DN, subject: CN=a}\n"
+def test_a_token_and_a_certificate_stay_until_another_proof_is_asked_for(
+    client: Client, page: Page
+) -> None:
+    proofs = (
+        "    jwt: {issuer: https://login.example.com}\n    mtls: {header: X-DN, subject: CN=a}\n"
+    )
     rest = "    split: $.items\n    receivers: {flow: any}\n"
     (page.folder / "a.yaml").write_text(f"webhooks:\n  - name: orders\n{proofs}{rest}")
     before = (page.folder / "a.yaml").read_text()
     shown = client("GET", "/orders").get_json()
     assert client("PUT", "/orders", shown).status_code == 200
     assert (page.folder / "a.yaml").read_text() == before
-    signed = {"verifier": "SIGNATURE_BASED", "headerKey": "X-Signature", "secretValue": "a-secret-of-orders-0123"}
+    signed = {
+        "verifier": "SIGNATURE_BASED",
+        "headerKey": "X-Signature",
+        "secretValue": "a-secret-of-orders-0123",
+    }
     assert client("PUT", "/orders", shown | signed).status_code == 200
     orders = page.defined["orders"]
     assert (orders.jwt, orders.mtls, orders.signature.header) == (None, None, "X-Signature")
@@ -135,26 +158,47 @@ def test_a_token_and_a_certificate_stay_until_another_proof_is_asked_for(client:
 def test_platforms_of_orkes_are_those_of_the_bridge(client: Client, page: Page) -> None:
     assert client("POST", "", GITHUB).status_code == 200
     github = page.defined["GitHubWebhook"]
-    assert (github.platform, github.secret[0].get_secret_value()) == ("github", GITHUB["secretValue"])
+    assert (github.platform, github.secret[0].get_secret_value()) == (
+        "github",
+        GITHUB["secretValue"],
+    )
     assert github.starts[0].version == 2
     # Teams and SendGrid show their secrets only when they know the URL: nothing is accepted before.
-    teams = {"sourcePlatform": "Microsoft Teams", "verifier": "HMAC_BASED", "headerKey": "Authorization"}
+    teams = {
+        "sourcePlatform": "Microsoft Teams",
+        "verifier": "HMAC_BASED",
+        "headerKey": "Authorization",
+    }
     common = {"secretValue": "", "receiverWorkflowNamesToVersions": {"http": 1}}
     assert client("POST", "", {"name": "teams", **teams, **common}).status_code == 200
     sendgrid = {"name": "mail", "sourcePlatform": "SendGrid", "verifier": "SENDGRID", **common}
     assert client("POST", "", sendgrid).status_code == 200
     slack = {"name": "slack", "sourcePlatform": "Slack", "verifier": "SLACK_BASED", **common}
     assert client("POST", "", slack).status_code == 200
-    assert {webhook.platform for webhook in page.defined.values()} == {"github", "microsoft-teams", "sendgrid", "slack"}
-    client("PUT", "/teams", {"name": "teams", **teams, **common, "secretValue": "c2VjcmV0LW9mLXRlYW1zLTAxMjM="})
+    assert {webhook.platform for webhook in page.defined.values()} == {
+        "github",
+        "microsoft-teams",
+        "sendgrid",
+        "slack",
+    }
+    client(
+        "PUT",
+        "/teams",
+        {"name": "teams", **teams, **common, "secretValue": "c2VjcmV0LW9mLXRlYW1zLTAxMjM="},
+    )
     assert page.defined["teams"].secret[0].get_secret_value() == "c2VjcmV0LW9mLXRlYW1zLTAxMjM="
 
 
-def test_a_webhook_of_the_api_takes_a_delivery_and_is_then_verified(client: Client, page: Page) -> None:
+def test_a_webhook_of_the_api_takes_a_delivery_and_is_then_verified(
+    client: Client, page: Page
+) -> None:
     client("POST", "", FLAGS)
     relay = create_relay(page.settings).test_client()
     headers = {"Authorization": "BB12346789", "Content-Type": JSON}
-    assert relay.post("/webhook/custom_webhook_1", data=b'{"a": 1}', headers=headers).status_code == 200
+    assert (
+        relay.post("/webhook/custom_webhook_1", data=b'{"a": 1}', headers=headers).status_code
+        == 200
+    )
     shown = client("GET", "/custom_webhook_1").get_json()
     assert shown["urlVerified"] is True
 
@@ -185,10 +229,15 @@ def test_tags_are_put_read_and_deleted(client: Client) -> None:
         (FLAGS | {"sourcePlatform": "Nobody"}, "microsoft-teams"),
         (FLAGS | {"verifier": "RSA_BASED"}, "HMAC_BASED"),
         (FLAGS | {"verifier": None}, "HEADER_BASED"),
-        (FLAGS | {"verifier": "HMAC_BASED", "headerKey": "X", "secretValue": "not base64!"}, "Base64"),
+        (
+            FLAGS | {"verifier": "HMAC_BASED", "headerKey": "X", "secretValue": "not base64!"},
+            "Base64",
+        ),
     ],
 )
-def test_a_bad_body_is_answered_with_what_is_wrong(client: Client, page: Page, body: Any, says: str) -> None:
+def test_a_bad_body_is_answered_with_what_is_wrong(
+    client: Client, page: Page, body: Any, says: str
+) -> None:
     answer = client("POST", "", body)
     assert answer.status_code == 400
     assert says in answer.get_json()["message"]
@@ -232,25 +281,38 @@ def test_a_secret_by_reference_is_the_bridges_and_never_a_literal(
     assert key not in text
 
 
-@pytest.mark.parametrize("form", ["${NAMED}", "${secrets.NAMED}", "${workflow.env.NAMED}", "${workflow.secrets.NAMED}"])
-def test_each_way_to_write_a_reference_is_known_and_a_file_will_do(form: str, client: Client, page: Page) -> None:
+@pytest.mark.parametrize(
+    "form", ["${NAMED}", "${secrets.NAMED}", "${workflow.env.NAMED}", "${workflow.secrets.NAMED}"]
+)
+def test_each_way_to_write_a_reference_is_known_and_a_file_will_do(
+    form: str, client: Client, page: Page
+) -> None:
     (page.folder / "secrets").mkdir()
     (page.folder / "secrets" / "NAMED").write_text("a-secret-of-a-file-0123456789")
     assert client("POST", "", GITHUB | {"secretValue": form}).status_code == 200
-    assert page.defined["GitHubWebhook"].secret[0].get_secret_value() == "a-secret-of-a-file-0123456789"
+    assert (
+        page.defined["GitHubWebhook"].secret[0].get_secret_value()
+        == "a-secret-of-a-file-0123456789"
+    )
     assert client("DELETE", "/GitHubWebhook").status_code == 200
     assert (page.folder / "secrets" / "NAMED").exists()
 
 
-def test_where_definitions_may_not_be_written_nobody_learns_which_secrets_there_are(tmp_path: Path) -> None:
+def test_where_definitions_may_not_be_written_nobody_learns_which_secrets_there_are(
+    tmp_path: Path,
+) -> None:
     closed = Client(Page(tmp_path, bridge_admin_token=ADMIN, bridge_admin_writes=False))
     for name in ("PATH", "NO_SUCH_VARIABLE"):
         answer = closed("POST", "", GITHUB | {"secretValue": f"${{workflow.secrets.{name}}}"})
         assert (answer.status_code, name in answer.text) == (403, False)
 
 
-@pytest.mark.parametrize("form", ["${workflow.secrets.}", "${a b}", "${", "$${NAMED}", "${workflow.input.x.y}"])
-def test_what_is_no_reference_is_an_error(form: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "form", ["${workflow.secrets.}", "${a b}", "${", "$${NAMED}", "${workflow.input.x.y}"]
+)
+def test_what_is_no_reference_is_an_error(
+    form: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NAMED", "a-secret-0123456789")
     assert client("POST", "", GITHUB | {"secretValue": form}).status_code == 400
 
@@ -295,7 +357,9 @@ def test_the_integration_test_of_the_go_sdk(client: Client) -> None:
 
 
 def test_words_that_only_name_the_same_proof_keep_its_secret(client: Client, page: Page) -> None:
-    client("POST", "", GITHUB | {"verifier": "SLACK_BASED", "secretValue": "slacks-own-secret-0123"})
+    client(
+        "POST", "", GITHUB | {"verifier": "SLACK_BASED", "secretValue": "slacks-own-secret-0123"}
+    )
     found = client("GET", "/GitHubWebhook").get_json()
     assert client("PUT", "/GitHubWebhook", found | {"sourcePlatform": "Slack"}).status_code == 200
     assert page.defined["GitHubWebhook"].secret[0].get_secret_value() == "slacks-own-secret-0123"
@@ -313,7 +377,10 @@ def test_an_id_is_part_of_the_url_or_refused(given: str, client: Client) -> None
 def test_an_id_or_name_that_is_taken_is_refused(client: Client) -> None:
     assert client("POST", "", FLAGS | {"id": "one"}).status_code == 200
     assert "id one" in client("POST", "", GITHUB | {"id": "one"}).get_json()["message"]
-    assert "id custom_webhook_1" in client("POST", "", GITHUB | {"id": "custom_webhook_1"}).get_json()["message"]
+    assert (
+        "id custom_webhook_1"
+        in client("POST", "", GITHUB | {"id": "custom_webhook_1"}).get_json()["message"]
+    )
     assert client("POST", "", GITHUB | {"name": "one"}).status_code == 400
 
 
@@ -357,13 +424,19 @@ def test_who_may_what(page: Page) -> None:
     client("POST", "", FLAGS)
     viewer = Client(page, VIEWER)
     assert viewer("GET", "").status_code == 200
-    for method, path in (("POST", ""), ("PUT", "/custom_webhook_1"), ("DELETE", "/custom_webhook_1")):
+    for method, path in (
+        ("POST", ""),
+        ("PUT", "/custom_webhook_1"),
+        ("DELETE", "/custom_webhook_1"),
+    ):
         answer = viewer(method, path, FLAGS)
         assert answer.status_code == 403
         assert "BRIDGE_ADMIN_TOKEN" in answer.get_json()["message"]
     page.client.delete_cookie("bridge_admin")
     assert page.client.get("/api/metadata/webhook").status_code == 401
-    assert page.client.post("/api/token", json={"keyId": "a", "keySecret": "wrong"}).status_code == 401
+    assert (
+        page.client.post("/api/token", json={"keyId": "a", "keySecret": "wrong"}).status_code == 401
+    )
     for header in (ADMIN, "nonsense"):
         expected = 200 if header == ADMIN else 401
         answer = page.client.get("/api/metadata/webhook", headers={"X-Authorization": header})
@@ -381,7 +454,9 @@ def test_without_the_setting_the_api_reads_only(tmp_path: Path) -> None:
     assert "BRIDGE_ADMIN_WRITES" in answer.get_json()["message"]
 
 
-def test_a_secret_that_is_sent_as_secret_key_is_neither_kept_nor_shown(client: Client, page: Page) -> None:
+def test_a_secret_that_is_sent_as_secret_key_is_neither_kept_nor_shown(
+    client: Client, page: Page
+) -> None:
     secret = str(GITHUB["secretValue"])
     assert client("POST", "", GITHUB | {"secretKey": secret}).get_json()["secretKey"] == "***"
     assert secret not in Client(page, VIEWER)("GET", "").get_data(as_text=True)

@@ -18,17 +18,23 @@ from unittest import mock
 import pytest
 
 from admin.__main__ import main
-from testkit import PATIENCE
-from testkit.processes import dies_with_us, free_port
 from tests.support.sample import Sample, make_sample
+from tools.servers import PATIENCE
+from tools.servers.processes import dies_with_us, free_port
 
 TOKEN = "the-token-of-the-admin-page"
 
 
 def start(sample: Sample, files: int = 1024, **environment: str) -> subprocess.Popen[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("BRIDGE_", "CONDUCTOR_", "ADMIN_"))}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("BRIDGE_", "CONDUCTOR_", "ADMIN_"))
+    }
     return subprocess.Popen(
-        dies_with_us(["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "admin"]),
+        dies_with_us(
+            ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "admin"]
+        ),
         cwd=sample.folder,
         env={**kept, **sample.environment, **environment},
         stdout=subprocess.PIPE,
@@ -81,18 +87,25 @@ def test_it_listens_on_loopback_and_needs_no_token_there(port: int) -> None:
 
 
 @pytest.fixture
-def refusal(sample: Sample, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """What it says with these settings instead of starting; in the tests' process, as one of its own takes a second."""
+def refusal(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """What it says with these settings instead of starting; in the tests' process, as one of its
+    own takes a second."""
 
     def of(**environment: str) -> str:
-        for name in [name for name in os.environ if name.startswith(("BRIDGE_", "CONDUCTOR_", "ADMIN_"))]:
+        for name in [
+            name for name in os.environ if name.startswith(("BRIDGE_", "CONDUCTOR_", "ADMIN_"))
+        ]:
             monkeypatch.delenv(name)
         for name, value in (sample.environment | environment).items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(sample.folder)
         monkeypatch.setattr(sys, "argv", ["admin"])
         monkeypatch.setattr("admin.__main__.configure_logging", mock.Mock())
-        monkeypatch.setattr("waitress.server.TcpWSGIServer.run", mock.Mock(side_effect=AssertionError("it starts")))
+        monkeypatch.setattr(
+            "waitress.server.TcpWSGIServer.run", mock.Mock(side_effect=AssertionError("it starts"))
+        )
         assert main() == 1
         return capsys.readouterr().err
 
@@ -100,7 +113,9 @@ def refusal(sample: Sample, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
-def test_elsewhere_it_does_not_start_without_a_token(refusal: Callable[..., str], host: str) -> None:
+def test_elsewhere_it_does_not_start_without_a_token(
+    refusal: Callable[..., str], host: str
+) -> None:
     text = refusal(ADMIN_HOST=host)
     assert "set BRIDGE_ADMIN_TOKEN to a long random string, or ADMIN_HOST to 127.0.0.1" in text
 
@@ -112,7 +127,14 @@ def test_elsewhere_it_starts_with_a_token_and_asks_for_it(sample: Sample) -> Non
         assert ask(port, "/healthz") == 200
         assert ask(port, "/") == 302
         assert ask(port, "/api/overview") == 401
-        assert ask(port, "/api/overview", {"Authorization": f"Bearer {TOKEN}", "Host": "admin.example.com"}) == 200
+        assert (
+            ask(
+                port,
+                "/api/overview",
+                {"Authorization": f"Bearer {TOKEN}", "Host": "admin.example.com"},
+            )
+            == 200
+        )
     finally:
         stop(process)
 
@@ -136,13 +158,17 @@ def test_a_wrong_setting_ends_the_start_with_a_word(
 @pytest.mark.usefixtures("only_new_garbage")
 def test_a_port_that_is_taken_ends_the_start_with_a_word(refusal: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # what the server had opened before it failed
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # what the server had opened before it failed
         text = refusal(ADMIN_PORT=str(taken.getsockname()[1]))
         gc.collect()
     assert "can't listen on 127.0.0.1 port" in text
 
 
-def test_help_says_how_it_is_used(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_says_how_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["admin", "--help"])
     assert main() == 0
     assert "ADMIN_HOST" in capsys.readouterr().out
@@ -161,19 +187,25 @@ def test_help_says_how_it_is_used(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_requests_that_never_end_hold_up_nobody(port: int, beginning: bytes) -> None:
     with ExitStack() as stack:
         for _ in range(50):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+            )
             connection.sendall(beginning)
         assert ask(port, "/api/overview") == 200
 
 
-def test_connections_beyond_what_the_system_allows_fill_no_log_and_leave_no_trace(sample: Sample) -> None:
+def test_connections_beyond_what_the_system_allows_fill_no_log_and_leave_no_trace(
+    sample: Sample,
+) -> None:
     port = free_port()
     process = start(sample, files=128, ADMIN_PORT=str(port))
     try:
         ask(port, "/healthz")
         with ExitStack() as stack:
             for _ in range(300):
-                connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+                connection = stack.enter_context(
+                    socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+                )
                 connection.sendall(b"GET / HTT")
         assert ask(port, "/healthz") == 200
     finally:

@@ -30,7 +30,9 @@ def test_a_store_that_cannot_be_used_is_named(sample: Sample, tmp_path: Path) ->
     assert answer.json["problems"][0].startswith("the store can't be used: ")
 
 
-def test_definitions_of_which_nothing_can_be_read_are_named_but_not_shown(sample: Sample, tmp_path: Path) -> None:
+def test_definitions_of_which_nothing_can_be_read_are_named_but_not_shown(
+    sample: Sample, tmp_path: Path
+) -> None:
     file = tmp_path / "broken.yaml"
     file.write_text("webhooks: [{secret: a-secret-value", encoding="utf-8")
     answer = client_of(sample, bridge_webhooks=file).get("/readyz")
@@ -54,7 +56,9 @@ def test_a_database_that_never_answers_is_a_503_without_its_password(sample: Sam
         url = f"postgresql://bridge:a-password@127.0.0.1:{silent.getsockname()[1]}/bridge"
         answer = client_of(sample, bridge_database=url).get("/readyz")
     assert answer.status_code == 503
-    assert "not answered" in answer.text or "can't be reached" in answer.text, "whichever time is over first"
+    assert "not answered" in answer.text or "can't be reached" in answer.text, (
+        "whichever time is over first"
+    )
     assert "a-password" not in answer.text
 
 

@@ -14,7 +14,9 @@ def number_of_events(sample: Sample) -> int:
     return len(sample.store.queries.events(EventFilter(limit=1000)))
 
 
-def test_a_refused_delivery_is_shown_and_accepted_by_a_button(client: FlaskClient, sample: Sample) -> None:
+def test_a_refused_delivery_is_shown_and_accepted_by_a_button(
+    client: FlaskClient, sample: Sample
+) -> None:
     kept_id, before = keep_refused(sample), number_of_events(sample)
     assert f"/rejections/{kept_id}" in client.get("/rejections").text
     page = client.get(f"/rejections/{kept_id}").text

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 pytestmark = [*browser.MARKS]
 
 
-def test_refused_deliveries_are_found_on_the_overview_and_accepted(driver: Chrome, tmp_path: Path) -> None:
+def test_refused_deliveries_are_found_on_the_overview_and_accepted(
+    driver: Chrome, tmp_path: Path
+) -> None:
     sample = make_sample(tmp_path)
     keep_refused(sample)
     before = len(sample.store.queries.events(EventFilter(limit=1000)))
@@ -32,5 +34,8 @@ def test_refused_deliveries_are_found_on_the_overview_and_accepted(driver: Chrom
         await_true(driver, lambda: driver.current_url.startswith(f"{url}/rejections/retry"))
         driver.find_element(By.CSS_SELECTOR, "main form button").click()
         await_true(driver, lambda: "Retried" in driver.title)
-        assert "1 rejected delivery of github-deploys accepted" in driver.find_element(By.TAG_NAME, "h1").text
+        assert (
+            "1 rejected delivery of github-deploys accepted"
+            in driver.find_element(By.TAG_NAME, "h1").text
+        )
     assert len(sample.store.queries.events(EventFilter(limit=1000))) == before + 1

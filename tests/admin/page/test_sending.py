@@ -1,4 +1,5 @@
-"""Deliveries that people edit on the page: sent as the platform would send them, and saved by name."""
+"""Deliveries that people edit on the page: sent as the platform would send them, and saved by
+name."""
 
 from __future__ import annotations
 
@@ -61,13 +62,26 @@ class Sender:
 
     def act(self, webhook: str = "deploys", do: str = "send", **form: Any) -> TestResponse:
         given = {"method": "POST", "do": do, **form}
-        answer = self.client.post(f"/webhooks/{webhook}/send", data=given, content_type="multipart/form-data")
+        answer = self.client.post(
+            f"/webhooks/{webhook}/send", data=given, content_type="multipart/form-data"
+        )
         return self.client.get(answer.headers["Location"]) if answer.status_code == 303 else answer
 
     def arrived(self, payload: Any, webhook: str = "deploys", **headers: str) -> str:
         event_id = new_event_id()
         self.store.deliveries.append(
-            [NewEvent(event_id, webhook, 1, json.dumps(payload), headers, {"pin": CARD, "a": "b"}, 2, None)]
+            [
+                NewEvent(
+                    event_id,
+                    webhook,
+                    1,
+                    json.dumps(payload),
+                    headers,
+                    {"pin": CARD, "a": "b"},
+                    2,
+                    None,
+                )
+            ]
         )
         return event_id
 
@@ -85,8 +99,12 @@ def sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
     sender.store.close()
 
 
-def test_an_event_is_edited_and_sent_as_another_delivery_and_leads_to_its_event(sender: Sender) -> None:
-    event_id = sender.arrived(PUSH, **{"x-github-event": "push", "x-github-delivery": "11111111-aaaa"})
+def test_an_event_is_edited_and_sent_as_another_delivery_and_leads_to_its_event(
+    sender: Sender,
+) -> None:
+    event_id = sender.arrived(
+        PUSH, **{"x-github-event": "push", "x-github-delivery": "11111111-aaaa"}
+    )
     page = sender.client.get(f"/webhooks/deploys/send?event={event_id}")
     assert json.loads(sender.body(page)) == PUSH
     assert "no duplicate: x-github-delivery, $.after" in page.text
@@ -108,7 +126,9 @@ def test_an_event_is_edited_and_sent_as_another_delivery_and_leads_to_its_event(
     assert change == Change(change.at, "local", "sent a delivery to", "deploys", "200 OK")
 
 
-def test_the_same_again_is_said_to_be_a_duplicate_and_names_the_event_it_repeats(sender: Sender) -> None:
+def test_the_same_again_is_said_to_be_a_duplicate_and_names_the_event_it_repeats(
+    sender: Sender,
+) -> None:
     first = sender.act(body=json.dumps(PUSH)).text
     again = sender.act(body=json.dumps(PUSH)).text
     assert "It became event" in first
@@ -122,12 +142,18 @@ def test_a_line_that_is_no_header_is_named_and_nothing_typed_is_lost(sender: Sen
     answer = sender.act(body="{}", headers="X-A: 1\nno header\nX-B: 2")
     assert answer.status_code == 422
     assert "no header is not a header" in answer.text
-    assert "X-A: 1\r\nno header\r\nX-B: 2" in unescape(answer.text) or "X-A: 1\nno header\nX-B: 2" in answer.text
+    assert (
+        "X-A: 1\r\nno header\r\nX-B: 2" in unescape(answer.text)
+        or "X-A: 1\nno header\nX-B: 2" in answer.text
+    )
     assert sender.posted == []
 
 
 def test_what_proves_it_is_never_what_was_typed(sender: Sender) -> None:
-    sender.act(body='{"a": 1}', headers="x-hub-signature-256: sha256=00\nHost: elsewhere\nContent-Length: 9")
+    sender.act(
+        body='{"a": 1}',
+        headers="x-hub-signature-256: sha256=00\nHost: elsewhere\nContent-Length: 9",
+    )
     (draft,) = sender.posted
     assert sorted(draft.headers) == ["Content-Type", "X-Hub-Signature-256"]
     assert draft.headers["X-Hub-Signature-256"] != "sha256=00"
@@ -135,12 +161,18 @@ def test_what_proves_it_is_never_what_was_typed(sender: Sender) -> None:
 
 def test_a_delivery_is_saved_begun_with_sent_and_deleted(sender: Sender) -> None:
     headers = "X-GitHub-Event: push\nX-Hub-Signature-256: x\nAuthorization: Basic abc\nX-Access-Token: abc"
-    page = sender.act(do="save", save_as="to 'main'", body=json.dumps(PUSH), headers=headers, query="a=1")
+    page = sender.act(
+        do="save", save_as="to 'main'", body=json.dumps(PUSH), headers=headers, query="a=1"
+    )
     assert "saved</b> as to &#39;main&#39;" in page.text
     assert "not saved: Authorization, X-Access-Token, X-Hub-Signature-256" in page.text
     assert "--saved &#39;to &#39;&#34;&#39;&#34;&#39;main&#39;" in page.text
     (saved,) = sender.store.raw_deliveries.saved("deploys")
-    assert (saved.headers, saved.query, json.loads(saved.body)) == ({"X-GitHub-Event": "push"}, "a=1", PUSH)
+    assert (saved.headers, saved.query, json.loads(saved.body)) == (
+        {"X-GitHub-Event": "push"},
+        "a=1",
+        PUSH,
+    )
     page = sender.client.get("/webhooks/deploys/send", query_string={"saved": "to 'main'"})
     assert json.loads(sender.body(page)) == PUSH
     sender.act(do="delete", saved="to 'main'")
@@ -159,9 +191,18 @@ def test_a_delivery_is_saved_begun_with_sent_and_deleted(sender: Sender) -> None
         ({"save_as": "a" * 61}, "give a name"),
         ({"save_as": "a\u202eb"}, "give a name"),
         ({"save_as": "a", "body": json.dumps("a" * LARGEST)}, "isn&#39;t saved"),
-        ({"save_as": "a", "body": json.dumps({"a": f"x{SECRET}"})}, "one of the webhook&#39;s secrets is in it"),
-        ({"save_as": "a", "body": "{}", "query": f"a={SECRET}"}, "one of the webhook&#39;s secrets is in it"),
-        ({"save_as": "a", "body": "{}", "headers": f"X-Other: {SECRET}"}, "one of the webhook&#39;s secrets is in it"),
+        (
+            {"save_as": "a", "body": json.dumps({"a": f"x{SECRET}"})},
+            "one of the webhook&#39;s secrets is in it",
+        ),
+        (
+            {"save_as": "a", "body": "{}", "query": f"a={SECRET}"},
+            "one of the webhook&#39;s secrets is in it",
+        ),
+        (
+            {"save_as": "a", "body": "{}", "headers": f"X-Other: {SECRET}"},
+            "one of the webhook&#39;s secrets is in it",
+        ),
     ],
 )
 def test_what_may_not_be_saved_is_not(sender: Sender, form: dict[str, str], why: str) -> None:
@@ -173,7 +214,9 @@ def test_what_may_not_be_saved_is_not(sender: Sender, form: dict[str, str], why:
 
 def test_only_so_many_are_saved(sender: Sender) -> None:
     for number in range(MOST):
-        sender.store.raw_deliveries.save(written("deploys", "POST", "", {}, "{}", str(number)), MOST)
+        sender.store.raw_deliveries.save(
+            written("deploys", "POST", "", {}, "{}", str(number)), MOST
+        )
     assert "delete one first" in sender.act(do="save", save_as="one more", body="{}").text
 
 
@@ -190,13 +233,23 @@ def test_nothing_hidden_is_in_the_form(sender: Sender) -> None:
     assert CARD not in page
     assert "is *** here" in page
     # Saved before `hide` named it.
-    sender.store.raw_deliveries.save(written("pay", "POST", "", {}, json.dumps({"card": CARD}), "old"), 1)
+    sender.store.raw_deliveries.save(
+        written("pay", "POST", "", {}, json.dumps({"card": CARD}), "old"), 1
+    )
     answer = sender.client.get("/webhooks/pay/send?saved=old")
     assert (answer.status_code, CARD in answer.text) == (409, False)
 
 
 @pytest.mark.parametrize(
-    "query", ["event=unknown", "sample=unknown", "rejected=unknown", "saved=unknown", "saved=%00", "rejected=%00"]
+    "query",
+    [
+        "event=unknown",
+        "sample=unknown",
+        "rejected=unknown",
+        "saved=unknown",
+        "saved=%00",
+        "rejected=%00",
+    ],
 )
 def test_what_is_not_there_is_not_found(sender: Sender, query: str) -> None:
     assert sender.client.get(f"/webhooks/deploys/send?{query}").status_code == 404
@@ -217,7 +270,9 @@ def test_a_body_too_large_for_a_form_is_left_to_the_command_line(sender: Sender)
 def test_only_what_identifies_a_delivery_is_renewed(sender: Sender) -> None:
     page = sender.client.get("/webhooks/deploys/send?sample=push").text
     assert "$.after" in page
-    assert "so that it is no duplicate: X-GitHub-Hook-ID" not in page, "it is the hook's, in each of its deliveries"
+    assert "so that it is no duplicate: X-GitHub-Hook-ID" not in page, (
+        "it is the hook's, in each of its deliveries"
+    )
     assert "as the sender would sign it" in sender.client.get("/webhooks/pay/send").text
 
 
@@ -258,9 +313,19 @@ def test_a_refused_delivery_that_was_kept_is_edited_and_said_to_be_unproven(send
     headers = {"x-hub-signature-256": "00", "content-type": "application/json"}
     body = json.dumps({"kept": "yes"}).encode()
     kept = RawDelivery(
-        new_event_id(), "deploys", "rejected", 1, status=401, path="/webhook/", query="a=1", headers=headers, body=body
+        new_event_id(),
+        "deploys",
+        "rejected",
+        1,
+        status=401,
+        path="/webhook/",
+        query="a=1",
+        headers=headers,
+        body=body,
     )
-    hidden = replace(kept, id=new_event_id(), webhook="pay", body=json.dumps({"card": CARD}).encode())
+    hidden = replace(
+        kept, id=new_event_id(), webhook="pay", body=json.dumps({"card": CARD}).encode()
+    )
     sender.store.raw_deliveries.keep([kept, hidden])
     page = sender.client.get(f"/webhooks/deploys/send?rejected={kept.id}")
     assert json.loads(sender.body(page)) == {"kept": "yes"}
@@ -270,4 +335,7 @@ def test_a_refused_delivery_that_was_kept_is_edited_and_said_to_be_unproven(send
     answer = sender.client.get(f"/webhooks/pay/send?rejected={hidden.id}")
     assert answer.status_code == 409
     assert CARD not in answer.text
-    assert f"/webhooks/deploys/send?rejected={kept.id}" in sender.client.get(f"/rejections/{kept.id}").text
+    assert (
+        f"/webhooks/deploys/send?rejected={kept.id}"
+        in sender.client.get(f"/rejections/{kept.id}").text
+    )

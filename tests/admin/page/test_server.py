@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from admin import __main__ as page
-from testkit import PATIENCE
-from testkit.processes import free_port
+from tools.servers import PATIENCE
+from tools.servers.processes import free_port
 
 LARGE = 20 * 1024 * 1024
 """Bytes: more than any buffer on the way holds."""
@@ -23,7 +23,9 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 def served(body: bytes) -> Iterator[int]:
     """The port of a server that runs."""
 
-    def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def application(
+        _environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 
@@ -58,7 +60,9 @@ def test_who_reads_no_answer_holds_no_thread() -> None:
 
 
 @pytest.mark.parametrize("beginning", [b"", b"GET / HTTP/1.1\r\nHost: "])
-def test_a_connection_that_falls_silent_is_closed(monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
+def test_a_connection_that_falls_silent_is_closed(
+    monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
     monkeypatch.setattr(page, "_SILENT", 1)
     with served(b"ok") as port, connect(port) as connection:
         connection.sendall(beginning)

@@ -1,4 +1,5 @@
-"""An event's story, acknowledging it, and replaying one of its targets, in Chromium, by the keyboard alone."""
+"""An event's story, acknowledging it, and replaying one of its targets, in Chromium, by the
+keyboard alone."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def test_an_event_is_acknowledged_and_reopened_by_keyboard(driver: Chrome, sampl
         assert story(driver)[-1].endswith("Reopened by local.")
         tab_to(driver, "Acknowledge")
         driver.switch_to.active_element.send_keys(Keys.ENTER)
-        assert driver.switch_to.active_element.get_attribute("name") == "reason", "it must be said why"
+        assert driver.switch_to.active_element.get_attribute("name") == "reason", (
+            "it must be said why"
+        )
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -51,7 +54,9 @@ def test_one_target_is_replayed_by_keyboard(driver: Chrome, sample: Sample, widt
     browser.resize(driver, width, 900)
     with browser.serving(sample) as url:
         driver.get(f"{url}/events/{sample.events['refused']}")
-        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        assert driver.execute_script(
+            "return document.documentElement.scrollWidth <= window.innerWidth"
+        )
         tab_to(driver, "Replay only this one: target 1")
         driver.switch_to.active_element.send_keys(Keys.ENTER)
         wait_for_words(driver, ".meaning", "to one target only: the start of on_push")

@@ -30,16 +30,24 @@ def routes() -> list[tuple[str, dict[str, str]]]:
 
 
 @pytest.mark.parametrize(("path", "values"), routes())
-def test_a_form_of_another_site_changes_nothing(page: Page, path: str, values: dict[str, str]) -> None:
+def test_a_form_of_another_site_changes_nothing(
+    page: Page, path: str, values: dict[str, str]
+) -> None:
     page.create()
-    for evil in ({"Origin": "https://evil.example.com"}, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}):
+    for evil in (
+        {"Origin": "https://evil.example.com"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "same-site"},
+    ):
         assert page.client.post(path, data=values, headers=evil).status_code == 403
     assert set(page.defined) == {"deploys"}
 
 
 def test_without_the_setting_nothing_is_written_and_the_setting_is_named(tmp_path: Path) -> None:
     page = Page(tmp_path, bridge_admin_writes=False)
-    (page.folder / "a.yaml").write_text("webhooks:\n- {name: deploys, verifier: none, receivers: {a: any}}\n")
+    (page.folder / "a.yaml").write_text(
+        "webhooks:\n- {name: deploys, verifier: none, receivers: {a: any}}\n"
+    )
     for path in ("/new", "/webhooks/deploys/edit", "/webhooks/deploys/delete"):
         answer = page.client.get(path)
         assert answer.status_code == 403

@@ -18,7 +18,9 @@ def test_mistakes_are_said_with_their_lines_and_nothing_typed_is_lost(page: Page
     page.create()
     answer = page.edit("deploys", "receivers:", "holdd: 1m\nreceivers:", do="check")
     assert answer.status_code == 422
-    assert "line 4, webhook deploys: holdd: unknown key; did you mean hold?" in unescape(answer.text)
+    assert "line 4, webhook deploys: holdd: unknown key; did you mean hold?" in unescape(
+        answer.text
+    )
     assert "holdd: 1m" in answer.text
     broken = page.edit("deploys", "platform: github", 'platform: "github')
     assert re.search(r"line \d, YAML: ", broken.text)
@@ -45,7 +47,9 @@ def test_two_who_edit_at_once_are_told(page: Page) -> None:
     assert "nothing was overwritten" in answer.text
     assert "two: any" in answer.text, "what was typed is kept"
     assert set(page.defined["deploys"].receivers) == {"one"}
-    assert page.post("/webhooks/deploys/delete", confirm="deploys", version=version).status_code == 409
+    assert (
+        page.post("/webhooks/deploys/delete", confirm="deploys", version=version).status_code == 409
+    )
     assert "deploys" in page.defined
 
 
@@ -60,15 +64,25 @@ def test_a_secret_in_the_file_itself_is_never_shown_and_stays_or_becomes_a_file(
     assert 'secret: ["***", "***"]  # new, old' in page.text("one")
     assert "new, old" not in page.client.get("/webhooks/one").text, "viewers see no comment"
     for name in ("one", "two", "three"):
-        texts = [page.client.get(f"/webhooks/{name}{more}").text for more in ("", "/edit", "/delete")]
+        texts = [
+            page.client.get(f"/webhooks/{name}{more}").text for more in ("", "/edit", "/delete")
+        ]
         texts += [
             page.edit(name, "a: any", "b: any", do="check").text,
             page.edit(name, "a: any", "b", version="x").text,
         ]
         assert not [text for text in texts if SECRET in text]
         assert page.edit(name, "a: any", "b: any").status_code == 303
-    assert [one.get_secret_value() for one in page.defined["one"].secret] == [f"{SECRET}-1", f"{SECRET}-2"]
-    assert page.edit("two", 'X-Key: "***"', "X-Key: a-new-one-0123456789\n  X-Other: '***'").status_code == 422
+    assert [one.get_secret_value() for one in page.defined["one"].secret] == [
+        f"{SECRET}-1",
+        f"{SECRET}-2",
+    ]
+    assert (
+        page.edit(
+            "two", 'X-Key: "***"', "X-Key: a-new-one-0123456789\n  X-Other: '***'"
+        ).status_code
+        == 422
+    )
     assert page.edit("two", '"***"', "a-new-one-0123456789").status_code == 303
     assert page.defined["two"].headers["X-Key"][0].get_secret_value() == "a-new-one-0123456789"
     assert "a-new-one" not in file.read_text(), "a secret is a file of its own"

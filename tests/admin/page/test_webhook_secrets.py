@@ -30,8 +30,15 @@ def test_a_secret_that_the_platform_shows_is_asked_for(page: Page) -> None:
     assert answer.status_code == 422
     assert "enter the signing secret that Slack shows" in answer.text
     assert re.search(r'name="secret"[^>]* autofocus', answer.text)
-    given = {"do": "rotate", "version": page.version("deploys"), "secret": "8f742231b10e8888abcd99yyyzzz85a5"}
-    assert "From now on the secret proves its deliveries" in page.post("/webhooks/deploys/secret", **given).text
+    given = {
+        "do": "rotate",
+        "version": page.version("deploys"),
+        "secret": "8f742231b10e8888abcd99yyyzzz85a5",
+    }
+    assert (
+        "From now on the secret proves its deliveries"
+        in page.post("/webhooks/deploys/secret", **given).text
+    )
     assert page.defined["deploys"].secret[0].get_secret_value() == given["secret"]
     text = page.client.get("/webhooks/deploys").text
     assert "Rotate" in text
@@ -43,10 +50,15 @@ def test_a_secret_that_the_platform_shows_is_asked_for(page: Page) -> None:
 def test_a_webhook_that_is_proven_otherwise_gets_no_secret(page: Page) -> None:
     page.create(platform="custom", name="open", proof="none")
     assert "Add secret" not in page.client.get("/webhooks/open").text
-    assert page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code == 409
+    assert (
+        page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code
+        == 409
+    )
 
 
-def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_removed(page: Page) -> None:
+def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_removed(
+    page: Page,
+) -> None:
     page.create(platform="custom", name="one", header="X-Api-Key")
     assert "New value of the header X-Api-Key" in page.client.get("/webhooks/one").text
 
@@ -54,21 +66,33 @@ def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_re
         return [value.get_secret_value() for value in page.defined["one"].headers["X-Api-Key"]]
 
     [old] = values()
-    rotated = page.post("/webhooks/one/secret", do="rotate", header="X-Api-Key", version=page.version("one"))
+    rotated = page.post(
+        "/webhooks/one/secret", do="rotate", header="X-Api-Key", version=page.version("one")
+    )
     new, kept = values()
     assert (kept, len(new)) == (old, 43)
     assert new in rotated.text, "it was made up here, so somebody must be told"
     page.post("/webhooks/one/secret", do="forget", header="X-Api-Key", version=page.version("one"))
     assert values() == [new]
-    assert page.post("/webhooks/one/secret", do="rotate", header="X-No", version=page.version("one")).status_code == 409
+    assert (
+        page.post(
+            "/webhooks/one/secret", do="rotate", header="X-No", version=page.version("one")
+        ).status_code
+        == 409
+    )
 
 
 def test_urls_that_nothing_signs_have_no_secret_to_rotate(page: Page) -> None:
     made = page.create(platform="custom", name="open", proof="callback", more="callback: {by: id}")
     assert page.defined["open"].callback.secret is None
     assert "Nothing to rotate" in made.text
-    assert page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code == 409
-    wrong = page.create(platform="custom", name="other", proof="callback", more="callback: {by: id, expires: 1d}")
+    assert (
+        page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code
+        == 409
+    )
+    wrong = page.create(
+        platform="custom", name="other", proof="callback", more="callback: {by: id, expires: 1d}"
+    )
     assert 'id="more-error"' in wrong.text
     wrong = page.create(platform="custom", name="other", proof="callback", start="on_push")
     assert "starts nothing" in wrong.text
@@ -92,7 +116,12 @@ def test_a_word_before_a_header_s_token_stays_before_the_new_one(page: Page) -> 
         "webhooks:\n- name: alerts\n  receivers: {a: any}\n  headers: {Authorization: 'Bearer ${file:token}'}\n"
     )
     (page.folder / "token").write_text("9f86d081884c7d659a2feaa0c55ad015")
-    page.post("/webhooks/alerts/secret", do="rotate", header="Authorization", version=page.version("alerts"))
+    page.post(
+        "/webhooks/alerts/secret",
+        do="rotate",
+        header="Authorization",
+        version=page.version("alerts"),
+    )
     new, old = page.defined["alerts"].headers["Authorization"]
     assert new.get_secret_value().startswith("Bearer ")
     assert old.get_secret_value() == "Bearer 9f86d081884c7d659a2feaa0c55ad015"

@@ -1,4 +1,5 @@
-"""Webhooks by the page: from an empty folder to a verified webhook, with every mistake said beside its field."""
+"""Webhooks by the page: from an empty folder to a verified webhook, with every mistake said beside
+its field."""
 
 from __future__ import annotations
 
@@ -51,8 +52,12 @@ def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draf
     assert "https://hooks.example.com/webhook/deploys" in made.text
     assert secret[1] in made.text, "it is shown once, to be entered at the platform"
     assert "Unverified" in made.text
-    assert page.defined["deploys"].starts[0].when == {"$._webhook.headers['x-github-event']": "push"}
-    assert '<link rel="canonical" href="/webhooks/deploys">' in made.text, "loading it again posts nothing again"
+    assert page.defined["deploys"].starts[0].when == {
+        "$._webhook.headers['x-github-event']": "push"
+    }
+    assert '<link rel="canonical" href="/webhooks/deploys">' in made.text, (
+        "loading it again posts nothing again"
+    )
     again = page.client.get("/webhooks/deploys").text
     assert secret[1] not in again
     tested = page.post("/webhooks/deploys/test", sample="push")
@@ -68,9 +73,13 @@ def test_a_command_and_an_assistants_text_have_url_and_secret_filled_in(page: Pa
     made = unescape(page.create(secret="9f86d081884c7d659a2feaa0c55ad015").text)
     url = "https://hooks.example.com/webhook/deploys"
     assert (
-        f"-f config[url]={url} -f config[content_type]=json -f config[secret]=9f86d081884c7d659a2feaa0c55ad015" in made
+        f"-f config[url]={url} -f config[content_type]=json -f config[secret]=9f86d081884c7d659a2feaa0c55ad015"
+        in made
     )
-    assert f"Register a webhook at GitHub that posts to {url}. The secret to enter there is 9f86d081" in made
+    assert (
+        f"Register a webhook at GitHub that posts to {url}. The secret to enter there is 9f86d081"
+        in made
+    )
     later = unescape(page.client.get("/webhooks/deploys").text)
     assert "9f86d081" not in later
     assert "config[secret]=THE_SECRET" in later
@@ -88,7 +97,13 @@ def test_mistakes_are_said_beside_the_field_and_nothing_typed_is_lost(page: Page
     for field in ("name", "receiver", "start", "more"):
         assert f'id="{field}-error"' in answer.text, field
         assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', answer.text), field
-    for typed in ("no spaces", "deploy: first", "on_push: latest", "secret: holdd", "kept-secret-0123456789"):
+    for typed in (
+        "no spaces",
+        "deploy: first",
+        "on_push: latest",
+        "secret: holdd",
+        "kept-secret-0123456789",
+    ):
         assert typed in answer.text
     assert not list(page.folder.iterdir())
 
@@ -128,9 +143,15 @@ def test_a_name_that_is_taken_is_said(page: Page) -> None:
     assert "choose another name" in answer.text
 
 
-def test_a_test_event_waits_until_the_relay_has_read_a_new_secret(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_event_waits_until_the_relay_has_read_a_new_secret(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page.create()
-    answers = [webhooks.Answer(401, b"{}"), webhooks.Answer(200, b"{}"), webhooks.Answer(401, b"{}")]
+    answers = [
+        webhooks.Answer(401, b"{}"),
+        webhooks.Answer(200, b"{}"),
+        webhooks.Answer(401, b"{}"),
+    ]
     monkeypatch.setattr(webhooks, "post", lambda url, draft, wait: answers.pop(0))
     slept: list[float] = []
     monkeypatch.setattr(webhooks.time, "sleep", slept.append)
@@ -163,9 +184,13 @@ def test_deleting_is_asked_twice(page: Page) -> None:
     page.create()
     version = page.version("deploys")
     assert page.post("/webhooks/deploys/delete", version=version).status_code == 422
-    assert page.post("/webhooks/deploys/delete", version=version, confirm="other").status_code == 422
+    assert (
+        page.post("/webhooks/deploys/delete", version=version, confirm="other").status_code == 422
+    )
     assert "deploys" in page.defined
-    assert page.post("/webhooks/deploys/delete", version=version, confirm="deploys").status_code == 303
+    assert (
+        page.post("/webhooks/deploys/delete", version=version, confirm="deploys").status_code == 303
+    )
     assert not page.defined
 
 

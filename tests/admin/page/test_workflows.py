@@ -1,4 +1,5 @@
-"""Conductor's workflows on the page: the form offers them, and a webhook's page runs one and follows it."""
+"""Conductor's workflows on the page: the form offers them, and a webhook's page runs one and
+follows it."""
 
 from __future__ import annotations
 
@@ -41,7 +42,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def page_of(folder: Path, conductor: StandIn, **more: Any) -> FlaskClient:
-    given = {"bridge_webhooks": folder, "bridge_admin_writes": True, "conductor_server_url": conductor.url, **more}
+    given = {
+        "bridge_webhooks": folder,
+        "bridge_admin_writes": True,
+        "conductor_server_url": conductor.url,
+        **more,
+    }
     return create_app(settings_for(folder.parent, **given)).test_client()
 
 
@@ -54,14 +60,18 @@ def post(page: FlaskClient, path: str, **values: Any) -> TestResponse:
     return page.post(path, data=values)
 
 
-# --- the form -----------------------------------------------------------------------------------------------
+# --- the form
+#   -----------------------------------------------------------------------------------------------
 
 
 def test_a_workflow_that_can_hardly_be_offered_does_not_keep_the_others_from_it(
     page: FlaskClient, conductor: StandIn
 ) -> None:
     odd = {"\ud800": [{"version": 1}], "x" * 1_000_000: [{"version": 1}], "<b>": [{"version": 1}]}
-    conductor.answers[LIST] = 200, {"deploy": [{"version": 1}], **odd, "release": [{"version": None}]}
+    conductor.answers[LIST] = (
+        200,
+        {"deploy": [{"version": 1}], **odd, "release": [{"version": None}]},
+    )
     answer = page.get("/new?platform=github")
     assert answer.status_code == 200
     offered = re.findall(r'<option value="(.*?)">(.*?)</option>', answer.text)
@@ -69,17 +79,31 @@ def test_a_workflow_that_can_hardly_be_offered_does_not_keep_the_others_from_it(
     assert len(answer.text) < 20_000
 
 
-def test_a_conductor_that_lists_nothing_leaves_a_form_to_type_names_in(page: FlaskClient, conductor: StandIn) -> None:
+def test_a_conductor_that_lists_nothing_leaves_a_form_to_type_names_in(
+    page: FlaskClient, conductor: StandIn
+) -> None:
     conductor.answers[LIST] = 403, {"message": "no"}
     text = unescape(page.get("/new?platform=github").text)
     assert "Conductor's workflows can't be listed now: 403 no" in text
-    answer = post(page, "/new", platform="github", name="new", secret="x" * 32, receiver="anything", do="create")
+    answer = post(
+        page,
+        "/new",
+        platform="github",
+        name="new",
+        secret="x" * 32,
+        receiver="anything",
+        do="create",
+    )
     assert "It takes effect in relay and worker within seconds" in answer.text
 
 
-def test_a_chosen_workflow_is_added_to_the_receivers(page: FlaskClient, conductor: StandIn, folder: Path) -> None:
+def test_a_chosen_workflow_is_added_to_the_receivers(
+    page: FlaskClient, conductor: StandIn, folder: Path
+) -> None:
     conductor.has("flow", "other")
-    added = post(page, "/new", platform="github", do="check", receiver=["other", "", "flow: 2, 3"]).text
+    added = post(
+        page, "/new", platform="github", do="check", receiver=["other", "", "flow: 2, 3"]
+    ).text
     for chosen in ("other", "flow: 2, 3"):
         assert f'name="receiver" value="{chosen}" checked' in added
     assert 'name="receiver" value="deploy">' in added, "it is suggested"
@@ -97,16 +121,26 @@ def test_a_chosen_workflow_is_added_to_the_receivers(page: FlaskClient, conducto
 
 def test_what_does_not_fit_is_said_beside_the_yaml(page: FlaskClient, conductor: StandIn) -> None:
     conductor.has("deploy", "release")
-    wait = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "w", "inputParameters": {"matches": {"$.nothing": 1}}}
+    wait = {
+        "type": "WAIT_FOR_WEBHOOK",
+        "taskReferenceName": "w",
+        "inputParameters": {"matches": {"$.nothing": 1}},
+    }
     conductor.defines("deploy", wait)
-    values = {"platform": "github", "name": "new", "secret": "x" * 32, "receiver": ["deploy", "releas", "release: 2"]}
+    values = {
+        "platform": "github",
+        "name": "new",
+        "secret": "x" * 32,
+        "receiver": ["deploy", "releas", "release: 2"],
+    }
     text = unescape(post(page, "/new", do="check", start="deploy: 9", **values).text)
     assert "Conductor has no workflow releas; did you mean release?" in text
     assert "Conductor has no version 9 of deploy; it has 2" in text
     assert "task w of deploy needs $.nothing, which no sample event of github has" in text
 
 
-# --- running one --------------------------------------------------------------------------------------------
+# --- running one
+#   --------------------------------------------------------------------------------------------
 
 
 def test_the_workflows_of_the_webhook_can_be_chosen(page: FlaskClient) -> None:
@@ -115,12 +149,18 @@ def test_the_workflows_of_the_webhook_can_be_chosen(page: FlaskClient) -> None:
     assert chosen == ["deploy", "release, version 1", "release, version 2", "on_push"]
 
 
-def test_a_workflow_is_started_with_the_input_as_it_was_typed(page: FlaskClient, conductor: StandIn) -> None:
+def test_a_workflow_is_started_with_the_input_as_it_was_typed(
+    page: FlaskClient, conductor: StandIn
+) -> None:
     bodies: list[Any] = []
     conductor.answers["/api/workflow"] = lambda body: bodies.append(body) or (200, "w-1")  # type: ignore[func-returns-value]
-    answer = post(page, "/webhooks/deploys/run", workflow="release, version 2", input='{"ref": "main"}')
+    answer = post(
+        page, "/webhooks/deploys/run", workflow="release, version 2", input='{"ref": "main"}'
+    )
     assert 'href="https://conductor.example.com/execution/w-1"' in answer.text
-    assert [(body["name"], body["version"], body["input"]) for body in bodies] == [("release", 2, {"ref": "main"})]
+    assert [(body["name"], body["version"], body["input"]) for body in bodies] == [
+        ("release", 2, {"ref": "main"})
+    ]
     assert "release, version 2: w-1" in page.get("/changes").text
     post(page, "/webhooks/deploys/run", workflow="deploy", input="  ")
     assert bodies[1]["input"] == {} and "version" not in bodies[1]
@@ -148,7 +188,11 @@ def test_an_input_that_is_no_json_object_starts_nothing(
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(404, "It was not started: 404 No such"), (403, "It was not started: 403 No such"), (500, "It may have been")],
+    [
+        (404, "It was not started: 404 No such"),
+        (403, "It was not started: 403 No such"),
+        (500, "It may have been"),
+    ],
 )
 def test_a_start_that_fails_is_said_with_what_was_typed(
     page: FlaskClient, conductor: StandIn, status: int, said: str
@@ -167,13 +211,18 @@ def test_only_a_workflow_of_the_webhook_is_run(page: FlaskClient, conductor: Sta
     assert conductor.asked == []
 
 
-def test_running_needs_an_admin_and_writes_and_no_other_site(folder: Path, conductor: StandIn) -> None:
+def test_running_needs_an_admin_and_writes_and_no_other_site(
+    folder: Path, conductor: StandIn
+) -> None:
     values = {"workflow": "deploy", "input": "{}"}
     tokens = {"bridge_admin_token": ADMIN, "bridge_viewer_token": VIEWER}
     with_tokens = page_of(folder, conductor, **tokens)
     for token, status in ((VIEWER, 403), (ADMIN, 422)):
         headers = {"Authorization": f"Bearer {token}"}
-        assert with_tokens.post("/webhooks/deploys/run", data=values, headers=headers).status_code == status
+        assert (
+            with_tokens.post("/webhooks/deploys/run", data=values, headers=headers).status_code
+            == status
+        )
     assert conductor.asked == ["/api/workflow"]  # which the stand-in hasn't got
 
     conductor.asked.clear()

@@ -39,7 +39,10 @@ def url(tmp_path: Path, conductor: StandIn) -> Iterator[str]:
     folder.mkdir()
     (folder / "deploys.yaml").write_text(DEFINITIONS, encoding="utf-8")
     settings = settings_for(
-        tmp_path, bridge_webhooks=folder, bridge_admin_writes=True, conductor_server_url=conductor.url
+        tmp_path,
+        bridge_webhooks=folder,
+        bridge_admin_writes=True,
+        conductor_server_url=conductor.url,
     )
     with browser.serving_page(settings) as url:
         yield url
@@ -53,7 +56,10 @@ def test_a_receiver_is_chosen_from_five_thousand_by_keyboard(driver: Chrome, url
     field.send_keys("flow_4711")
     field.send_keys(": 2")
     tab_to(driver, "Check").send_keys(Keys.ENTER)
-    await_true(driver, lambda: driver.find_element(By.CSS_SELECTOR, "input[value='flow_4711: 2']").is_selected())
+    await_true(
+        driver,
+        lambda: driver.find_element(By.CSS_SELECTOR, "input[value='flow_4711: 2']").is_selected(),
+    )
 
 
 def test_enter_creates_and_the_first_mistake_has_the_focus(driver: Chrome, url: str) -> None:
@@ -70,11 +76,15 @@ def test_enter_creates_and_the_first_mistake_has_the_focus(driver: Chrome, url: 
     assert driver.find_element(By.ID, "new-secret").get_attribute("value") == secret
     assert "/webhooks/orders" in driver.current_url
     driver.refresh()
-    assert driver.find_element(By.TAG_NAME, "h1").text.startswith("orders"), "nothing is posted again"
+    assert driver.find_element(By.TAG_NAME, "h1").text.startswith("orders"), (
+        "nothing is posted again"
+    )
     assert secret not in driver.page_source, "it is shown once"
 
 
-def test_a_workflow_is_run_and_the_page_leads_to_it(driver: Chrome, url: str, conductor: StandIn) -> None:
+def test_a_workflow_is_run_and_the_page_leads_to_it(
+    driver: Chrome, url: str, conductor: StandIn
+) -> None:
     inputs: list[Any] = []
 
     def start(body: Any) -> tuple[int, Any]:
@@ -85,5 +95,8 @@ def test_a_workflow_is_run_and_the_page_leads_to_it(driver: Chrome, url: str, co
     driver.get(f"{url}/webhooks/deploys")
     driver.find_element(By.ID, "input").send_keys('{"n": 1}')
     driver.find_element(By.XPATH, "//button[text()='Run workflow']").click()
-    await_true(driver, lambda: driver.find_elements(By.CSS_SELECTOR, "[role=status] a[href$='/execution/w-1']"))
+    await_true(
+        driver,
+        lambda: driver.find_elements(By.CSS_SELECTOR, "[role=status] a[href$='/execution/w-1']"),
+    )
     assert inputs == [{"n": 1}]

@@ -1,12 +1,14 @@
-"""Verdicts of the platforms' own libraries in other languages, recorded: one JSON file for each platform.
+"""Verdicts of the platforms' own libraries in other languages, recorded: one JSON file for each
+platform.
 
-``make judges`` asks the libraries that ``npm/judges.mjs`` and ``go/main.go`` know, and writes what they think: of a
-delivery that they sign, if they can, of the platform's sample that the bridge signs, as `webhook-bridge send --sample`
-does, and of the first with one bit changed in every place that may matter.
+``make judges`` asks the libraries that ``npm/judges.mjs`` and ``go/main.go`` know, and writes what
+they think: of a delivery that they sign, if they can, of the platform's sample that the bridge
+signs, as `webhook-bridge send --sample` does, and of the first with one bit changed in every place
+that may matter.
 
-Other libraries are asked by hand: ``python -m tests.platforms.judged PLATFORM "NAME VERSION, what of it was asked" --
-COMMAND``. COMMAND reads a JSON list of deliveries (`secret`, `now`, `method`, `url`, `headers`, `body`) on its standard
-input, and prints a JSON list of true and false.
+Other libraries are asked by hand: ``python -m tests.platforms.judged PLATFORM "NAME VERSION, what
+of it was asked" -- COMMAND``. COMMAND reads a JSON list of deliveries (`secret`, `now`, `method`,
+`url`, `headers`, `body`) on its standard input, and prints a JSON list of true and false.
 """
 
 from __future__ import annotations
@@ -63,17 +65,24 @@ class Delivery:
 
     def made_into(self, other: Delivery) -> dict[str, Any]:
         """The change by which `but` makes this the other delivery."""
-        change = {name: value for name, value in vars(other).items() if value != getattr(self, name)}
+        change = {
+            name: value for name, value in vars(other).items() if value != getattr(self, name)
+        }
         if "headers" in change:
             names = self.headers.keys() | other.headers.keys()
             both = {name: other.headers.get(name) for name in sorted(names)}
-            change["headers"] = {name: value for name, value in both.items() if value != self.headers.get(name)}
+            change["headers"] = {
+                name: value for name, value in both.items() if value != self.headers.get(name)
+            }
         return change
 
     def but(self, change: dict[str, Any]) -> Delivery:
-        """The same with other parts; of its headers only those that are named, without those that are null."""
+        """The same with other parts; of its headers only those that are named, without those that
+        are null."""
         headers = {
-            name: value for name, value in (self.headers | change.get("headers", {})).items() if value is not None
+            name: value
+            for name, value in (self.headers | change.get("headers", {})).items()
+            if value is not None
         }
         return Delivery(**{**vars(self), **change, "headers": headers})
 
@@ -85,7 +94,8 @@ class Verdict:
     delivery: Delivery
     accepts: bool
     ours: bool
-    """What the bridge should think. It differs from the library's word only where the record says why."""
+    """What the bridge should think. It differs from the library's word only where the record says
+    why."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +121,26 @@ def records() -> Iterator[Record]:
             Verdict(sent.but(one["change"]), one["accepts"], one.get("ours", one["accepts"]))
             for one in written["verdicts"]
         ]
-        yield Record(PLATFORMS[file.stem], written["judge"], sent, verdicts, written.get("pages", {}))
+        yield Record(
+            PLATFORMS[file.stem], written["judge"], sent, verdicts, written.get("pages", {})
+        )
 
 
 def unsigned_sample(platform: Platform) -> Delivery:
     """The platform's first sample, without a signature."""
     sample = next(iter(samples(platform.name).values()))
     secret = _SECRETS.get(platform.name, "0123456789abcdef0123456789abcdef-secret")
-    # Some libraries sign what they read from JSON, written again; so it has no spaces, as platforms send it.
+    # Some libraries sign what they read from JSON, written again; so it has no spaces, as platforms
+    # send it.
     is_json = sample.content_type == "application/json"
-    body = json.dumps(json.loads(sample.body), separators=(",", ":")) if is_json else sample.body.decode()
-    return Delivery(secret, NOW, "POST", URL, {"Content-Type": sample.content_type, **sample.headers}, body)
+    body = (
+        json.dumps(json.loads(sample.body), separators=(",", ":"))
+        if is_json
+        else sample.body.decode()
+    )
+    return Delivery(
+        secret, NOW, "POST", URL, {"Content-Type": sample.content_type, **sample.headers}, body
+    )
 
 
 def signed_sample(platform: Platform) -> Delivery:
@@ -130,7 +149,9 @@ def signed_sample(platform: Platform) -> Delivery:
     sample = unsigned_sample(platform)
     draft = Draft(sample.method, sample.url, sample.headers, sample.body.encode(), sample.now)
     draft = platform.verifier.sign(draft, Credentials((sample.secret,)))
-    return Delivery(sample.secret, sample.now, draft.method, draft.url, draft.headers, draft.body.decode())
+    return Delivery(
+        sample.secret, sample.now, draft.method, draft.url, draft.headers, draft.body.decode()
+    )
 
 
 def accepts(platform: Platform, given: Delivery, pages: Pages) -> bool:
@@ -164,34 +185,46 @@ def changes(platform: Platform, sent: Delivery) -> Iterator[dict[str, Any]]:
 
 
 def _flipped(text: str, position: int) -> str:
-    """The text with the lowest bit of the character there (or of the next one that is ASCII) changed."""
+    """The text with the lowest bit of the character there (or of the next one that is ASCII)
+    changed."""
     while not text[position].isascii():
         position += 1
     return text[:position] + chr(ord(text[position]) ^ 1) + text[position + 1 :]
 
 
-def write(platform: Platform, judge: dict[str, Any], sent: Delivery, changed: list[dict[str, Any]]) -> None:
-    """Writes a judge's verdicts on the changed deliveries down. Where a judge says why it is `looser`, the bridge's
-    verdict is added, if it is another."""
+def write(
+    platform: Platform, judge: dict[str, Any], sent: Delivery, changed: list[dict[str, Any]]
+) -> None:
+    """Writes a judge's verdicts on the changed deliveries down. Where a judge says why it is
+    `looser`, the bridge's verdict is added, if it is another."""
     verdicts = []
     for change, accepted in zip(changed, judge["accepts"], strict=True):
         verdict = {"change": change, "accepts": accepted}
         if "looser" in judge and accepted and not accepts(platform, sent.but(change), Pages({})):
             verdict |= {"ours": False, "why": judge["looser"]}
         verdicts.append(verdict)
-    text = json.dumps({"judge": judge["judge"], "sent": vars(sent), "verdicts": verdicts}, indent=1, ensure_ascii=False)
+    text = json.dumps(
+        {"judge": judge["judge"], "sent": vars(sent), "verdicts": verdicts},
+        indent=1,
+        ensure_ascii=False,
+    )
     FOLDER.joinpath(f"{platform.name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def ask(command: list[str], question: Any) -> Any:
     """The answer of a command that reads and prints JSON."""
     written = json.dumps(question, default=vars)
-    return json.loads(subprocess.run(command, input=written, text=True, check=True, stdout=subprocess.PIPE).stdout)
+    return json.loads(
+        subprocess.run(command, input=written, text=True, check=True, stdout=subprocess.PIPE).stdout
+    )
 
 
 def ask_all(command: list[str]) -> None:
     """Asks every judge that a command knows for its verdicts, and writes them down."""
-    signed = {name: sent and Delivery(**sent) for name, sent in ask(command, {"sign": _samples(command)}).items()}
+    signed = {
+        name: sent and Delivery(**sent)
+        for name, sent in ask(command, {"sign": _samples(command)}).items()
+    }
     asked: dict[str, list[dict[str, Any]]] = {}
     for name, by_judge in signed.items():
         platform = PLATFORMS[name]
@@ -202,7 +235,9 @@ def ask_all(command: list[str]) -> None:
         sent = signed[name] = by_judge or ours
         genuine = [{}, sent.made_into(ours)] if ours != sent else [{}]
         asked[name] = [*genuine, *changes(platform, sent)]
-    question = {name: [signed[name].but(change) for change in changed] for name, changed in asked.items()}
+    question = {
+        name: [signed[name].but(change) for change in changed] for name, changed in asked.items()
+    }
     for name, judge in ask(command, {"judge": question}).items():
         write(PLATFORMS[name], judge, signed[name], asked[name])
 

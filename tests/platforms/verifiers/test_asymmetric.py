@@ -44,7 +44,9 @@ EDWARDS = bytes.fromhex("5531371f0a84ab922bbee7ab94dbb8edc062557dd267358144b135f
         ("standard-webhooks", "whpk_AAAA", False),
     ],
 )
-def test_a_secret_that_is_no_key_is_a_problem_of_the_definition(platform: str, secret: str, is_key: bool) -> None:
+def test_a_secret_that_is_no_key_is_a_problem_of_the_definition(
+    platform: str, secret: str, is_key: bool
+) -> None:
     problem = PLATFORMS[platform].find_secret_problem(secret)
     assert (problem is None) is is_key
     assert problem is None or (problem.startswith("it should be ") and secret not in problem)

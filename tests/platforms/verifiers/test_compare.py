@@ -13,7 +13,9 @@ from platforms.verifiers import Basic, Credentials, Refused
 def accepts(secret: str, given: str, scheme: str = "Basic") -> bool:
     header = f"{scheme} {base64.b64encode(given.encode()).decode()}"
     try:
-        Basic().check(Credentials((secret,)))(Request("POST", "", "", {"authorization": header}, b"{}", None, 0.0))
+        Basic().check(Credentials((secret,)))(
+            Request("POST", "", "", {"authorization": header}, b"{}", None, 0.0)
+        )
     except Refused:
         return False
     return True

@@ -13,8 +13,12 @@ from platforms.verifiers import CannotSign, Credentials, Draft, Hmac, Refused, T
 NOW = 1_760_000_000.0
 
 
-def request(headers: dict[str, str], body: bytes = b"{}", url: str = "https://x/y", now: float = NOW) -> Request:
-    return Request("POST", url, "", {name.lower(): value for name, value in headers.items()}, body, None, now)
+def request(
+    headers: dict[str, str], body: bytes = b"{}", url: str = "https://x/y", now: float = NOW
+) -> Request:
+    return Request(
+        "POST", url, "", {name.lower(): value for name, value in headers.items()}, body, None, now
+    )
 
 
 def refusal(verifier: Verifier, credentials: Credentials, given: Request) -> str | None:
@@ -34,7 +38,9 @@ TERMS = Credentials(("key",), 300)
 
 
 def test_reasons_tell_what_is_wrong() -> None:
-    verifier = Hmac("X-Sig", prefix="v1=", signed="{timestamp}:{body}", timestamp=Timestamp("X-Time"))
+    verifier = Hmac(
+        "X-Sig", prefix="v1=", signed="{timestamp}:{body}", timestamp=Timestamp("X-Time")
+    )
     good = {"X-Sig": "v1=" + mac(b"1760000000:{}").hex(), "X-Time": "1760000000"}
     assert refusal(verifier, TERMS, request(good)) is None
     for changed, reason in (
@@ -56,9 +62,17 @@ def test_several_secrets_and_several_signatures() -> None:
     verifier = Hmac("X-Sig", prefix="v1=", separator=",")
     credentials = Credentials(("old", "new"))
     for key in (b"old", b"new"):
-        assert refusal(verifier, credentials, request({"X-Sig": f"v1=00, v0=1,v1={mac(b'{}', key).hex()}"})) is None
+        assert (
+            refusal(
+                verifier, credentials, request({"X-Sig": f"v1=00, v0=1,v1={mac(b'{}', key).hex()}"})
+            )
+            is None
+        )
     assert refusal(verifier, credentials, request({"X-Sig": f"v1={mac(b'{}').hex()}"})) is not None
-    assert refusal(verifier, credentials, request({"X-Sig": ",".join(["v1=00"] * 51)})) == "too many signatures"
+    assert (
+        refusal(verifier, credentials, request({"X-Sig": ",".join(["v1=00"] * 51)}))
+        == "too many signatures"
+    )
 
 
 def test_a_key_in_base64_and_one_that_is_none() -> None:
@@ -66,7 +80,10 @@ def test_a_key_in_base64_and_one_that_is_none() -> None:
     verifier = Hmac("X-Sig", encoding="base64", key_encoding="base64")
     signed = request({"X-Sig": base64.b64encode(mac(b"{}", key)).decode()})
     assert refusal(verifier, Credentials((base64.b64encode(key).decode(),)), signed) is None
-    assert refusal(verifier, Credentials(("not base64!",)), signed) == "the webhook's secret is not a key"
+    assert (
+        refusal(verifier, Credentials(("not base64!",)), signed)
+        == "the webhook's secret is not a key"
+    )
 
 
 def test_without_secrets_nothing_is_accepted() -> None:
@@ -76,7 +93,9 @@ def test_without_secrets_nothing_is_accepted() -> None:
         Hmac("X-Sig").sign(Draft("POST", "https://x", {}, b"", NOW), Credentials())
 
 
-@pytest.mark.parametrize("signed", ["{body}", "a{body}b", "{method}{url}{body}{timestamp}", "{timestamp}.{body}"])
+@pytest.mark.parametrize(
+    "signed", ["{body}", "a{body}b", "{method}{url}{body}{timestamp}", "{timestamp}.{body}"]
+)
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
 @pytest.mark.parametrize("unit", ["s", "ms", "rfc3339", "http", "any"])
 def test_what_it_signs_it_accepts(signed: str, encoding: str, unit: str) -> None:

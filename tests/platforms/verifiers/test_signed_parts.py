@@ -1,4 +1,5 @@
-"""What is signed has one reading: of all requests with the same signed bytes, one is accepted at most."""
+"""What is signed has one reading: of all requests with the same signed bytes, one is accepted at
+most."""
 
 from __future__ import annotations
 
@@ -19,10 +20,18 @@ Parts = dict[str, str]
 
 _BASE = "https://h/w"
 _METHODS = ("GET", "POST", "PUT")
-_TIMES = ("1760000000", "1760000000000", "1760000000.5", "2025-10-09T08:53:20Z", "2025-10-09T08:53:20.5Z")
+_TIMES = (
+    "1760000000",
+    "1760000000000",
+    "1760000000.5",
+    "2025-10-09T08:53:20Z",
+    "2025-10-09T08:53:20.5Z",
+)
 _LITERALS = st.sampled_from(["", "?", ".", "..", ":", "\n", "1", "Z", "/", "w?"])
 _NAMES = st.lists(
-    st.sampled_from(["url", "timestamp", "query", "header:A", "header:B", "method", "path"]), max_size=2, unique=True
+    st.sampled_from(["url", "timestamp", "query", "header:A", "header:B", "method", "path"]),
+    max_size=2,
+    unique=True,
 )
 
 
@@ -41,7 +50,9 @@ def _fits(name: str, text: str) -> bool:
             return False
         return True
     if name == "url":
-        return text == _BASE or (text.startswith(f"{_BASE}?") and text != f"{_BASE}?" and _fits("query", text))
+        return text == _BASE or (
+            text.startswith(f"{_BASE}?") and text != f"{_BASE}?" and _fits("query", text)
+        )
     if name == "query":
         return not set(text) & set("\n #")
     if name.startswith("header:"):
@@ -61,7 +72,11 @@ def _readings(names: tuple[str, ...], literals: list[str], text: str) -> Iterato
             for rest in _readings(names[1:], literals[1:], text[end + len(literals[0]) :]):
                 query = text[:end].partition("?")[2] if names[0] == "url" else text[:end]
                 if names[0] not in ("url", "query") or rest.get("query", query) == query:
-                    yield rest | {names[0]: text[:end]} | ({"query": query} if names[0] in ("url", "query") else {})
+                    yield (
+                        rest
+                        | {names[0]: text[:end]}
+                        | ({"query": query} if names[0] in ("url", "query") else {})
+                    )
 
 
 def _message(signed: SignedParts, parts: Parts) -> bytes | None:
@@ -69,7 +84,9 @@ def _message(signed: SignedParts, parts: Parts) -> bytes | None:
     query = parts.get("query", "")
     headers = {name[7:].lower(): text for name, text in parts.items() if name.startswith("header:")}
     url = f"{_BASE}?{query}" if query else _BASE
-    request = Request(parts.get("method", "POST"), url, query, headers, parts["body"].encode(), None, 0.0)
+    request = Request(
+        parts.get("method", "POST"), url, query, headers, parts["body"].encode(), None, 0.0
+    )
     try:
         return signed.message(request, parts.get("timestamp", "").encode())
     except Refused:
@@ -78,23 +95,47 @@ def _message(signed: SignedParts, parts: Parts) -> bytes | None:
 
 @examples
 @settings(max_examples=at_most(900))
-@given(others=_NAMES, place=st.integers(0, 2), literals=st.lists(_LITERALS, min_size=4, max_size=4), data=st.data())
+@given(
+    others=_NAMES,
+    place=st.integers(0, 2),
+    literals=st.lists(_LITERALS, min_size=4, max_size=4),
+    data=st.data(),
+)
 def test_no_two_requests_with_the_same_signed_bytes_are_accepted(
     others: list[str], place: int, literals: list[str], data: st.DataObject
 ) -> None:
     names = (*others[:place], "body", *others[place:])
-    template = literals[0] + "".join(f"{{{name}}}{text}" for name, text in zip(names, literals[1:], strict=False))
-    assume(
-        not [place for place, _ in Signature.rules({"signed": template, "timestamp_header": "T"}) if place == "signed"]
+    template = literals[0] + "".join(
+        f"{{{name}}}{text}" for name, text in zip(names, literals[1:], strict=False)
     )
-    fixed = {"timestamp": st.sampled_from(_TIMES), "method": st.sampled_from(_METHODS), "path": st.just("/w")}
-    texts = {name: fixed.get(name, _texts(literals)) for name in {*names, *(["query"] if "url" in names else [])}}
-    parts = data.draw(st.fixed_dictionaries({name: texts[name] for name in sorted(texts.keys() - {"url"})}))
+    assume(
+        not [
+            place
+            for place, _ in Signature.rules({"signed": template, "timestamp_header": "T"})
+            if place == "signed"
+        ]
+    )
+    fixed = {
+        "timestamp": st.sampled_from(_TIMES),
+        "method": st.sampled_from(_METHODS),
+        "path": st.just("/w"),
+    }
+    texts = {
+        name: fixed.get(name, _texts(literals))
+        for name in {*names, *(["query"] if "url" in names else [])}
+    }
+    parts = data.draw(
+        st.fixed_dictionaries({name: texts[name] for name in sorted(texts.keys() - {"url"})})
+    )
     assume(all(_fits(name, text) for name, text in parts.items()))
     signed = SignedParts(template)
     message = _message(signed, parts)
     assume(message is not None)
     assert message is not None
     rest = message.decode().removeprefix(literals[0])
-    accepted = [found for found in _readings(names, literals[1:], rest) if _message(signed, found) == message]
+    accepted = [
+        found
+        for found in _readings(names, literals[1:], rest)
+        if _message(signed, found) == message
+    ]
     assert len({tuple(sorted(found.items())) for found in accepted}) == 1, accepted

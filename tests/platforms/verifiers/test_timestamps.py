@@ -33,13 +33,47 @@ def test_times_that_are_read(text: str, unit: Unit, expected: float) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", " ", "-1", "+1", "1e9", "0x1", "1_0", "²", "١", "9" * 20, "9" * 4000, "NaN", "inf", "1760000000\n"),
-        *("176000000", "17600000000", "176000000012", "17600000001234", "1760000000.", "1760000000123.5"),
+        *(
+            "",
+            " ",
+            "-1",
+            "+1",
+            "1e9",
+            "0x1",
+            "1_0",
+            "²",
+            "١",
+            "9" * 20,
+            "9" * 4000,
+            "NaN",
+            "inf",
+            "1760000000\n",
+        ),
+        *(
+            "176000000",
+            "17600000000",
+            "176000000012",
+            "17600000001234",
+            "1760000000.",
+            "1760000000123.5",
+        ),
         *("2025-10-09", "2025-10-09T08:53:20", "2025-13-09T08:53:20Z", "0000-01-01T00:00:00Z"),
         *("2025-10-09T25:53:20Z", "2025-10-09T08:53:20+99:00"),
-        *("Fri, 09 Oct 2025 08:53:20 GMT", "Thu, 9 Oct 2025 08:53:20 GMT", "Thu, 09 Oct 2025 08:53:20 +0000"),
-        *("Thu, 09 Oct 2025 25:53:20 GMT", "Thu, 32 Oct 2025 08:53:20 GMT", "thu, 09 oct 2025 08:53:20 gmt"),
-        *("Thu, 09 Oct 2025 08:53:20 UTC", "Thu, 09 Oct 0000 08:53:20 GMT", "Thu, 09 Xxx 2025 08:53:20 GMT"),
+        *(
+            "Fri, 09 Oct 2025 08:53:20 GMT",
+            "Thu, 9 Oct 2025 08:53:20 GMT",
+            "Thu, 09 Oct 2025 08:53:20 +0000",
+        ),
+        *(
+            "Thu, 09 Oct 2025 25:53:20 GMT",
+            "Thu, 32 Oct 2025 08:53:20 GMT",
+            "thu, 09 oct 2025 08:53:20 gmt",
+        ),
+        *(
+            "Thu, 09 Oct 2025 08:53:20 UTC",
+            "Thu, 09 Oct 0000 08:53:20 GMT",
+            "Thu, 09 Xxx 2025 08:53:20 GMT",
+        ),
     ],
 )
 def test_times_that_are_none(text: str, unit: Unit) -> None:
@@ -55,7 +89,10 @@ def test_any_text_is_a_time_or_refused(text: str, unit: Unit) -> None:
         return
 
 
-@given(now=st.integers(1_000_000_000, 9_999_999_999), unit=st.sampled_from(["s", "ms", "rfc3339", "http"]))
+@given(
+    now=st.integers(1_000_000_000, 9_999_999_999),
+    unit=st.sampled_from(["s", "ms", "rfc3339", "http"]),
+)
 def test_what_is_written_is_read(now: int, unit: Unit) -> None:
     assert read_time(write_time(now, unit), unit) == now
 

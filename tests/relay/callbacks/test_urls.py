@@ -30,7 +30,10 @@ APPROVALS: dict[str, Any] = {
 }
 BY_ID = {"name": "open", "callback": {"by": "id"}, "receivers": {"order_flow": "any"}}
 ID = "7d0c3a30-1111-4222-8333-444444444444"
-BROWSER = {"Accept": "text/html,application/xhtml+xml", "Content-Type": "application/x-www-form-urlencoded"}
+BROWSER = {
+    "Accept": "text/html,application/xhtml+xml",
+    "Content-Type": "application/x-www-form-urlencoded",
+}
 
 
 def token(
@@ -42,7 +45,9 @@ def token(
     age: float = 1,
 ) -> str:
     """Made `age` seconds ago."""
-    return make_token(webhook, secret, Address.of(workflow_id, name), int(NOW) + lasts, int((NOW - age) * 1000))
+    return make_token(
+        webhook, secret, Address.of(workflow_id, name), int(NOW) + lasts, int((NOW - age) * 1000)
+    )
 
 
 def answer(response: Any) -> tuple[int, bytes, dict[str, str]]:
@@ -50,7 +55,9 @@ def answer(response: Any) -> tuple[int, bytes, dict[str, str]]:
     return response.status_code, response.data, headers
 
 
-def test_a_body_becomes_an_event_for_the_task_that_the_url_names(make_relay: MakeRelay, clock: Clock) -> None:
+def test_a_body_becomes_an_event_for_the_task_that_the_url_names(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(APPROVALS)
     response = relay.post(f"approvals/{token()}", '{"ok": true}')
     event = relay.event()
@@ -75,11 +82,18 @@ def test_a_body_becomes_an_event_for_the_task_that_the_url_names(make_relay: Mak
     ],
 )
 def test_bodies_are_read_as_elsewhere_and_none_is_an_empty_object(
-    make_relay: MakeRelay, clock: Clock, body: str, content_type: str | None, query: str, payload: Any
+    make_relay: MakeRelay,
+    clock: Clock,
+    body: str,
+    content_type: str | None,
+    query: str,
+    payload: Any,
 ) -> None:
     relay = make_relay(APPROVALS)
     headers = {"Content-Type": content_type} if content_type else {}
-    sent = relay.client.post(f"/api/webhook/approvals/{token()}", data=body, headers=headers, query_string=query)
+    sent = relay.client.post(
+        f"/api/webhook/approvals/{token()}", data=body, headers=headers, query_string=query
+    )
     assert sent.status_code == 200
     assert relay.payloads() == [payload]
 
@@ -94,8 +108,11 @@ def test_a_url_is_used_once_and_each_task_has_its_own(make_relay: MakeRelay, clo
     assert len(relay.events()) == 2
 
 
-def test_a_use_ends_the_urls_made_before_it_and_no_later_one(make_relay: MakeRelay, clock: Clock) -> None:
-    """Of *approve* and *reject* the first counts; a task that waits anew has URLs that were made since."""
+def test_a_use_ends_the_urls_made_before_it_and_no_later_one(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
+    """Of *approve* and *reject* the first counts; a task that waits anew has URLs that were made
+    since."""
     relay = make_relay(APPROVALS)
 
     def use(made: float) -> int:
@@ -105,21 +122,32 @@ def test_a_use_ends_the_urls_made_before_it_and_no_later_one(make_relay: MakeRel
     for again in range(1, 6):
         clock.now = NOW + 100 * again
         assert [use(100 * again - 50), use(100 * again - 60), use(-5)] == [200, 410, 410]
-        page = relay.client.get(f"/webhook/approvals/{token(age=50 - 100 * again, lasts=1000)}", headers=BROWSER)
-        assert f"This URL was used on {datetime.fromtimestamp(clock.now, timezone.utc):%Y-%m-%d at %H:%M}" in page.text
+        page = relay.client.get(
+            f"/webhook/approvals/{token(age=50 - 100 * again, lasts=1000)}", headers=BROWSER
+        )
+        assert (
+            f"This URL was used on {datetime.fromtimestamp(clock.now, timezone.utc):%Y-%m-%d at %H:%M}"
+            in page.text
+        )
     assert len({event.delivery_id for event in relay.events()}) == 6
 
 
-def test_an_expired_url_is_gone_and_the_store_keeps_why(make_relay: MakeRelay, clock: Clock) -> None:
+def test_an_expired_url_is_gone_and_the_store_keeps_why(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(APPROVALS)
     for method in ("GET", "POST"):
         gone = relay.client.open(f"/webhook/approvals/{token(lasts=0)}", method=method)
         assert (gone.status_code, gone.get_json()["error"]) == (410, "expired")
-    assert {(one.status, one.reason) for one in relay.rejections()} == {(410, "its URL has expired")}
+    assert {(one.status, one.reason) for one in relay.rejections()} == {
+        (410, "its URL has expired")
+    }
     assert relay.events() == []
 
 
-def test_the_first_secret_signs_and_every_one_is_accepted(make_relay: MakeRelay, clock: Clock) -> None:
+def test_the_first_secret_signs_and_every_one_is_accepted(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(APPROVALS | {"callback": {"secret": [SECRET, OLD]}})
     assert relay.post(f"approvals/{token(secret=OLD)}").status_code == 200
     assert relay.post(f"approvals/{token('other')}").status_code == 200
@@ -171,10 +199,14 @@ def test_what_is_forged_is_answered_as_what_is_unknown(make_relay: MakeRelay, cl
     assert {one.status for one in relay.rejections()} == {404}
 
 
-def test_following_a_link_shows_a_page_and_does_nothing(make_relay: MakeRelay, clock: Clock) -> None:
+def test_following_a_link_shows_a_page_and_does_nothing(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     names = ["decision", "x", "y", *(f"a{number}" for number in range(13))]
     relay = make_relay(APPROVALS | {"callback": {"secret": SECRET, "query": names}})
-    page = relay.client.get(f"/webhook/approvals/{token()}?decision=yes&x=<b>&y=" + "z" * 500, headers=BROWSER)
+    page = relay.client.get(
+        f"/webhook/approvals/{token()}?decision=yes&x=<b>&y=" + "z" * 500, headers=BROWSER
+    )
     text = page.get_data(as_text=True)
     assert (page.status_code, page.mimetype) == (200, "text/html")
     assert "<form method=post><button>" in text
@@ -183,7 +215,9 @@ def test_following_a_link_shows_a_page_and_does_nothing(make_relay: MakeRelay, c
     assert "&lt;b&gt;" in text
     assert "z" * 201 not in text
     assert token() not in text
-    many = relay.client.get(f"/webhook/approvals/{token()}?" + "&".join(f"a{number}=1" for number in range(13)))
+    many = relay.client.get(
+        f"/webhook/approvals/{token()}?" + "&".join(f"a{number}=1" for number in range(13))
+    )
     assert b"and 3 more" in many.data, "what isn't shown is confirmed, too"
     policy = page.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
@@ -203,13 +237,19 @@ def test_a_link_that_was_used_says_so_and_when(make_relay: MakeRelay, clock: Clo
     assert b"<button" in relay.client.get(url, headers=BROWSER).data
     done = relay.client.post(url, headers=BROWSER)
     assert (done.status_code, done.mimetype, "Received" in done.text) == (200, "text/html", True)
-    assert (done.headers["Referrer-Policy"], done.headers["Cache-Control"]) == ("no-referrer", "no-store")
+    assert (done.headers["Referrer-Policy"], done.headers["Cache-Control"]) == (
+        "no-referrer",
+        "no-store",
+    )
     arrived = datetime.fromtimestamp(relay.event().received_at / 1000, timezone.utc)
     for path in (url, f"/webhook/approvals/{token(lasts=90)}"):
         page = relay.client.get(path, headers=BROWSER)
         assert (page.status_code, page.mimetype) == (410, "text/html")
         assert "<h1>This link has been used</h1>" in page.text
-        assert f"<p>This URL was used on {arrived:%Y-%m-%d at %H:%M} UTC; it works only once" in page.text
+        assert (
+            f"<p>This URL was used on {arrived:%Y-%m-%d at %H:%M} UTC; it works only once"
+            in page.text
+        )
         assert "<button" not in page.text
         assert page.headers["Cache-Control"] == "no-store"
     program = relay.client.get(url)
@@ -218,7 +258,9 @@ def test_a_link_that_was_used_says_so_and_when(make_relay: MakeRelay, clock: Clo
         assert relay.client.get(f"/webhook/approvals/{forged}", headers=BROWSER).status_code == 404
     late = relay.client.get(f"/webhook/approvals/{token(lasts=0)}", headers=BROWSER)
     assert "This link has expired" in late.text
-    assert "<button" in relay.client.get(f"/webhook/approvals/{token('other')}", headers=BROWSER).text
+    assert (
+        "<button" in relay.client.get(f"/webhook/approvals/{token('other')}", headers=BROWSER).text
+    )
     assert len(relay.events()) == 1
 
 
@@ -237,7 +279,9 @@ def test_a_link_of_an_unavailable_store_still_shows_its_button(
     assert (again.status_code, "send it again" in again.text) == (503, True)
 
 
-def test_people_are_told_that_nothing_was_done_with_what_only_leaves_out(make_relay: MakeRelay, clock: Clock) -> None:
+def test_people_are_told_that_nothing_was_done_with_what_only_leaves_out(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(APPROVALS | {"only": {"$.decision": {"$in": ["yes", "no"]}}})
     url = f"/webhook/approvals/{token()}"
     page = relay.client.post(f"{url}?decision=maybe", headers=BROWSER)
@@ -249,7 +293,9 @@ def test_people_are_told_that_nothing_was_done_with_what_only_leaves_out(make_re
     assert relay.payloads() == [{"decision": "yes"}]
 
 
-def test_only_the_parameters_that_are_named_are_shown_and_stored(make_relay: MakeRelay, clock: Clock) -> None:
+def test_only_the_parameters_that_are_named_are_shown_and_stored(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(APPROVALS | {"callback": {"secret": SECRET, "query": ["decision", "für"]}})
     query = "utm_source=mail&%64ecision=yes&decision%00=no&Decision=no&f%C3%BCr=mich&a=%00&=x&&decision;=no"
     url = f"/webhook/approvals/{token()}?{query}"
@@ -262,12 +308,16 @@ def test_only_the_parameters_that_are_named_are_shown_and_stored(make_relay: Mak
 
 def test_what_nobody_sees_is_spelled_out_on_the_page(make_relay: MakeRelay, clock: Clock) -> None:
     relay = make_relay(APPROVALS)
-    page = relay.client.get(f"/webhook/approvals/{token()}?decision=%E2%80%AEdetcejer%0A%E2%80%8B", headers=BROWSER)
+    page = relay.client.get(
+        f"/webhook/approvals/{token()}?decision=%E2%80%AEdetcejer%0A%E2%80%8B", headers=BROWSER
+    )
     assert "<dd>\\u202edetcejer\\u000a\\u200b</dd>" in page.text
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_other_methods_are_refused_and_use_nothing(make_relay: MakeRelay, clock: Clock, method: str) -> None:
+def test_other_methods_are_refused_and_use_nothing(
+    make_relay: MakeRelay, clock: Clock, method: str
+) -> None:
     relay = make_relay(APPROVALS)
     response = relay.client.open(f"/webhook/approvals/{token()}", method=method)
     assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD, POST")
@@ -295,7 +345,9 @@ def test_the_url_is_stored_nowhere(make_relay: MakeRelay, clock: Clock) -> None:
     event = relay.event()
     assert event.headers["x-kept"] == "yes"
     everything = [repr(event), *map(repr, relay.rejections())]
-    everything += [str(row) for row in relay.store._connections.read("SELECT * FROM without_events")]
+    everything += [
+        str(row) for row in relay.store._connections.read("SELECT * FROM without_events")
+    ]
     for text in everything:
         assert token()[1:] not in text
         assert token("late", lasts=-1) not in text
@@ -314,15 +366,30 @@ def test_with_by_id_the_workflow_makes_its_own_urls(make_relay: MakeRelay, clock
 
 
 @pytest.mark.parametrize(
-    "path", ["", "x", ID, f"{ID}/", f"{ID[:-1]}/a", f"../{ID}/a", f"{ID}/%00", f"{ID}/..", f"{ID}/" + "a" * 201]
+    "path",
+    [
+        "",
+        "x",
+        ID,
+        f"{ID}/",
+        f"{ID[:-1]}/a",
+        f"../{ID}/a",
+        f"{ID}/%00",
+        f"{ID}/..",
+        f"{ID}/" + "a" * 201,
+    ],
 )
-def test_what_no_workflow_can_have_made_is_unknown(make_relay: MakeRelay, clock: Clock, path: str) -> None:
+def test_what_no_workflow_can_have_made_is_unknown(
+    make_relay: MakeRelay, clock: Clock, path: str
+) -> None:
     relay = make_relay(BY_ID)
     assert relay.post(f"open/{path}", "{}").status_code == 404
     assert relay.events() == []
 
 
-def test_only_the_tasks_that_are_named_may_be_completed(make_relay: MakeRelay, clock: Clock) -> None:
+def test_only_the_tasks_that_are_named_may_be_completed(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(
         BY_ID | {"callback": {"by": "id", "tasks": ["approve"]}},
         APPROVALS | {"callback": {"secret": SECRET, "tasks": ["approve"]}},
@@ -347,7 +414,9 @@ def address(relay: Relay, number: int, ip: str) -> int:
     return relay.client.post(path, environ_overrides={"REMOTE_ADDR": ip}).status_code
 
 
-def test_one_address_that_guesses_ids_is_slowed_down_and_others_are_not(make_relay: MakeRelay, clock: Clock) -> None:
+def test_one_address_that_guesses_ids_is_slowed_down_and_others_are_not(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(BY_ID | {"accept": {"rate": "1000/s", "burst": 10_000}})
     statuses = [address(relay, number, "203.0.114.7") for number in range(130)]
     assert 429 in statuses
@@ -358,13 +427,17 @@ def test_a_webhook_with_callback_has_no_other_url_and_nothing_else_proves_a_call
     webhook = Webhook.model_validate(APPROVALS)
     verification = Verification(webhook, PLATFORMS["custom"])
     with pytest.raises(Refused):
-        verification.verify(Request("POST", "https://x/webhook/approvals", "", {}, b"{}", None, NOW))
+        verification.verify(
+            Request("POST", "https://x/webhook/approvals", "", {}, b"{}", None, NOW)
+        )
     assert not verification.needs_challenge
     with pytest.raises(TypeError):
         Call(Address(ID, "a"), None, "", object())
 
 
-def test_an_address_sees_only_so_many_pages_a_second_and_others_still_do(make_relay: MakeRelay, clock: Clock) -> None:
+def test_an_address_sees_only_so_many_pages_a_second_and_others_still_do(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = make_relay(APPROVALS, clock=StandingClock(1000.0))
     path = f"/webhook/approvals/{token()}"
 
@@ -374,7 +447,10 @@ def test_an_address_sees_only_so_many_pages_a_second_and_others_still_do(make_re
     assert {look("203.0.114.9").status_code for _ in range(PAGES.burst)} == {200}
     limited = look("203.0.114.9")
     assert limited.status_code == 429
-    assert (limited.headers["Retry-After"], limited.content_type) == ("1", "text/html; charset=utf-8")
+    assert (limited.headers["Retry-After"], limited.content_type) == (
+        "1",
+        "text/html; charset=utf-8",
+    )
     assert look("198.51.99.7").status_code == 200
     used = relay.client.post(path, environ_overrides={"REMOTE_ADDR": "203.0.114.9"})
     assert used.status_code == 200, "only looking is limited"

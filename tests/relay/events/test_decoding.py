@@ -44,7 +44,11 @@ def decode(value: Any, decoding: Mapping[str, Any], most: int = MOST) -> Any:
         ("base64", based('{"b": 1}'), '{"b": 1}'),
         ("base64-json", based('{"b": 1}'), {"b": 1}),
         ("base64-json", based('{"b": 1}').rstrip("="), {"b": 1}),
-        ("base64-json", base64.urlsafe_b64encode(b'{"b": "\xc3\xbf\xc3\xbf\xc3\xbf??>"}').decode(), {"b": "ÿÿÿ??>"}),
+        (
+            "base64-json",
+            base64.urlsafe_b64encode(b'{"b": "\xc3\xbf\xc3\xbf\xc3\xbf??>"}').decode(),
+            {"b": "ÿÿÿ??>"},
+        ),
         ("gzip", packed('{"b": 1}'), {"b": 1}),
         ("gzip", packed("some text"), "some text"),
         ("gzip", packed("5"), "5"),
@@ -61,13 +65,34 @@ def test_a_text_is_decoded(encoding: str, text: str, decoded: Any) -> None:
     [
         *(
             ("json", text)
-            for text in ("", "text", "5", "true", '"text"', "{", '{"a": NaN}', '{"a": 1} x', '{"a": "\\u0000"}')
+            for text in (
+                "",
+                "text",
+                "5",
+                "true",
+                '"text"',
+                "{",
+                '{"a": NaN}',
+                '{"a": 1} x',
+                '{"a": "\\u0000"}',
+            )
         ),
-        *(("base64", text) for text in ("a", "not base64!", based(b"\xff\xfe"), based("nul \0"), "QQ=Q", "=")),
-        *(("base64-json", text) for text in (based("text"), based("5"), based(b"\xff"), '{"a": 1}')),
+        *(
+            ("base64", text)
+            for text in ("a", "not base64!", based(b"\xff\xfe"), based("nul \0"), "QQ=Q", "=")
+        ),
+        *(
+            ("base64-json", text)
+            for text in (based("text"), based("5"), based(b"\xff"), '{"a": 1}')
+        ),
         *(
             ("gzip", text)
-            for text in (based("text"), based(gzip.compress(b"text", mtime=0)[:-3]), "H4sI", packed("x\0"))
+            for text in (
+                based("text"),
+                based(gzip.compress(b"text", mtime=0)[:-3]),
+                "H4sI",
+                packed("x\0"),
+            )
         ),
         ("gzip", based(gzip.compress(b"text", mtime=0) + b"more")),
         ("gzip", based(gzip.compress(b"\xff", mtime=0))),
@@ -92,7 +117,9 @@ def test_what_was_encoded_is_there_again(value: Any) -> None:
     assert decode(texts, {f"$['{one}']": one for one in texts}) == dict.fromkeys(texts, value)
 
 
-@given(st.text() | st.binary().map(based), st.sampled_from(["json", "base64", "base64-json", "gzip"]))
+@given(
+    st.text() | st.binary().map(based), st.sampled_from(["json", "base64", "base64-json", "gzip"])
+)
 def test_any_text_at_all_is_decoded_or_stays(text: str, encoding: str) -> None:
     json.dumps(decode({"a": text}, {"$.a": encoding}))
 
@@ -109,7 +136,10 @@ def test_paths_select_several_texts_and_one_path_may_lead_into_what_another_has_
         "$.records[-1].data.n": "json",
     }
     data = [{"n": 1}, "text", {"n": 2}]
-    assert decode(value, decoding) == {"records": [{"data": one} for one in data], "deep": {"x": [1]}}
+    assert decode(value, decoding) == {
+        "records": [{"data": one} for one in data],
+        "deep": {"x": [1]},
+    }
     assert value["records"][0]["data"] == based('{"n": 1}')  # type: ignore[index]
 
 
@@ -135,7 +165,9 @@ def test_all_that_is_decoded_together_is_bounded_in_bytes() -> None:
 
 
 def test_all_that_is_decoded_together_is_bounded_in_values_which_take_the_time() -> None:
-    text = "[" + "[]," * (MAX_VALUES // 5) + "1]"  # each array begins, and a comma parts it from the next
+    text = (
+        "[" + "[]," * (MAX_VALUES // 5) + "1]"
+    )  # each array begins, and a comma parts it from the next
     found = decode({"a": [packed(text)] * 20}, {"$.a[*]": "gzip"})["a"]
     assert sum(isinstance(one, list) for one in found) == 2
 
@@ -151,13 +183,18 @@ def test_a_bomb_stays_and_is_never_inflated_beyond_the_bound() -> None:
 
 def test_a_definitions_paths_go_before_those_of_the_platform() -> None:
     def found(**keys: Any) -> Mapping[str, str]:
-        webhook = Webhook.model_validate({"name": "a", "platform": "aws-sns", "receivers": {"f": "any"}, **keys})
+        webhook = Webhook.model_validate(
+            {"name": "a", "platform": "aws-sns", "receivers": {"f": "any"}, **keys}
+        )
         return decoding_of(webhook, PLATFORMS["aws-sns"])
 
     assert found() == {"$.Message": "json"}
     assert found(decode=False) == {}
     assert found(decode={"$.Message": "gzip"}) == {"$.Message": "gzip"}
-    assert found(decode={"$.Message.body": "json"}) == {"$.Message": "json", "$.Message.body": "json"}
+    assert found(decode={"$.Message.body": "json"}) == {
+        "$.Message": "json",
+        "$.Message.body": "json",
+    }
 
 
 def test_conditions_ids_and_lists_see_what_was_decoded(make_relay: MakeRelay) -> None:
@@ -170,23 +207,33 @@ def test_conditions_ids_and_lists_see_what_was_decoded(make_relay: MakeRelay) ->
             "dedup": {"path": "$.payload.id"},
         }
     )
-    first, again, other = (based(json.dumps(one)) for one in ({"kind": "order", "id": 1, "n": n} for n in (1, 2, 3)))
+    first, again, other = (
+        based(json.dumps(one)) for one in ({"kind": "order", "id": 1, "n": n} for n in (1, 2, 3))
+    )
     del other
     assert relay.post("a", json.dumps({"payload": first})).status_code == 200
     assert relay.post("a", json.dumps({"payload": again})).get_json()["duplicate"]
-    assert relay.post("a", json.dumps({"payload": based('{"kind": "x"}')})).get_json() == {"filtered": True}
+    assert relay.post("a", json.dumps({"payload": based('{"kind": "x"}')})).get_json() == {
+        "filtered": True
+    }
     assert relay.event().document(metadata=False) == {"payload": {"kind": "order", "id": 1, "n": 1}}
 
 
-def test_what_decoding_makes_larger_than_conductor_takes_is_accepted_as_it_was_sent(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "a", "verifier": "none", "decode": {"$.text": "json"}}, bridge_conductor_payload=20_000)
+def test_what_decoding_makes_larger_than_conductor_takes_is_accepted_as_it_was_sent(
+    make_relay: MakeRelay,
+) -> None:
+    relay = make_relay(
+        {"name": "a", "verifier": "none", "decode": {"$.text": "json"}},
+        bridge_conductor_payload=20_000,
+    )
     text = json.dumps({"text": f"[{','.join(['1e14'] * 3000)}]"})
     assert relay.post("a", text).status_code == 200
     assert relay.event().payload == text
 
 
 def test_broken_texts_count_for_what_they_were_decompressed_to() -> None:
-    """Each of these is a kilobyte that becomes nearly the most that may be decoded, and is broken at its end."""
+    """Each of these is a kilobyte that becomes nearly the most that may be decoded, and is broken
+    at its end."""
     broken = bytearray(gzip.compress(b"a" * (MOST - 100_000), mtime=0))
     broken[-5] ^= 1
     good = packed("fine")
@@ -201,7 +248,9 @@ def test_a_body_that_is_one_text_stays_at_request() -> None:
     assert decode([based("x")], {"$.request[0]": "base64"}) == ["x"]
 
 
-@pytest.mark.parametrize("hide", ["$.p.card", "$.p['card'].number", "$.r[*].p.card", "$.r[0].p.card", "$.r[*].p[*]"])
+@pytest.mark.parametrize(
+    "hide", ["$.p.card", "$.p['card'].number", "$.r[*].p.card", "$.r[0].p.card", "$.r[*].p[*]"]
+)
 @pytest.mark.parametrize("text", ['{"card": 4111, "n": NaN}', '[{"card": 4111}'])
 def test_what_is_hidden_in_a_text_that_can_not_be_decoded_is_hidden_with_it(
     hide: str, text: str, make_relay: MakeRelay

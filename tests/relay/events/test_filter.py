@@ -13,7 +13,11 @@ from relay.reports import metrics
 from store.records import NewEvent
 from tests.support.relay import MakeRelay, Relay
 
-TICKETS = {"name": "t", "verifier": "none", "only": {"$.type": {"$in": ["made", "changed"]}, "$.n": {"$gt": 0}}}
+TICKETS = {
+    "name": "t",
+    "verifier": "none",
+    "only": {"$.type": {"$in": ["made", "changed"]}, "$.n": {"$gt": 0}},
+}
 
 
 def filtered(relay: Relay, name: str = "t") -> list[str]:
@@ -54,11 +58,17 @@ def test_only_sees_headers_and_query(make_relay: MakeRelay) -> None:
         }
     )
     assert "eventId" in relay.post("t", "{}", {"X-Event": "push"}, query_string="tenant=a").json
-    assert relay.post("t", "{}", {"X-Event": "ping"}, query_string="tenant=a").json == {"filtered": True}
-    assert relay.post("t", "{}", {"X-Event": "push"}, query_string="tenant=b").json == {"filtered": True}
+    assert relay.post("t", "{}", {"X-Event": "ping"}, query_string="tenant=a").json == {
+        "filtered": True
+    }
+    assert relay.post("t", "{}", {"X-Event": "push"}, query_string="tenant=b").json == {
+        "filtered": True
+    }
 
 
-def test_what_is_refused_is_not_filtered_and_what_is_filtered_is_proven(make_relay: MakeRelay) -> None:
+def test_what_is_refused_is_not_filtered_and_what_is_filtered_is_proven(
+    make_relay: MakeRelay,
+) -> None:
     secret = "0123456789abcdef"
     relay = make_relay({"name": "t", "headers": {"X-Key": secret}, "only": TICKETS["only"]})
     assert relay.post("t", '{"type": "closed"}').status_code == 401
@@ -68,7 +78,9 @@ def test_what_is_refused_is_not_filtered_and_what_is_filtered_is_proven(make_rel
 
 
 def test_a_reason_has_nothing_of_what_is_hidden(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "t", "verifier": "none", "only": {"$.card.name": "x"}, "hide": ["$.card"]})
+    relay = make_relay(
+        {"name": "t", "verifier": "none", "only": {"$.card.name": "x"}, "hide": ["$.card"]}
+    )
     relay.post("t", json.dumps({"card": {"name": "Ann"}}))
     assert filtered(relay) == ["$.card.name is hidden, and doesn't hold"]
 
@@ -86,17 +98,28 @@ def test_nothing_that_is_known_of_a_batch_is_evaluated_again(make_relay: MakeRel
     assert counts(relay) == {"accepted": 30, "duplicate": 60, "filtered": 1}
 
 
-def test_of_a_batch_all_that_is_filtered_is_counted_and_the_reasons_are_few(make_relay: MakeRelay) -> None:
+def test_of_a_batch_all_that_is_filtered_is_counted_and_the_reasons_are_few(
+    make_relay: MakeRelay,
+) -> None:
     relay = make_relay(BATCH | {"only": {"$.n": 1}})
     assert relay.post("t", json.dumps([{}] * 3 * MOST_REASONS)).json == {"filtered": True}
     assert counts(relay) == {"filtered": 3 * MOST_REASONS}
     assert filtered(relay) == ["nothing at $.n, expected is 1"] * MOST_REASONS
-    selection = Selection(Webhook.model_validate({"name": "t", "receivers": {"w": "any"}, "only": {"$.n": 1}}))
-    selected = selection.of([NewEvent(str(number), "t", 0, "{}", {}, {}, 0) for number in range(3 * MOST_REASONS)])
-    assert (selected.filtered.number, len(selected.filtered.reasons)) == (3 * MOST_REASONS, MOST_REASONS)
+    selection = Selection(
+        Webhook.model_validate({"name": "t", "receivers": {"w": "any"}, "only": {"$.n": 1}})
+    )
+    selected = selection.of(
+        [NewEvent(str(number), "t", 0, "{}", {}, {}, 0) for number in range(3 * MOST_REASONS)]
+    )
+    assert (selected.filtered.number, len(selected.filtered.reasons)) == (
+        3 * MOST_REASONS,
+        MOST_REASONS,
+    )
 
 
-def test_a_batch_that_takes_too_long_is_refused(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_takes_too_long_is_refused(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("relay.events.selection.LONGEST", 0.0)
     relay = make_relay(BATCH | {"only": {"$.n": 1}})
     refused = relay.post("t", json.dumps([{"n": 1}] * 30))
@@ -111,7 +134,12 @@ def test_a_batch_that_takes_too_long_is_refused(make_relay: MakeRelay, monkeypat
 @pytest.mark.parametrize(
     ("respond", "status", "body", "content_type"),
     [
-        ({"status": 202, "body": "thanks ✓"}, 202, "thanks ✓".encode(), "text/plain; charset=utf-8"),
+        (
+            {"status": 202, "body": "thanks ✓"},
+            202,
+            "thanks ✓".encode(),
+            "text/plain; charset=utf-8",
+        ),
         ({"body": "<ok/>", "content_type": "text/xml"}, 200, b"<ok/>", "text/xml"),
         ({"body": {"text": "hi"}}, 200, b'{"text": "hi"}', "application/json"),
         ({"body": [1]}, 200, b"[1]", "application/json"),
@@ -120,7 +148,11 @@ def test_a_batch_that_takes_too_long_is_refused(make_relay: MakeRelay, monkeypat
     ],
 )
 def test_the_answer_of_ones_own(
-    respond: dict[str, Any], status: int, body: bytes, content_type: str | None, make_relay: MakeRelay
+    respond: dict[str, Any],
+    status: int,
+    body: bytes,
+    content_type: str | None,
+    make_relay: MakeRelay,
 ) -> None:
     relay = make_relay(TICKETS | {"respond": respond, "dedup": {"path": "$.n"}})
     accepted = relay.post("t", '{"type": "made", "n": 1}')
@@ -136,7 +168,12 @@ def test_the_answer_of_ones_own(
 
 def test_challenges_and_errors_stay_as_they_are(make_relay: MakeRelay) -> None:
     relay = make_relay(
-        {"name": "t", "verifier": "none", "challenge": "token", "respond": {"status": 202, "body": "thanks"}}
+        {
+            "name": "t",
+            "verifier": "none",
+            "challenge": "token",
+            "respond": {"status": 202, "body": "thanks"},
+        }
     )
     assert relay.post("t", query_string="token=x").data == b"x"
     assert relay.post("t", "{").status_code == 400
@@ -144,5 +181,9 @@ def test_challenges_and_errors_stay_as_they_are(make_relay: MakeRelay) -> None:
 
 
 def test_respond_stands_for_a_platforms_answer(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "t", "platform": "twilio", "verifier": "none", "respond": {"body": "ok"}})
-    assert relay.post("t", "a=1", {"Content-Type": "application/x-www-form-urlencoded"}).data == b"ok"
+    relay = make_relay(
+        {"name": "t", "platform": "twilio", "verifier": "none", "respond": {"body": "ok"}}
+    )
+    assert (
+        relay.post("t", "a=1", {"Content-Type": "application/x-www-form-urlencoded"}).data == b"ok"
+    )

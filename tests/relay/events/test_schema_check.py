@@ -13,10 +13,15 @@ from relay.events.selection import Misfit, Selection
 from store.records import NewEvent
 from tests.support.relay import Relay
 
-SCHEMA = {"required": ["id"], "properties": {"id": {"type": "integer"}, "mail": {"type": "string", "maxLength": 5}}}
+SCHEMA = {
+    "required": ["id"],
+    "properties": {"id": {"type": "integer"}, "mail": {"type": "string", "maxLength": 5}},
+}
 
 
-def relay_with(folder: Path, schema: Any = "order.json", document: Any = SCHEMA, **keys: Any) -> Relay:
+def relay_with(
+    folder: Path, schema: Any = "order.json", document: Any = SCHEMA, **keys: Any
+) -> Relay:
     (folder / "order.json").write_text(json.dumps(document))
     return Relay(folder, [{"name": "a", "verifier": "none", "schema": schema, **keys}])
 
@@ -26,7 +31,9 @@ def post(relay: Relay, value: Any) -> tuple[int, Any]:
     return answer.status_code, answer.get_json()
 
 
-def test_what_fits_is_an_event_and_what_does_not_is_answered_with_place_and_rule(tmp_path: Path) -> None:
+def test_what_fits_is_an_event_and_what_does_not_is_answered_with_place_and_rule(
+    tmp_path: Path,
+) -> None:
     relay = relay_with(tmp_path)
     assert post(relay, {"id": 1})[0] == 200
     reason = "the payload doesn't fit the schema: $.id: type integer"
@@ -55,11 +62,17 @@ def test_no_value_is_in_the_answer_or_in_what_is_noted(tmp_path: Path) -> None:
         ("$.by.other", '$.by["robin@example.com"].age: minimum 18'),
     ],
 )
-def test_people_learn_nothing_of_hidden_values_or_of_names_among_them(hide: str, shown: str, tmp_path: Path) -> None:
-    document = {"properties": {"by": {"additionalProperties": {"properties": {"age": {"minimum": 18}}}}}}
+def test_people_learn_nothing_of_hidden_values_or_of_names_among_them(
+    hide: str, shown: str, tmp_path: Path
+) -> None:
+    document = {
+        "properties": {"by": {"additionalProperties": {"properties": {"age": {"minimum": 18}}}}}
+    }
     relay = relay_with(tmp_path, document=document, hide=[hide])
     _, answer = post(relay, {"by": {"robin@example.com": {"age": 3}}})
-    assert answer["message"].endswith('$.by["robin@example.com"].age: minimum 18'), "the sender knows it"
+    assert answer["message"].endswith('$.by["robin@example.com"].age: minimum 18'), (
+        "the sender knows it"
+    )
     assert relay.rejections()[0].reason == f"the payload doesn't fit the schema: {shown}"
 
 
@@ -95,7 +108,9 @@ def test_with_keep_the_elements_that_fit_are_events(tmp_path: Path) -> None:
 
 def test_the_payload_is_what_was_decoded(tmp_path: Path) -> None:
     relay = relay_with(
-        tmp_path, document={"properties": {"p": {"type": "object", "required": ["n"]}}}, decode={"$.p": "json"}
+        tmp_path,
+        document={"properties": {"p": {"type": "object", "required": ["n"]}}},
+        decode={"$.p": "json"},
     )
     assert post(relay, {"p": '{"n": 1}'})[0] == 200
     assert post(relay, {"p": '{"m": 1}'})[0] == 422
@@ -103,6 +118,8 @@ def test_the_payload_is_what_was_decoded(tmp_path: Path) -> None:
 
 
 def test_a_schema_that_could_not_be_read_lets_nothing_through() -> None:
-    webhook = Webhook.model_validate({"name": "a", "receivers": {"w": "any"}, "schema": "order.json"})
+    webhook = Webhook.model_validate(
+        {"name": "a", "receivers": {"w": "any"}, "schema": "order.json"}
+    )
     with pytest.raises(Misfit, match="can't be used"):
         Selection(webhook).of([NewEvent("e", "w", 0, "{}", {}, {}, 0)])

@@ -54,7 +54,9 @@ def parts(value: Any, split: bool | str, batch: bool = False) -> list[tuple[Any,
         ),
     ],
 )
-def test_each_element_is_a_part_and_what_is_around_it_is_known(value: Any, split: bool | str, found: Any) -> None:
+def test_each_element_is_a_part_and_what_is_around_it_is_known(
+    value: Any, split: bool | str, found: Any
+) -> None:
     before = json.dumps(value)
     assert parts(value, split) == found
     assert json.dumps(value) == before
@@ -63,12 +65,18 @@ def test_each_element_is_a_part_and_what_is_around_it_is_known(value: Any, split
 def test_each_event_of_a_batch_is_split_by_the_path() -> None:
     batch = [{"n": 1, "items": ["a", "b"]}, {"n": 2}]
     assert parts(batch, False, batch=True) == [(batch[0], None), (batch[1], None)]
-    assert parts(batch, "$.items", batch=True) == [("a", {"n": 1}), ("b", {"n": 1}), (batch[1], None)]
+    assert parts(batch, "$.items", batch=True) == [
+        ("a", {"n": 1}),
+        ("b", {"n": 1}),
+        (batch[1], None),
+    ]
 
 
 @pytest.fixture
 def relay(make_relay: MakeRelay) -> Relay:
-    return make_relay({"name": "a", "verifier": "none", "split": "$.items", "dedup": {"path": "$.id"}})
+    return make_relay(
+        {"name": "a", "verifier": "none", "split": "$.items", "dedup": {"path": "$.id"}}
+    )
 
 
 def post(relay: Relay, value: Any) -> Any:
@@ -116,7 +124,9 @@ def test_conditions_are_about_elements_and_may_ask_what_is_around(make_relay: Ma
 
 
 def test_what_was_decoded_is_split(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "a", "verifier": "none", "decode": {"$.body": "json"}, "split": "$.body.items"})
+    relay = make_relay(
+        {"name": "a", "verifier": "none", "decode": {"$.body": "json"}, "split": "$.body.items"}
+    )
     post(relay, {"body": '{"items": [{"n": 1}, {"n": 2}], "x": 3}'})
     assert relay.payloads() == [{"n": 1}, {"n": 2}]
     assert relay.events()[0].enclosing == {"body": {"x": 3}}
@@ -124,8 +134,12 @@ def test_what_was_decoded_is_split(make_relay: MakeRelay) -> None:
 
 def test_no_secret_of_the_platform_is_left_in_an_element(make_relay: MakeRelay) -> None:
     secret = "a-client-state-of-its-own"
-    relay = make_relay({"name": "a", "platform": "microsoft-graph", "secret": secret, "split": "$.value"})
-    answer = relay.post("a", json.dumps({"value": [{"clientState": secret, "id": n} for n in (1, 2)], "x": 3}))
+    relay = make_relay(
+        {"name": "a", "platform": "microsoft-graph", "secret": secret, "split": "$.value"}
+    )
+    answer = relay.post(
+        "a", json.dumps({"value": [{"clientState": secret, "id": n} for n in (1, 2)], "x": 3})
+    )
     assert answer.status_code in (200, 202)
     assert relay.payloads() == [{"id": 1}, {"id": 2}]
     assert all(secret not in json.dumps(event.document()) for event in relay.events())
@@ -133,13 +147,18 @@ def test_no_secret_of_the_platform_is_left_in_an_element(make_relay: MakeRelay) 
 
 def test_what_is_around_many_arrays_is_not_read_for_each() -> None:
     """Here for hours, if it were."""
-    large = {"rows": [list(range(100)) for _ in range(5_000)], "entry": [{"m": []} for _ in range(10_000)]}
+    large = {
+        "rows": [list(range(100)) for _ in range(5_000)],
+        "entry": [{"m": []} for _ in range(10_000)],
+    }
     assert parts(large, "$.entry[*].m") == []
     large["entry"] = [{"m": [number]} for number in range(50)]
     assert parts(large, "$.entry[*].m") == [(number, None) for number in range(50)]
 
 
-def test_a_delivery_in_which_the_path_takes_too_long_is_refused_not_stored_whole(make_relay: MakeRelay) -> None:
+def test_a_delivery_in_which_the_path_takes_too_long_is_refused_not_stored_whole(
+    make_relay: MakeRelay,
+) -> None:
     relay = make_relay({"name": "a", "verifier": "none", "split": "$..items"})
     body = json.dumps({"x": [0] * 200_000, "items": [1]})
     assert (relay.post("a", body).status_code, relay.events()) == (400, [])

@@ -58,7 +58,9 @@ def test_more_keys_than_places_lose_the_earliest() -> None:
     assert min(kept) > 800
 
 
-@pytest.mark.parametrize("sender", [None, "", "127.0.0.1", "10.1.2.3", "fd00::1", "unknown", "1" * 10_000])
+@pytest.mark.parametrize(
+    "sender", [None, "", "127.0.0.1", "10.1.2.3", "fd00::1", "unknown", "1" * 10_000]
+)
 def test_an_address_that_many_may_share_is_not_held_to_its_failures(sender: str | None) -> None:
     admission = Admission(Clock(1000.0))
     for _ in range(10 * FAILURES.burst):
@@ -93,7 +95,9 @@ def test_failures_that_were_all_looked_at_shut_nobody_out_for_long() -> None:
     clock = Clock(1000.0)
     admission = Admission(clock)
     admission.proven("a", SENDER)
-    for _ in range(int(PROVEN_FOR * FAILURES.rate) + 10 * FAILURES.burst):  # more than are forgotten meanwhile
+    for _ in range(
+        int(PROVEN_FOR * FAILURES.rate) + 10 * FAILURES.burst
+    ):  # more than are forgotten meanwhile
         admission.failed("a", SENDER)
     clock.seconds += PROVEN_FOR + 1
     assert admission.wait("a", SENDER) == 0
@@ -113,7 +117,9 @@ def test_twice_the_deliveries_of_a_second_may_come_at_once_unless_it_says_otherw
 # --- on a relay
 
 
-def post(relay: Relay, remote: str, headers: dict[str, str], name: str = "plain", body: str = "{}") -> Any:
+def post(
+    relay: Relay, remote: str, headers: dict[str, str], name: str = "plain", body: str = "{}"
+) -> Any:
     return relay.post(name, body, headers, environ_base={"REMOTE_ADDR": remote})
 
 
@@ -138,12 +144,16 @@ def test_a_stranger_is_answered_429_before_anything_is_computed(
     assert int(answers[-1].headers["Retry-After"]) >= 1
     assert post(relay, SENDER, KEY).status_code == 200
     assert {one.status for one in relay.rejections()} == {401}
-    assert b'bridge_deliveries_total{code="429",outcome="limited",webhook="plain"}' in metrics.exposition()
+    assert (
+        b'bridge_deliveries_total{code="429",outcome="limited",webhook="plain"}'
+        in metrics.exposition()
+    )
     assert relay.store.queries.delivery_counts(0)["plain"]["limited"] == statuses.count(429)
 
 
 def test_an_honest_sender_at_a_strangers_address_gets_through(make_relay: MakeRelay) -> None:
-    """Platforms send everybody's deliveries from the same addresses: anybody can have one send to this relay."""
+    """Platforms send everybody's deliveries from the same addresses: anybody can have one send to
+    this relay."""
     relay = make_relay(PLAIN, clock=Clock(1000.0))
     assert post(relay, SENDER, KEY).status_code == 200
     for _ in range(3 * FAILURES.burst):
@@ -161,16 +171,25 @@ def test_a_proxy_that_is_not_named_is_not_taken_for_a_stranger(make_relay: MakeR
 
 def test_behind_a_proxy_that_is_named_it_is_the_stranger_who_waits(make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN, bridge_trusted_proxies="198.51.99.1", clock=Clock(1000.0))
-    found = [post(relay, "198.51.99.1", {"X-Forwarded-For": STRANGER}) for _ in range(3 * FAILURES.burst)]
+    found = [
+        post(relay, "198.51.99.1", {"X-Forwarded-For": STRANGER}) for _ in range(3 * FAILURES.burst)
+    ]
     assert found[-1].status_code == 429
     assert post(relay, "198.51.99.1", KEY | {"X-Forwarded-For": SENDER}).status_code == 200
     # Who reaches the relay around the proxy is counted by his own address, whatever he claims.
-    found = [post(relay, "203.0.114.8", {"X-Forwarded-For": f"9.9.{n // 250}.{n % 250}"}) for n in range(300)]
+    found = [
+        post(relay, "203.0.114.8", {"X-Forwarded-For": f"9.9.{n // 250}.{n % 250}"})
+        for n in range(300)
+    ]
     assert found[-1].status_code == 429
 
 
-def test_a_body_that_proves_nothing_because_it_cannot_be_read_counts_too(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "mail", "platform": "mailgun", "secret": "0123456789abcdef"}, clock=Clock(1000.0))
+def test_a_body_that_proves_nothing_because_it_cannot_be_read_counts_too(
+    make_relay: MakeRelay,
+) -> None:
+    relay = make_relay(
+        {"name": "mail", "platform": "mailgun", "secret": "0123456789abcdef"}, clock=Clock(1000.0)
+    )
     found = [post(relay, STRANGER, {}, "mail", "[") for _ in range(3 * FAILURES.burst)]
     assert found[0].status_code in (400, 401)
     assert found[-1].status_code == 429
@@ -184,7 +203,11 @@ def test_a_body_that_is_too_large_or_breaks_off_counts_too(
     relay = make_relay(PLAIN | {"max_body": "10"}, clock=Clock(1000.0))
     found = []
     for _ in range(3 * FAILURES.burst):
-        given = {"REMOTE_ADDR": STRANGER, "CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(sent.encode())}
+        given = {
+            "REMOTE_ADDR": STRANGER,
+            "CONTENT_LENGTH": length,
+            "wsgi.input": io.BytesIO(sent.encode()),
+        }
         found.append(relay.client.post("/webhook/plain", environ_overrides=given).status_code)
     assert (found[0], found[-1]) == (status, 429)
     assert post(relay, SENDER, KEY).status_code == 200
@@ -192,7 +215,9 @@ def test_a_body_that_is_too_large_or_breaks_off_counts_too(
 
 def test_a_webhook_answers_429_to_more_than_it_accepts(make_relay: MakeRelay) -> None:
     clock = Clock(1000.0)
-    relay = make_relay(PLAIN | {"accept": {"rate": "1/s", "burst": 2}}, PLAIN | {"name": "other"}, clock=clock)
+    relay = make_relay(
+        PLAIN | {"accept": {"rate": "1/s", "burst": 2}}, PLAIN | {"name": "other"}, clock=clock
+    )
     for _ in range(50):
         assert post(relay, "127.0.0.1", {"X-Api-Key": "wrong"}).status_code == 401
     assert [post(relay, "127.0.0.1", KEY).status_code for _ in range(4)] == [200, 200, 429, 429]
@@ -211,7 +236,9 @@ def push(relay: Relay, remote: str, body: str, secret: str = "0123456789abcdef")
     return int(post(relay, remote, {"X-Hub-Signature-256": signature}, "push", body).status_code)
 
 
-def test_a_replayed_delivery_uses_up_nothing_of_accept_and_is_answered_all_the_same(make_relay: MakeRelay) -> None:
+def test_a_replayed_delivery_uses_up_nothing_of_accept_and_is_answered_all_the_same(
+    make_relay: MakeRelay,
+) -> None:
     relay = make_relay(SIGNED | {"accept": {"rate": "1/s", "burst": 2}}, clock=Clock(1000.0))
     assert push(relay, SENDER, '{"n": 1}') == 200
     assert [push(relay, STRANGER, '{"n": 1}') for _ in range(20)] == [200] * 20
@@ -239,10 +266,14 @@ def test_whoever_replays_a_delivery_frees_itself_from_no_limit(make_relay: MakeR
     assert push(relay, STRANGER, "{}") == 200
     found = [push(relay, STRANGER, "{}", "wrong-wrong-wrong") for _ in range(3 * FAILURES.burst)]
     assert found[-1] == 429
-    assert [push(relay, SENDER, "{}", "wrong-wrong-wrong") for _ in range(3 * FAILURES.burst)][-1] == 401
+    assert [push(relay, SENDER, "{}", "wrong-wrong-wrong") for _ in range(3 * FAILURES.burst)][
+        -1
+    ] == 401
 
 
-@pytest.mark.parametrize("accept", [{"burst": 3}, {"rate": "fast"}, {"rate": "1/s", "burst": 0}, "1/s"])
+@pytest.mark.parametrize(
+    "accept", [{"burst": 3}, {"rate": "fast"}, {"rate": "1/s", "burst": 0}, "1/s"]
+)
 def test_a_wrong_accept_is_an_error(accept: Any, make_relay: MakeRelay) -> None:
     with pytest.raises(DefinitionsError, match="accept"):
         make_relay(PLAIN | {"accept": accept})

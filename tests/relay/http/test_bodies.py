@@ -1,4 +1,5 @@
-"""Bodies: small ones in memory, large ones in files of bounded size, and few of those in memory at a time."""
+"""Bodies: small ones in memory, large ones in files of bounded size, and few of those in memory at
+a time."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ import pytest
 from relay.http.bodies import IN_MEMORY, Bodies, Overloaded, pieces
 
 
-def read(bodies: Bodies, sent: io.BytesIO, size: int) -> AbstractContextManager[tuple[bytes, float]]:
+def read(
+    bodies: Bodies, sent: io.BytesIO, size: int
+) -> AbstractContextManager[tuple[bytes, float]]:
     """Reads it for a webhook of its own."""
     return bodies.read(sent, size, RLock())
 
@@ -34,7 +37,10 @@ def test_large_bodies_share_a_bounded_part_of_the_disk() -> None:
             pass
         with read(bodies, io.BytesIO(b"{}"), 2) as (small, _):
             assert small == b"{}"
-    with read(bodies, io.BytesIO(large), len(large)) as (again, _):  # there is room again, also after the refusal
+    with read(bodies, io.BytesIO(large), len(large)) as (
+        again,
+        _,
+    ):  # there is room again, also after the refusal
         assert again == large
 
 

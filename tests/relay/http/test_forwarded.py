@@ -55,7 +55,9 @@ def _named(headers: dict[str, str]) -> list[tuple[str, str]]:
         ("2001:db8::1", "192.0.2.1", "2001:db8::1"),
     ],
 )
-def test_the_client_is_the_last_address_that_is_no_proxys(remote: str, chain: str, client: str) -> None:
+def test_the_client_is_the_last_address_that_is_no_proxys(
+    remote: str, chain: str, client: str
+) -> None:
     assert seen(NETWORKS, remote, **{"for": chain})["REMOTE_ADDR"] == client
 
 
@@ -64,11 +66,19 @@ def test_without_a_chain_the_peer_is_the_client() -> None:
 
 
 def test_scheme_and_host_are_the_proxies_too() -> None:
-    said = {"for": "203.0.113.9, 10.2.2.2", "proto": "https", "host": "evil, hooks.example.com, inner.example.com"}
+    said = {
+        "for": "203.0.113.9, 10.2.2.2",
+        "proto": "https",
+        "host": "evil, hooks.example.com, inner.example.com",
+    }
     environ = seen(NETWORKS, "10.1.1.1", **said)
     assert (environ["wsgi.url_scheme"], environ["HTTP_HOST"]) == ("https", "hooks.example.com")
     around = seen(NETWORKS, "203.0.113.9", proto="https", host="hooks.example.com", prefix="/x")
-    assert (around["wsgi.url_scheme"], around["HTTP_HOST"], around["SCRIPT_NAME"]) == ("http", "relay:8000", "")
+    assert (around["wsgi.url_scheme"], around["HTTP_HOST"], around["SCRIPT_NAME"]) == (
+        "http",
+        "relay:8000",
+        "",
+    )
 
 
 def test_a_number_of_hops_is_believed_from_every_peer_as_ever() -> None:
@@ -77,7 +87,9 @@ def test_a_number_of_hops_is_believed_from_every_peer_as_ever() -> None:
     assert seen("0", "203.0.113.9", **{"for": "192.0.2.1"})["REMOTE_ADDR"] == "203.0.113.9"
 
 
-def test_who_reaches_the_relay_around_its_proxy_cannot_choose_an_address(make_relay: MakeRelay) -> None:
+def test_who_reaches_the_relay_around_its_proxy_cannot_choose_an_address(
+    make_relay: MakeRelay,
+) -> None:
     key = {"X-Api-Key": "0123456789abcdef"}
     webhook = {"name": "plain", "headers": key, "allow_ips": ["192.0.2.0/24", "198.51.100.0/24"]}
     relay = make_relay(webhook, bridge_trusted_proxies=NETWORKS)

@@ -1,4 +1,5 @@
-"""Peers as the open internet has them, over real sockets: slow, silent, hasty, hostile, and many at once."""
+"""Peers as the open internet has them, over real sockets: slow, silent, hasty, hostile, and many at
+once."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ import pytest
 from relay.http.bodies import LONGEST
 from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
-from testkit import PATIENCE, eventually
-from testkit.http_server import Handler, HttpServer
-from testkit.strangers import ANSWERS, NO_HTTP, attack
 from tests.relay.test_gunicorn import KEY, Process, serving
+from tools.bench.hostile_requests import ANSWERS, NO_HTTP, attack
+from tools.servers import PATIENCE, eventually
+from tools.servers.http_server import Handler, HttpServer
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, dedup: {{header: X-Id}}, receivers: {{a: any}}}}
@@ -62,7 +63,9 @@ def connect(relay: Process) -> socket.socket:
     return socket.create_connection(("127.0.0.1", relay.port), timeout=PATIENCE)
 
 
-def request(body: bytes = b"{}", more: str = "", path: str = "/webhook/one", version: str = "1.1") -> bytes:
+def request(
+    body: bytes = b"{}", more: str = "", path: str = "/webhook/one", version: str = "1.1"
+) -> bytes:
     head = f"POST {path} HTTP/{version}\r\nHost: h\r\nX-Api-Key: {KEY}\r\nContent-Type: application/json\r\n{more}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -196,7 +199,9 @@ def test_half_open_old_peers_hold_up_nobody(relay: Process, usual: float) -> Non
 def test_who_waits_for_a_100_gets_it_at_once_and_then_the_answer(relay: Process) -> None:
     whole = request(b'{"a": 1}', more="Expect: 100-continue\r\n")
     with connect(relay) as connection:
-        connection.sendall(whole[:-8])  # without an answer it would be waited for, for as long as a body may take
+        connection.sendall(
+            whole[:-8]
+        )  # without an answer it would be waited for, for as long as a body may take
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(whole[-8:])
         assert Answers(connection).next()[0] == 200
@@ -209,30 +214,43 @@ def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process, usual: float) 
     try:
         for number in range(20):
             for position, connection in enumerate(peers):
-                begin = number + (0 if position % 2 else len(whole) - 50)  # in the head, or in the body
-                connection.sendall(whole[begin : begin + 1] if number or position % 2 else whole[: begin + 1])
+                begin = number + (
+                    0 if position % 2 else len(whole) - 50
+                )  # in the head, or in the body
+                connection.sendall(
+                    whole[begin : begin + 1] if number or position % 2 else whole[: begin + 1]
+                )
         assert answers_at_once(relay, usual)
         for position, connection in enumerate(peers):
             connection.sendall(whole[20:] if position % 2 else whole[len(whole) - 30 :])
-        assert {Answers(connection).next()[0] for connection in peers} == {200} or time.monotonic() - began > LONGEST
+        assert {Answers(connection).next()[0] for connection in peers} == {
+            200
+        } or time.monotonic() - began > LONGEST
     finally:
         for connection in peers:
             connection.close()
 
 
-def test_many_pipelined_requests_are_answered_in_turn_also_when_the_answers_are_read_late(relay: Process) -> None:
+def test_many_pipelined_requests_are_answered_in_turn_also_when_the_answers_are_read_late(
+    relay: Process,
+) -> None:
     with connect(relay) as connection:
         for number in range(300):
             connection.sendall(request(more=f"X-Id: pipe{number % 150}\r\n"))
         answers = Answers(connection)
         found = [answers.next() for _ in range(300)]
     assert {status for status, _ in found} == {200}
-    assert [body["eventId"] for _, body in found[:150]] == [body["eventId"] for _, body in found[150:]]
+    assert [body["eventId"] for _, body in found[:150]] == [
+        body["eventId"] for _, body in found[150:]
+    ]
 
 
 @pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
-def test_a_body_that_is_too_large_is_refused_and_its_sender_sees_that(more: str, relay: Process) -> None:
-    """Also one that sends all of it before it reads: the connection must not be reset under its answer."""
+def test_a_body_that_is_too_large_is_refused_and_its_sender_sees_that(
+    more: str, relay: Process
+) -> None:
+    """Also one that sends all of it before it reads: the connection must not be reset under its
+    answer."""
     with connect(relay) as connection:
         connection.sendall(request(b"x" * 20_000_000, more=more))
         assert Answers(connection).next()[0] == 413
@@ -253,7 +271,9 @@ def takes_no_more(store: SqliteStore) -> bool:
     return 0 < before == len(store.queries.events(chosen))
 
 
-def test_whoever_never_reads_holds_up_nobody(relay: Process, usual: float, store: SqliteStore) -> None:
+def test_whoever_never_reads_holds_up_nobody(
+    relay: Process, usual: float, store: SqliteStore
+) -> None:
     """The answers are more than the kernel takes for a peer: four megabytes and a little."""
     peers = [connect(relay) for _ in range(8)]
     try:
@@ -266,9 +286,19 @@ def test_whoever_never_reads_holds_up_nobody(relay: Process, usual: float, store
             connection.close()
 
 
-def test_strangers_get_answers_of_the_table_whatever_they_send(relay: Process, usual: float) -> None:
-    """``python -m bench.strangers`` does so 100,000 times."""
-    paths = ("/webhook/one", "/webhook/parts", "/webhook/topic", "/webhook/nobody", "/healthz", "/nothing", "*")
+def test_strangers_get_answers_of_the_table_whatever_they_send(
+    relay: Process, usual: float
+) -> None:
+    """``python -m tools.bench.strangers`` does so 100,000 times."""
+    paths = (
+        "/webhook/one",
+        "/webhook/parts",
+        "/webhook/topic",
+        "/webhook/nobody",
+        "/healthz",
+        "/nothing",
+        "*",
+    )
     with ThreadPoolExecutor(4) as pool:
         counts = list(pool.map(lambda seed: attack(relay.port, 250, seed, paths), range(4)))
     assert {status for count in counts for status in count} <= ANSWERS
@@ -277,7 +307,8 @@ def test_strangers_get_answers_of_the_table_whatever_they_send(relay: Process, u
 
 @pytest.fixture
 def slow_link(relay: Process) -> Iterator[list[str]]:
-    """What to begin a command with that is to reach the relay over a slow and lossy link, at 10.198.51.1."""
+    """What to begin a command with that is to reach the relay over a slow and lossy link, at
+    10.198.51.1."""
     names = ("ip", "tc", "unshare")
     if os.geteuid() != 0 or not all(map(shutil.which, names)):
         pytest.skip("needs root, ip and tc (Debian: iproute2)")
@@ -298,7 +329,10 @@ def slow_link(relay: Process) -> Iterator[list[str]]:
             done = subprocess.run(command.split(), capture_output=True, text=True)
             if done.returncode:
                 pytest.skip(f"this machine gives no namespaces: {command}: {done.stderr.strip()}")
-        if all(subprocess.run(f"tc qdisc add dev {ours} root {link}".split()).returncode for link in links):
+        if all(
+            subprocess.run(f"tc qdisc add dev {ours} root {link}".split()).returncode
+            for link in links
+        ):
             pytest.skip("this kernel can't make a link slow")
         yield within
     finally:
@@ -320,12 +354,16 @@ with socket.socket() as connection:
 """
 
 
-def test_a_large_answer_arrives_whole_over_a_slow_link(relay: Process, slow_link: list[str]) -> None:
+def test_a_large_answer_arrives_whole_over_a_slow_link(
+    relay: Process, slow_link: list[str]
+) -> None:
     sent = request(json.dumps(list(range(10_000))).encode(), path="/webhook/parts")
     command = [*slow_link, sys.executable, "-c", READER, "10.198.51.1", str(relay.port)]
     end = time.monotonic() + PATIENCE
     head = b"HTTP/1.1 503"
-    while head.startswith(b"HTTP/1.1 503") and time.monotonic() < end:  # as a busy disk may be, for so many events
+    while (
+        head.startswith(b"HTTP/1.1 503") and time.monotonic() < end
+    ):  # as a busy disk may be, for so many events
         done = subprocess.run(command, input=sent, capture_output=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr.decode()
         head, answer = done.stdout.split(b"\r\n\r\n", 1)
@@ -345,7 +383,9 @@ def own_relay(tmp_path: Path) -> Iterator[Process]:
         process.process.wait(PATIENCE)
 
 
-def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_nothing(own_relay: Process) -> None:
+def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_nothing(
+    own_relay: Process,
+) -> None:
     whole = request(b'{"a": 1}')
     idle = [connect(own_relay) for _ in range(20)]
     under_way = [connect(own_relay) for _ in range(6)]
@@ -363,19 +403,25 @@ def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_n
             connection.sendall(whole[-3:])
         assert [Answers(connection).next()[0] for connection in under_way] == [200] * 6
         assert own_relay.process.wait(PATIENCE) == 0
-        assert "Worker exiting" in own_relay.log.read_text(), "what doesn't end by itself is killed after 20 s"
+        assert "Worker exiting" in own_relay.log.read_text(), (
+            "what doesn't end by itself is killed after 20 s"
+        )
     finally:
         for connection in (*idle, *under_way):
             connection.close()
 
 
 @pytest.mark.parametrize("path", ["/webhook/one", "/readyz"])
-def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(path: str, own_relay: Process) -> None:
+def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(
+    path: str, own_relay: Process
+) -> None:
     def ask(number: int) -> tuple[int, float]:
         time.sleep(number * 0.02)  # they don't all come at once
         with connect(own_relay) as connection:
             began = time.monotonic()
-            connection.sendall(request() if path != "/readyz" else b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")
+            connection.sendall(
+                request() if path != "/readyz" else b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n"
+            )
             return Answers(connection).next()[0], time.monotonic() - began
 
     with ThreadPoolExecutor(60) as pool:
@@ -384,7 +430,9 @@ def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(path: str
         other.execute("BEGIN IMMEDIATE")
         if path == "/readyz":  # what each process found last is answered for a second
             in_a_row: list[int] = []
-            assert eventually(lambda: in_a_row.append(own_relay.status("GET", path)) or in_a_row[-9:] == [503] * 9)  # type: ignore[func-returns-value]
+            assert eventually(
+                lambda: in_a_row.append(own_relay.status("GET", path)) or in_a_row[-9:] == [503] * 9
+            )  # type: ignore[func-returns-value]
 
         with ThreadPoolExecutor(60) as pool:
             found = list(pool.map(ask, range(60)))
@@ -395,7 +443,9 @@ def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(path: str
     assert own_relay.seconds()
 
 
-def test_who_waits_for_a_vendors_key_lets_the_others_through(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_who_waits_for_a_vendors_key_lets_the_others_through(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     asked, answer = threading.Event(), threading.Event()
 
     class Mirror(Handler):

@@ -19,7 +19,10 @@ def test_a_body_that_is_too_large_is_refused(limit: str | None, make_relay: Make
     response = relay.post("plain", '"' + "x" * (largest - 1) + '"', OK)
     assert (response.status_code, error_of(response)) == (413, "body_too_large")
     [told] = relay.rejections()
-    assert (told.status, told.reason) == (413, f"the body is larger than {largest} bytes (max_body)")
+    assert (told.status, told.reason) == (
+        413,
+        f"the body is larger than {largest} bytes (max_body)",
+    )
 
 
 def test_what_would_be_too_large_for_conductor_is_refused(make_relay: MakeRelay) -> None:
@@ -34,7 +37,11 @@ def test_what_would_be_too_large_for_conductor_is_refused(make_relay: MakeRelay)
     body = '{"a":"' + "x" * (limit - 8) + '"}'
     assert relay.post("bare", body, OK).status_code == 200
     assert relay.post("bare", body + " ", OK).status_code == 413  # max_body is no larger
-    for sent in (body, '{"a":"' + "x" * (limit - 108) + '"}', '{"a":"' + "\u00e9" * (limit // 2 - 50) + '"}'):
+    for sent in (
+        body,
+        '{"a":"' + "x" * (limit - 108) + '"}',
+        '{"a":"' + "\u00e9" * (limit // 2 - 50) + '"}',
+    ):
         response = relay.post("whole", sent, OK)
         assert (response.status_code, error_of(response)) == (413, "body_too_large")
     assert "Conductor" in response.get_json()["message"]
@@ -77,7 +84,9 @@ def test_a_text_of_more_than_20_million_characters_is_malformed(make_relay: Make
     assert (response.status_code, error_of(response)) == (400, "malformed_body")
 
 
-def test_what_only_looks_like_a_nul_or_is_just_short_enough_is_stored(make_relay: MakeRelay) -> None:
+def test_what_only_looks_like_a_nul_or_is_just_short_enough_is_stored(
+    make_relay: MakeRelay,
+) -> None:
     relay = make_relay(PLAIN)
     for body in ('{"a": "\\\\u0000"}', '{"' + "n" * 50_000 + '": 1}'):
         assert relay.post("plain", body, OK).status_code == 200
@@ -99,7 +108,9 @@ def test_a_chunked_body_is_measured_while_it_is_read(make_relay: MakeRelay) -> N
     relay = make_relay(PLAIN)
     body = Endless()
     response = relay.client.post(
-        "/webhook/plain", headers=OK, environ_overrides={"wsgi.input": body, "wsgi.input_terminated": True}
+        "/webhook/plain",
+        headers=OK,
+        environ_overrides={"wsgi.input": body, "wsgi.input_terminated": True},
     )
     assert (response.status_code, error_of(response)) == (413, "body_too_large")
     assert body.read_so_far < 2 * 1024 * 1024
@@ -119,11 +130,16 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    ("body", "length"), [(io.BytesIO(b"{}"), "3"), (Broken(), "2"), (io.BytesIO(b"{}"), "-2"), (io.BytesIO(), "x")]
+    ("body", "length"),
+    [(io.BytesIO(b"{}"), "3"), (Broken(), "2"), (io.BytesIO(b"{}"), "-2"), (io.BytesIO(), "x")],
 )
-def test_a_body_that_breaks_off_is_a_bad_request(body: Any, length: str, make_relay: MakeRelay) -> None:
+def test_a_body_that_breaks_off_is_a_bad_request(
+    body: Any, length: str, make_relay: MakeRelay
+) -> None:
     relay = make_relay(PLAIN)
     response = relay.client.post(
-        "/webhook/plain", headers=OK, environ_overrides={"wsgi.input": body, "CONTENT_LENGTH": length}
+        "/webhook/plain",
+        headers=OK,
+        environ_overrides={"wsgi.input": body, "CONTENT_LENGTH": length},
     )
     assert (response.status_code, error_of(response)) == (400, "malformed_body")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from relay.http.views import FRESH_FOR, Readiness
 from store.errors import StoreUnavailable
-from testkit import PATIENCE
+from tools.servers import PATIENCE
 
 
 class Store:

@@ -1,4 +1,5 @@
-"""Webhooks with `listen` keep deliveries as they came, without what is a secret; others keep nothing."""
+"""Webhooks with `listen` keep deliveries as they came, without what is a secret; others keep
+nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ GITHUB = {"name": "push", "platform": "github", "secret": SECRET, "listen": True
 
 
 def signed(body: bytes) -> dict[str, str]:
-    return {"X-Hub-Signature-256": "sha256=" + hmac.new(SECRET.encode(), body, "sha256").hexdigest()}
+    return {
+        "X-Hub-Signature-256": "sha256=" + hmac.new(SECRET.encode(), body, "sha256").hexdigest()
+    }
 
 
 def kept(relay: Relay, webhook: str) -> list[RawDelivery]:
@@ -36,9 +39,15 @@ def kept(relay: Relay, webhook: str) -> list[RawDelivery]:
 def test_an_accepted_delivery_is_kept_as_it_came_with_its_signature(make_relay: MakeRelay) -> None:
     relay = make_relay(GITHUB)
     body = b'{ "a":1 ,"\xc3\xbc": [] }'
-    answer = relay.post("push", body, signed(body) | {"X-GitHub-Event": "push"}, query_string="x=%20y&x=1")
+    answer = relay.post(
+        "push", body, signed(body) | {"X-GitHub-Event": "push"}, query_string="x=%20y&x=1"
+    )
     [found] = kept(relay, "push")
-    assert (found.event_id, found.method, found.query) == (answer.get_json()["eventId"], "POST", "x=%20y&x=1")
+    assert (found.event_id, found.method, found.query) == (
+        answer.get_json()["eventId"],
+        "POST",
+        "x=%20y&x=1",
+    )
     assert found.body == body
     assert found.headers["x-hub-signature-256"] == signed(body)["X-Hub-Signature-256"]
     assert found.headers["x-github-event"] == "push"
@@ -88,7 +97,9 @@ def test_a_header_that_is_a_secret_is_never_kept(
     relay = make_relay({"name": "w", "listen": True, **definition})
     attributes = {"ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0"}
     body = b'{"data": {"events": [{"uuid": "1"}]}}'
-    answer = relay.post("w", body, headers | attributes | {"Cookie": f"a={KEY}", "Proxy-Authorization": KEY})
+    answer = relay.post(
+        "w", body, headers | attributes | {"Cookie": f"a={KEY}", "Proxy-Authorization": KEY}
+    )
     assert answer.status_code == 200, answer.text
     [found] = kept(relay, "w")
     assert KEY not in repr(found.headers)
@@ -120,7 +131,9 @@ def test_no_platforms_secret_is_kept(platform: str, tmp_path: Path) -> None:
         kept = repr(as_it_came(request, webhook.name, 1, tokens_of(webhook, PLATFORMS[platform])))
         secrets = [secret.get_secret_value() for secret in webhook.secret or ()]
         secrets += map(str, genuine.webhook.get("headers", {}).values())
-        secrets += re.findall(r'(?:"systemIdToken": "|<SessionId>)([^"<]+)["<]', genuine.body.decode("latin-1"))
+        secrets += re.findall(
+            r'(?:"systemIdToken": "|<SessionId>)([^"<]+)["<]', genuine.body.decode("latin-1")
+        )
         # An example has 12345, and as a number too.
         is_found |= any(secret in kept for secret in secrets if len(secret) > 8)
     assert is_found == PLATFORMS[platform].secret_in_body

@@ -1,4 +1,5 @@
-"""Rejected deliveries of webhooks with `keep_rejected`: what is kept of them, and how little a flood costs."""
+"""Rejected deliveries of webhooks with `keep_rejected`: what is kept of them, and how little a
+flood costs."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ import pytest
 from relay.reports import raw_deliveries
 from store.delivery_records import RawDelivery
 from store.errors import StoreUnavailable
-from testkit import signing
 from tests.support.relay import MakeRelay, Relay
+from tools.demo import signing
 
 SECRET = "0123456789abcdef-wrong"
 HUB: dict[str, Any] = {"name": "hub", "platform": "github", "secret": SECRET, "keep_rejected": 100}
@@ -36,7 +37,13 @@ def test_a_refused_delivery_is_kept_as_it_came(make_relay: MakeRelay) -> None:
     before = relay.store.now()
     relay.client.post("/api/webhook/hub?a=%00b", data=BODY, headers=given)
     (one,) = kept(relay)
-    assert (one.webhook, one.status, one.method, one.body, one.query) == ("hub", 401, "POST", BODY, "a=%00b")
+    assert (one.webhook, one.status, one.method, one.body, one.query) == (
+        "hub",
+        401,
+        "POST",
+        BODY,
+        "a=%00b",
+    )
     assert (one.path, one.url) == ("/api/webhook/", "http://localhost/api/webhook/hub")
     assert before <= one.at <= relay.store.now()
     assert one.headers["x-hub-signature-256"] == given["X-Hub-Signature-256"]
@@ -53,7 +60,9 @@ def test_without_the_key_nothing_is_kept(make_relay: MakeRelay) -> None:
     assert [one.kept_id for one in relay.rejections()] == [None]
 
 
-def test_what_is_refused_before_its_body_is_read_or_for_its_form_is_not_kept(make_relay: MakeRelay) -> None:
+def test_what_is_refused_before_its_body_is_read_or_for_its_form_is_not_kept(
+    make_relay: MakeRelay,
+) -> None:
     relay = make_relay(HUB | {"allow_ips": ["192.0.2.0/24"], "max_body": "1KB"})
     assert relay.post("hub", BODY).status_code == 403
     allowed = {"REMOTE_ADDR": "192.0.2.1"}
@@ -66,7 +75,15 @@ def test_what_is_refused_before_its_body_is_read_or_for_its_form_is_not_kept(mak
 
 @pytest.mark.parametrize(
     "name",
-    ["Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "X-Auth-Token", "X_Access_Key", "Api-Password"],
+    [
+        "Authorization",
+        "Proxy-Authorization",
+        "Cookie",
+        "X-Api-Key",
+        "X-Auth-Token",
+        "X_Access_Key",
+        "Api-Password",
+    ],
 )
 def test_a_header_that_may_hold_a_secret_is_not_kept(name: str, make_relay: MakeRelay) -> None:
     relay = make_relay(HUB)
@@ -86,14 +103,20 @@ def test_the_header_that_tells_deliveries_apart_is_kept_or_else_nothing(
     assert all(one.headers[header.lower()] == "number-1" for one in found)
 
 
-@pytest.mark.parametrize("place", ["header", "query", "quoted query", "body", "escaped body", "form", "lower form"])
+@pytest.mark.parametrize(
+    "place", ["header", "query", "quoted query", "body", "escaped body", "form", "lower form"]
+)
 def test_a_delivery_with_the_secret_itself_is_not_kept(place: str, make_relay: MakeRelay) -> None:
     secret = "whsec_/0123456789abcdef"
     relay = make_relay(HUB | {"secret": ["another-0123456789", secret]})
     query = {"query": f"?s={secret}", "quoted query": "?s=whsec_%2F0123456789abcdef"}.get(place, "")
     headers = {"X-Hub": f"my {secret}"} if place == "header" else {}
     given = secret.removeprefix("whsec_")
-    bodies = {"body": given, "escaped body": given.replace("/", "\\/"), "form": given.replace("/", "%2F")}
+    bodies = {
+        "body": given,
+        "escaped body": given.replace("/", "\\/"),
+        "form": given.replace("/", "%2F"),
+    }
     bodies["lower form"] = given.replace("/", "%2f")
     body = f'{{"a": "{bodies[place]}"}}' if place in bodies else BODY
     assert relay.client.post(f"/webhook/hub{query}", data=body, headers=headers).status_code == 401
@@ -101,8 +124,14 @@ def test_a_delivery_with_the_secret_itself_is_not_kept(place: str, make_relay: M
     assert len(relay.rejections()) == 1
 
 
-def test_a_challenge_that_is_refused_is_not_kept_as_it_may_carry_a_token(make_relay: MakeRelay) -> None:
-    facebook = HUB | {"name": "hub", "platform": "facebook", "verify_token": "0123456789abcdef-token"}
+def test_a_challenge_that_is_refused_is_not_kept_as_it_may_carry_a_token(
+    make_relay: MakeRelay,
+) -> None:
+    facebook = HUB | {
+        "name": "hub",
+        "platform": "facebook",
+        "verify_token": "0123456789abcdef-token",
+    }
     relay = make_relay(facebook)
     query = "hub.mode=subscribe&hub.challenge=1&hub.verify_token=0123456789abcdef-tokem"
     assert relay.client.get(f"/webhook/hub?{query}").status_code in (401, 403)

@@ -26,7 +26,12 @@ CHALLENGE = '{"type": "url_verification", "challenge": "c"}'
 
 def test_without_a_secret_nothing_counts_before_the_challenge(make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "slack", "platform": "slack"})
-    for body in ("{}", "{", '{"type": "url_verification"}', '{"type": "url_verification", "challenge": 1}'):
+    for body in (
+        "{}",
+        "{",
+        '{"type": "url_verification"}',
+        '{"type": "url_verification", "challenge": 1}',
+    ):
         assert relay.post("slack", body).status_code == 401
     assert relay.rejections()[0].reason == "not verified yet: no challenge has arrived"
     response = relay.post("slack", CHALLENGE)
@@ -38,12 +43,16 @@ def test_without_a_secret_nothing_counts_before_the_challenge(make_relay: MakeRe
     assert relay.payloads() == [{}]
 
 
-def test_a_challenge_that_verifies_is_answered_only_once_that_is_stored(make_relay: MakeRelay) -> None:
+def test_a_challenge_that_verifies_is_answered_only_once_that_is_stored(
+    make_relay: MakeRelay,
+) -> None:
     facebook = {"name": "facebook", "platform": "facebook", "secret": KEY, "verify_token": KEY}
     relay = make_relay({"name": "slack", "platform": "slack"}, facebook)
     subscribe = {"hub.mode": "subscribe", "hub.verify_token": KEY, "hub.challenge": "1"}
     with (
-        closing(sqlite3.connect(relay.url.removeprefix("sqlite:///"), isolation_level=None)) as other,
+        closing(
+            sqlite3.connect(relay.url.removeprefix("sqlite:///"), isolation_level=None)
+        ) as other,
         mock.patch.object(relay.store._connections, "busy_timeout", 0.1),
     ):
         other.execute("BEGIN IMMEDIATE")
@@ -60,7 +69,10 @@ def test_another_process_may_have_answered_the_challenge(make_relay: MakeRelay) 
     relay = make_relay({"name": "slack", "platform": "slack"})
     other = relay.another_process()
     assert relay.post("slack", "{}").status_code == 401
-    assert other.post("/webhook/slack", data=CHALLENGE, content_type="application/json").status_code == 200
+    assert (
+        other.post("/webhook/slack", data=CHALLENGE, content_type="application/json").status_code
+        == 200
+    )
     assert relay.post("slack", "{}").status_code == 200
 
 
@@ -96,7 +108,11 @@ def test_another_secret_makes_it_unverified_until_a_delivery_proves_it_also_if_i
 
 def test_several_kinds_of_verification_must_all_pass(make_relay: MakeRelay) -> None:
     relay = make_relay(
-        GITHUB | {"headers": {"X-Api-Key": KEY}, "signature": {"secret": "third-0123456789", "header": "X-Own"}}
+        GITHUB
+        | {
+            "headers": {"X-Api-Key": KEY},
+            "signature": {"secret": "third-0123456789", "header": "X-Own"},
+        }
     )
     body = b"{}"
     own = {"X-Own": hmac.new(b"third-0123456789", body, "sha256").hexdigest()}

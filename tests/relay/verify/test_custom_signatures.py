@@ -19,9 +19,20 @@ AT = int(NOW)
 BODY = b'{"id": 1}'
 
 
-def by_openssl(message: bytes, key: bytes = SECRET.encode(), algorithm: str = "sha256", encoding: str = "hex") -> str:
+def by_openssl(
+    message: bytes, key: bytes = SECRET.encode(), algorithm: str = "sha256", encoding: str = "hex"
+) -> str:
     """The signature as openssl makes it."""
-    command = ["openssl", "dgst", f"-{algorithm}", "-mac", "HMAC", "-macopt", f"hexkey:{key.hex()}", "-binary"]
+    command = [
+        "openssl",
+        "dgst",
+        f"-{algorithm}",
+        "-mac",
+        "HMAC",
+        "-macopt",
+        f"hexkey:{key.hex()}",
+        "-binary",
+    ]
     made = subprocess.run(command, input=message, capture_output=True, check=True).stdout
     return made.hex() if encoding == "hex" else base64.b64encode(made).decode()
 
@@ -30,7 +41,9 @@ def signature(message: bytes) -> str:
     return hmac.digest(SECRET.encode(), message, "sha256").hex()
 
 
-def relay_for(make_relay: MakeRelay, webhook: Mapping[str, Any] | None = None, **scheme: Any) -> Relay:
+def relay_for(
+    make_relay: MakeRelay, webhook: Mapping[str, Any] | None = None, **scheme: Any
+) -> Relay:
     """A relay with a webhook of that scheme, which its sender calls at `URL`."""
     given = {"secret": SECRET, "header": "X-Signature"} | scheme
     return make_relay({"name": "hook", "public_url": URL, "signature": given, **(webhook or {})})
@@ -126,8 +139,12 @@ def test_vendors_schemes_can_be_written_and_what_they_sign_counts_once(
     for _ in range(2):
         assert relay.post(f"hook?{query}", BODY, headers).status_code == 200, relay.rejections()
     merged = {"a": "/", "b": "2"} if "Twilio" in vendor else {"a": "1"} if "AWS" in vendor else {}
-    assert relay.payloads() == [{"id": 1, **merged}], "a query that is signed is a part of the payload"
-    assert relay.post("hook?forged=1", BODY, headers).status_code in ({200, 401} if not query else {401})
+    assert relay.payloads() == [{"id": 1, **merged}], (
+        "a query that is signed is a part of the payload"
+    )
+    assert relay.post("hook?forged=1", BODY, headers).status_code in (
+        {200, 401} if not query else {401}
+    )
     assert relay.post(f"hook?{query}", BODY + b" ", headers).status_code == 401
     clock.now += 301
     fresh = relay.post(f"hook?{query}", BODY, headers).status_code
@@ -135,7 +152,9 @@ def test_vendors_schemes_can_be_written_and_what_they_sign_counts_once(
     assert len(relay.events()) == 1
 
 
-def test_a_query_that_is_not_signed_stays_out_of_the_payload(make_relay: MakeRelay, clock: Clock) -> None:
+def test_a_query_that_is_not_signed_stays_out_of_the_payload(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = relay_for(make_relay, signed="{method} {path}\n{body}")
     headers = {"X-Signature": signature(b"POST /in/hook\n" + BODY)}
     assert relay.post("hook?id=forged&b=1", BODY, headers).status_code == 200
@@ -145,14 +164,19 @@ def test_a_query_that_is_not_signed_stays_out_of_the_payload(make_relay: MakeRel
 # --- one reading ---
 
 
-def test_a_signed_header_must_be_there_and_twice_is_once_with_both_values(make_relay: MakeRelay, clock: Clock) -> None:
+def test_a_signed_header_must_be_there_and_twice_is_once_with_both_values(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = relay_for(make_relay, signed="{header:X-Id}\n{body}")
     assert relay.post("hook", BODY, {"X-Signature": signature(b"\n" + BODY)}).status_code == 401
     assert relay.rejections()[0].reason == "the header x-id is missing"
     for name in ("X-Id", "x-ID"):
         both = [("X-Signature", signature(b"1\n" + BODY)), ("X-Id", "1"), (name, "2")]
         assert relay.client.post("/webhook/hook", data=BODY, headers=both).status_code == 401
-    assert relay.post("hook", BODY, {"X-Signature": signature(b"1\n" + BODY), "X-Id": "1"}).status_code == 200
+    assert (
+        relay.post("hook", BODY, {"X-Signature": signature(b"1\n" + BODY), "X-Id": "1"}).status_code
+        == 200
+    )
 
 
 def test_a_signed_id_identifies_the_delivery_alone(make_relay: MakeRelay, clock: Clock) -> None:
@@ -164,18 +188,30 @@ def test_a_signed_id_identifies_the_delivery_alone(make_relay: MakeRelay, clock:
     assert [event.delivery_id for event in relay.events()] == ["a", "b"]
 
 
-def test_the_url_is_signed_as_it_is_called_percent_encoding_and_all(make_relay: MakeRelay, clock: Clock) -> None:
+def test_the_url_is_signed_as_it_is_called_percent_encoding_and_all(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = relay_for(make_relay, signed="{url}\n{body}")
     called = signature(f"{URL}?a=%2f\n".encode() + BODY)
     for query, status in (("a=%2F", 401), ("a=/", 401), ("a=%2f", 200)):
-        assert relay.post(f"hook?{query}", BODY, {"X-Signature": called}).status_code == status, query
+        assert relay.post(f"hook?{query}", BODY, {"X-Signature": called}).status_code == status, (
+            query
+        )
 
 
 def test_without_a_public_url_the_host_can_be_no_path(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = make_relay({"name": "hook", "signature": {"secret": SECRET, "header": "X-S", "signed": "{url}\n{body}"}})
+    relay = make_relay(
+        {
+            "name": "hook",
+            "signature": {"secret": SECRET, "header": "X-S", "signed": "{url}\n{body}"},
+        }
+    )
     for host, status in (("relay:8000", 200), ("relay/webhook/hook\nx", 401), ("a b", 401)):
         sent = {"X-S": signature(f"http://{host}/webhook/hook\n".encode() + BODY)}
-        assert relay.post("hook", BODY, sent, environ_overrides={"HTTP_HOST": host}).status_code == status
+        assert (
+            relay.post("hook", BODY, sent, environ_overrides={"HTTP_HOST": host}).status_code
+            == status
+        )
 
 
 @pytest.mark.parametrize(
@@ -192,9 +228,11 @@ def test_without_a_public_url_the_host_can_be_no_path(make_relay: MakeRelay, clo
 def test_what_a_request_has_around_its_path_is_no_part_of_the_url(
     signed: str, called: str, make_relay: MakeRelay, clock: Clock
 ) -> None:
-    """Neither the host of an absolute request nor a fragment decides which webhook is called, so they could hold bytes
-    of the body."""
-    relay = make_relay({"name": "hook", "signature": {"secret": SECRET, "header": "X-S", "signed": signed}})
+    """Neither the host of an absolute request nor a fragment decides which webhook is called, so
+    they could hold bytes of the body."""
+    relay = make_relay(
+        {"name": "hook", "signature": {"secret": SECRET, "header": "X-S", "signed": signed}}
+    )
     query = called.partition("#")[0].partition("?")[2]
     url = "http://relay/webhook/hook" + (f"?{query}" if query else "")
     message = f"{url}\n{BODY.decode()}" if "url" in signed else f"{BODY.decode()}|/webhook/hook"
@@ -212,8 +250,12 @@ def test_what_a_request_has_around_its_path_is_no_part_of_the_url(
         f"t={AT}.0,v1={{}}", f"t= {AT},v1={{}}", f"T={AT},V1={{}}", "\xff", "," * 9000,
     ],
 )  # fmt: skip
-def test_a_header_in_another_form_is_refused(value: str, make_relay: MakeRelay, clock: Clock) -> None:
-    relay = relay_for(make_relay, format="t={timestamp},v1={signature}", signed="{timestamp}.{body}")
+def test_a_header_in_another_form_is_refused(
+    value: str, make_relay: MakeRelay, clock: Clock
+) -> None:
+    relay = relay_for(
+        make_relay, format="t={timestamp},v1={signature}", signed="{timestamp}.{body}"
+    )
     good = signature(b"%d." % AT + BODY)
     assert relay.post("hook", BODY, {"X-Signature": value.replace("{}", good)}).status_code == 401
     for known in (f"t={AT},v1={good}", f"v1={good}, t={AT}", f"t={AT} v1=0 v1={good}"):
@@ -233,6 +275,8 @@ def test_any_key_that_is_being_rotated_signs(make_relay: MakeRelay, clock: Clock
 def test_a_challenge_may_be_answered_as_json(make_relay: MakeRelay, clock: Clock) -> None:
     relay = make_relay({"name": "hook", "challenge": {"name": "token", "answer": "json"}})
     asked = [relay.client.get("/webhook/hook?token=a%3Cb"), relay.post("hook", b'{"token": "a<b"}')]
-    assert [(one.data, one.mimetype) for one in asked] == [(b'{"token": "a<b"}', "application/json")] * 2
+    assert [(one.data, one.mimetype) for one in asked] == [
+        (b'{"token": "a<b"}', "application/json")
+    ] * 2
     assert relay.client.head("/webhook/hook?token=1").status_code == 405
     assert relay.verified() == {"hook"}

@@ -15,7 +15,9 @@ SECRET = "secret-number-17-of-the-many"
 
 
 def webhook(name: str = "hook", secret: str = SECRET, **keys: Any) -> Webhook:
-    return Webhook.model_validate({"name": name, "receivers": {"a": "any"}, "secret": secret, **keys})
+    return Webhook.model_validate(
+        {"name": name, "receivers": {"a": "any"}, "secret": secret, **keys}
+    )
 
 
 @pytest.fixture
@@ -89,10 +91,17 @@ def test_the_store_keeps_no_secret_and_no_hash_without_its_key(store: SqliteStor
     ("keys", "expected"),
     [
         ({"headers": {"X-Key": "0123456789abcdef"}}, "83fdb04b49354bfe3dcb122b30016749"),
-        ({"signature": {"secret": "0123456789abcdef", "header": "X-Sig"}}, "3833ae11e58eda5bc59839ea0e54811d"),
+        (
+            {"signature": {"secret": "0123456789abcdef", "header": "X-Sig"}},
+            "3833ae11e58eda5bc59839ea0e54811d",
+        ),
         ({"platform": "slack", "secret": "0123456789abcdef"}, "083c25a2705db511a3a39fc485028d36"),
     ],
 )
-def test_a_new_key_in_the_definitions_changes_no_fingerprint(keys: dict[str, Any], expected: str) -> None:
+def test_a_new_key_in_the_definitions_changes_no_fingerprint(
+    keys: dict[str, Any], expected: str
+) -> None:
     one = Webhook.model_validate({"name": "hook", "receivers": {"a": "any"}, **keys})
-    assert fingerprint(one, b"key") == expected, "webhooks that don't use the new key would become Unverified"
+    assert fingerprint(one, b"key") == expected, (
+        "webhooks that don't use the new key would become Unverified"
+    )

@@ -1,4 +1,5 @@
-"""Bearer tokens of an issuer with discovery: which prove a delivery, and when its keys are fetched."""
+"""Bearer tokens of an issuer with discovery: which prove a delivery, and when its keys are
+fetched."""
 
 from __future__ import annotations
 
@@ -18,10 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ruamel.yaml import YAML
 
 from relay.verify.vendor_keys import CACHED_FOR, FAILED_FOR, FRESH_FOR, HttpsDownload, KeyCaches
-from testkit.npm import npm_package
 from tests.relay.issuer import CONFIGURATION, KEYS, PRIVATE, Issuer, public_jwk, serving
 from tests.support.clock import Clock as StandingClock
 from tests.support.relay import NOW, Clock, MakeRelay, Relay
+from tools.servers.npm import npm_package
 
 BODY = b'{"order": 1}'
 STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -43,7 +44,9 @@ def relay(issuer: Issuer, ticking: StandingClock, make_relay: MakeRelay, clock: 
     return relay_for({"issuer": issuer.url, "audience": "hooks"}, ticking, make_relay)
 
 
-def relay_for(asked: dict[str, Any], ticking: StandingClock, make_relay: MakeRelay, **more: Any) -> Relay:
+def relay_for(
+    asked: dict[str, Any], ticking: StandingClock, make_relay: MakeRelay, **more: Any
+) -> Relay:
     """A relay that really fetches."""
     keys = KeyCaches(HttpsDownload(), ticking)
     return make_relay({"name": "orders", "jwt": asked, **more}, fetch=keys.of("orders"))
@@ -68,17 +71,30 @@ def test_the_recipe_for_a_bot_in_teams_takes_its_tokens_and_no_others(
     issuer: Issuer, ticking: StandingClock, make_relay: MakeRelay, clock: Clock
 ) -> None:
     readme = Path(__file__).parents[3] / "platforms" / "microsoft_teams" / "README.md"
-    asked = YAML(typ="safe").load(readme.read_text("utf-8").split("```yaml")[2].split("```")[0])["webhooks"][0]["jwt"]
+    asked = YAML(typ="safe").load(readme.read_text("utf-8").split("```yaml")[2].split("```")[0])[
+        "webhooks"
+    ][0]["jwt"]
     issuer.publish(public_jwk("RS256", PRIVATE["RS256"], "k1", use="sig", endorsements=["msteams"]))
     relay = relay_for(asked | {"jwks": issuer.url + KEYS}, ticking, make_relay)
     service = "https://smba.trafficmanager.net/emea/"
-    good = {"iss": "https://api.botframework.com", "aud": asked["audience"], "nbf": int(NOW), "serviceurl": service}
+    good = {
+        "iss": "https://api.botframework.com",
+        "aud": asked["audience"],
+        "nbf": int(NOW),
+        "serviceurl": service,
+    }
 
     def post(**claims: Any) -> int:
         token = issuer.token(**(good | {"scope": None} | claims))
-        return relay.post("orders", b'{"type": "message", "id": "1"}', {"Authorization": f"Bearer {token}"}).status_code
+        return relay.post(
+            "orders", b'{"type": "message", "id": "1"}', {"Authorization": f"Bearer {token}"}
+        ).status_code
 
-    assert [post(aud="another-bot"), post(iss=issuer.url), post(exp=int(NOW) - 301)] == [401, 401, 401]
+    assert [post(aud="another-bot"), post(iss=issuer.url), post(exp=int(NOW) - 301)] == [
+        401,
+        401,
+        401,
+    ]
     assert post(exp=int(NOW) - 299) == 200, relay.rejections()
     assert relay.event().document()["_webhook"]["claims"]["serviceurl"] == service
 
@@ -102,9 +118,15 @@ def wrong_tokens(issuer: Issuer) -> dict[str, str]:
     public = PRIVATE["RS256"].public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     shared = base64.urlsafe_b64encode(pem).decode()
-    unsigned = jwt.encode({"iss": issuer.url, "aud": "hooks", "exp": NOW + 99}, None, "none", headers={"kid": "k1"})
+    unsigned = jwt.encode(
+        {"iss": issuer.url, "aud": "hooks", "exp": NOW + 99}, None, "none", headers={"kid": "k1"}
+    )
     key = jwt.PyJWK({"kty": "oct", "k": shared.rstrip("="), "alg": "HS256"}).key
-    by_public = jwt.api_jws.PyJWS().get_algorithm_by_name("HS256").sign(good.rpartition(".")[0].encode(), key)
+    by_public = (
+        jwt.api_jws.PyJWS()
+        .get_algorithm_by_name("HS256")
+        .sign(good.rpartition(".")[0].encode(), key)
+    )
     head, claims, signature = good.split(".")
     return {
         "another issuer": issuer.token(iss="https://evil.example"),
@@ -143,22 +165,43 @@ def wrong_tokens(issuer: Issuer) -> dict[str, str]:
 
 def test_every_wrong_token_is_refused(issuer: Issuer, relay: Relay) -> None:
     for what, token in wrong_tokens(issuer).items():
-        assert relay.post("orders", BODY, {"Authorization": f"Bearer {token}"}).status_code == 401, what
-    for headers in ({}, {"Authorization": f"Basic {issuer.token()}"}, {"Authorization": issuer.token()}):
+        assert (
+            relay.post("orders", BODY, {"Authorization": f"Bearer {token}"}).status_code == 401
+        ), what
+    for headers in (
+        {},
+        {"Authorization": f"Basic {issuer.token()}"},
+        {"Authorization": issuer.token()},
+    ):
         assert relay.post("orders", BODY, headers).status_code == 401
     assert relay.events() == []
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
-    assert relay.post("orders", BODY, issuer.bearer(exp=int(NOW) - 59, nbf=int(NOW) + 59)).status_code == 200
+    assert (
+        relay.post("orders", BODY, issuer.bearer(exp=int(NOW) - 59, nbf=int(NOW) + 59)).status_code
+        == 200
+    )
     assert relay.post("orders", BODY, issuer.bearer(aud=["x", "hooks"])).status_code == 200
 
 
 def test_claims_must_be_as_expected(
     issuer: Issuer, ticking: StandingClock, make_relay: MakeRelay, clock: Clock
 ) -> None:
-    asked = {"issuer": issuer.url, "claims": {"$.scope": {"$regex": r"\borders\b"}, "$.roles[*]": "writer"}}
+    asked = {
+        "issuer": issuer.url,
+        "claims": {"$.scope": {"$regex": r"\borders\b"}, "$.roles[*]": "writer"},
+    }
     relay = relay_for(asked, ticking, make_relay)
-    assert relay.post("orders", BODY, issuer.bearer(scope="a orders", roles=["x", "writer"])).status_code == 200
-    for claims in ({"scope": "order", "roles": ["writer"]}, {"scope": "orders", "roles": ["reader"]}, {}):
+    assert (
+        relay.post(
+            "orders", BODY, issuer.bearer(scope="a orders", roles=["x", "writer"])
+        ).status_code
+        == 200
+    )
+    for claims in (
+        {"scope": "order", "roles": ["writer"]},
+        {"scope": "orders", "roles": ["reader"]},
+        {},
+    ):
         assert relay.post("orders", BODY, issuer.bearer(**claims)).status_code == 401
     assert relay.rejections()[0].reason == "the token's claim $.roles[*] has another value"
 
@@ -166,7 +209,12 @@ def test_claims_must_be_as_expected(
 def test_a_token_may_be_in_another_header_which_is_not_kept(
     issuer: Issuer, ticking: StandingClock, make_relay: MakeRelay, clock: Clock
 ) -> None:
-    asked = {"issuer": issuer.url, "audience": ["a", "hooks"], "jwks": issuer.url + KEYS, "header": "X-Proof"}
+    asked = {
+        "issuer": issuer.url,
+        "audience": ["a", "hooks"],
+        "jwks": issuer.url + KEYS,
+        "header": "X-Proof",
+    }
     relay = relay_for(asked, ticking, make_relay, listen=True)
     assert relay.post("orders", BODY, {"X-Proof": issuer.token()}).status_code == 200
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 401
@@ -184,21 +232,32 @@ def test_the_token_proves_the_sender_so_query_and_repetitions_are_the_senders_wo
     assert relay.payloads() == [{"order": 1, "a": "1"}] * 2
 
 
-def test_a_new_key_is_fetched_once_a_minute_at_most(issuer: Issuer, ticking: StandingClock, relay: Relay) -> None:
+def test_a_new_key_is_fetched_once_a_minute_at_most(
+    issuer: Issuer, ticking: StandingClock, relay: Relay
+) -> None:
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
     issuer.publish(public_jwk("RS256", STRANGER, "k2"))
     for _ in range(20):
-        assert relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, "k2")).status_code == 401, "still fresh"
+        assert (
+            relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, "k2")).status_code == 401
+        ), "still fresh"
     assert issuer.asked[KEYS] == 1
     ticking.seconds += FRESH_FOR
     assert relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, "k2")).status_code == 200
     for number in range(20):
-        assert relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, f"k{number}3")).status_code == 401
-    assert relay.post("orders", BODY, issuer.bearer()).status_code == 401, "a key that was withdrawn"
+        assert (
+            relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, f"k{number}3")).status_code
+            == 401
+        )
+    assert relay.post("orders", BODY, issuer.bearer()).status_code == 401, (
+        "a key that was withdrawn"
+    )
     assert issuer.asked[KEYS] == 2
 
 
-@pytest.mark.parametrize("page", [500, 302, b"no JSON", b"[]", {"keys": None}, {}, b"[" * 9999, b"{}" + b" " * 70000])
+@pytest.mark.parametrize(
+    "page", [500, 302, b"no JSON", b"[]", {"keys": None}, {}, b"[" * 9999, b"{}" + b" " * 70000]
+)
 @pytest.mark.parametrize("path", [CONFIGURATION, KEYS])
 def test_without_keys_nothing_is_refused_for_good(
     path: str, page: Any, issuer: Issuer, ticking: StandingClock, relay: Relay
@@ -231,7 +290,8 @@ def test_a_page_that_is_no_key_replaces_none(
 def test_a_delivery_that_waited_for_keys_has_time_to_be_stored(
     issuer: Issuer, make_relay: MakeRelay, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wait used up the time for the store, so a busy one answered 503 to a delivery whose proof held."""
+    """The wait used up the time for the store, so a busy one answered 503 to a delivery whose proof
+    held."""
     monkeypatch.setattr("relay.receiver.PATIENCE", -1000.0)
     relay = make_relay(
         {"name": "orders", "jwt": {"issuer": issuer.url, "audience": "hooks"}},
@@ -300,7 +360,9 @@ def test_a_configuration_of_another_issuer_or_elsewhere_is_not_followed(
         {"kty": ["RSA"], "kid": "k1"},
     ],
 )
-def test_a_key_for_something_else_proves_nothing(key: dict[str, Any], issuer: Issuer, relay: Relay) -> None:
+def test_a_key_for_something_else_proves_nothing(
+    key: dict[str, Any], issuer: Issuer, relay: Relay
+) -> None:
     issuer.publish(key)
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 401
 
@@ -327,9 +389,15 @@ def test_a_token_without_a_key_id_is_tried_with_the_first_keys(
     ticking.seconds += FRESH_FOR
     issuer.publish(*others, public_jwk("RS256", STRANGER), public_jwk("RS256", PRIVATE["RS256"]))
     relay.post(
-        "orders", BODY, issuer.bearer(key=rsa.generate_private_key(public_exponent=65537, key_size=2048), key_id=None)
+        "orders",
+        BODY,
+        issuer.bearer(
+            key=rsa.generate_private_key(public_exponent=65537, key_size=2048), key_id=None
+        ),
     )
-    assert relay.post("orders", BODY, issuer.bearer(key_id=None)).status_code == 401, "more than are tried"
+    assert relay.post("orders", BODY, issuer.bearer(key_id=None)).status_code == 401, (
+        "more than are tried"
+    )
 
 
 _JOSE = """

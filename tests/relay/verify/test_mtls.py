@@ -32,8 +32,12 @@ def made(common_name: str = "partner", *alternatives: x509.GeneralName) -> x509.
         ]
     )
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEY.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=9))
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEY.public_key())
+    )
+    builder = (
+        builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=9))
+    )
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     return builder.sign(KEY, hashes.SHA256())
@@ -59,7 +63,9 @@ def relay_for(make_relay: MakeRelay, proxies: Any = "127.0.0.1", **asked: Any) -
 def status(relay: Relay, header: str, value: str | None, remote: str = "127.0.0.1") -> int:
     """The status of a delivery with that header, from this address."""
     headers = {} if value is None else {header: value}
-    return relay.post("orders", b"{}", headers, environ_overrides={"REMOTE_ADDR": remote}).status_code
+    return relay.post(
+        "orders", b"{}", headers, environ_overrides={"REMOTE_ADDR": remote}
+    ).status_code
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,15 @@ def test_what_proxies_hand_on_is_understood_and_another_certificate_refused(
     forged = value
     for known, unknown in other.items():
         forged = forged.replace(known, unknown)
-    for wrong in (forged if forged != value else None, "", None, f"{value},{value}", value + "x", "x", "\xff"):
+    for wrong in (
+        forged if forged != value else None,
+        "",
+        None,
+        f"{value},{value}",
+        value + "x",
+        "x",
+        "\xff",
+    ):
         assert status(relay, header, wrong) == 401, wrong
     assert len(relay.events()) == 1
 
@@ -144,15 +158,20 @@ def test_what_a_client_writes_into_its_certificate_is_no_other_pair_of_envoys(
 
 
 def test_a_comma_in_a_name_of_envoys_ends_no_part_of_it(make_relay: MakeRelay) -> None:
-    """Envoy puts the subject between quotes as OpenSSL prints it, which has escaped everything already."""
-    relay = relay_for(make_relay, header="X-Forwarded-Client-Cert", subject="O=Partner,CN=partner,C=SE")
+    """Envoy puts the subject between quotes as OpenSSL prints it, which has escaped everything
+    already."""
+    relay = relay_for(
+        make_relay, header="X-Forwarded-Client-Cert", subject="O=Partner,CN=partner,C=SE"
+    )
     for value, expected in (
         ("O=Partner\\,CN=partner,C=SE", 401),  # its organization is called so
         ('O=Partner\\"\\,CN=partner,C=SE', 401),
         ("O=Partner\\\\,CN=partner,C=SE", 401),  # its organization ends with a backslash
         ("O=Partner,CN=partner,C=SE", 200),
     ):
-        assert status(relay, "X-Forwarded-Client-Cert", f'Hash=00;Subject="{value}"') == expected, value
+        assert status(relay, "X-Forwarded-Client-Cert", f'Hash=00;Subject="{value}"') == expected, (
+            value
+        )
 
 
 @pytest.mark.parametrize(
@@ -167,14 +186,24 @@ def test_a_comma_in_a_name_of_envoys_ends_no_part_of_it(make_relay: MakeRelay) -
         ("2001:db8::1", x509.DNSName("2001:db8::1")),
     ],
 )  # fmt: skip
-def test_a_name_of_another_kind_is_another_name(san: str, name: x509.GeneralName, make_relay: MakeRelay) -> None:
+def test_a_name_of_another_kind_is_another_name(
+    san: str, name: x509.GeneralName, make_relay: MakeRelay
+) -> None:
     relay = relay_for(make_relay, header="X-SSL-Client-Cert", san=san)
     der = base64.b64encode(made("partner", name).public_bytes(Encoding.DER)).decode()
     assert status(relay, "X-SSL-Client-Cert", der) == 401
 
 
 @pytest.mark.parametrize(
-    "value", [PEM + PEM, f"{DER},{OTHER_DER}", DER[:-4], DER[:200], "-----BEGIN CERTIFICATE-----", "A" * 40000]
+    "value",
+    [
+        PEM + PEM,
+        f"{DER},{OTHER_DER}",
+        DER[:-4],
+        DER[:200],
+        "-----BEGIN CERTIFICATE-----",
+        "A" * 40000,
+    ],
 )
 def test_a_chain_or_half_a_certificate_is_refused(value: str, make_relay: MakeRelay) -> None:
     """Of several it would be the sender's choice which is looked at."""
@@ -184,9 +213,16 @@ def test_a_chain_or_half_a_certificate_is_refused(value: str, make_relay: MakeRe
 
 def test_a_certificate_is_asked_for_beside_other_proofs(make_relay: MakeRelay) -> None:
     relay = make_relay(
-        {"name": "orders", "mtls": {"header": "X-DN", "subject": SUBJECT}, "headers": {"X-Key": "0123456789abcdef"}},
+        {
+            "name": "orders",
+            "mtls": {"header": "X-DN", "subject": SUBJECT},
+            "headers": {"X-Key": "0123456789abcdef"},
+        },
         bridge_trusted_proxies="127.0.0.1",
     )
     assert relay.post("orders", b"{}", {"X-DN": SUBJECT}).status_code == 401
     assert relay.post("orders", b"{}", {"X-Key": "0123456789abcdef"}).status_code == 401
-    assert relay.post("orders", b"{}", {"X-DN": SUBJECT, "X-Key": "0123456789abcdef"}).status_code == 200
+    assert (
+        relay.post("orders", b"{}", {"X-DN": SUBJECT, "X-Key": "0123456789abcdef"}).status_code
+        == 200
+    )

@@ -15,9 +15,9 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
-from testkit import PATIENCE, eventually
-from testkit.processes import free_port
 from tests.support.relay import MakeRelay, Relay
+from tools.servers import PATIENCE, eventually
+from tools.servers.processes import free_port
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx")
@@ -42,13 +42,31 @@ http {{
 
 
 def issue(folder: Path, name: str, by: str | None = None) -> None:
-    """Writes a certificate for that name: NAME.pem and NAME.key. Without an issuer it is one itself."""
+    """Writes a certificate for that name: NAME.pem and NAME.key. Without an issuer it is one
+    itself."""
     subject = f"/O=Example, Inc./CN={name}" if by else f"/CN={name}"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", subject]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "9",
+        "-subj",
+        subject,
+    ]
     command += ["-out", f"{name}.pem", "-keyout", f"{name}.key"]
     if by:
         extensions = ("basicConstraints=critical,CA:FALSE", f"subjectAltName=DNS:{name}.example")
-        command += ["-CA", f"{by}.pem", "-CAkey", f"{by}.key", *(f"-addext={one}" for one in extensions)]
+        command += [
+            "-CA",
+            f"{by}.pem",
+            "-CAkey",
+            f"{by}.key",
+            *(f"-addext={one}" for one in extensions),
+        ]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
@@ -77,7 +95,13 @@ def port(relay: Relay, tmp_path: Path) -> Iterator[int]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     port = free_port()
-    for name, by in (("ca", None), ("server", "ca"), ("partner", "ca"), ("other", "ca"), ("stranger", None)):
+    for name, by in (
+        ("ca", None),
+        ("server", "ca"),
+        ("partner", "ca"),
+        ("other", "ca"),
+        ("stranger", None),
+    ):
         issue(tmp_path, name, by)
     (tmp_path / "t").mkdir()
     text = _CONFIGURATION.format(folder=tmp_path, port=port, relay=server.server_port)
@@ -107,7 +131,12 @@ def post(port: int, folder: Path, webhook: str, client: str, headers: dict[str, 
     context.load_cert_chain(folder / f"{client}.pem", folder / f"{client}.key")
     connection = HTTPSConnection("127.0.0.1", port, context=context, timeout=PATIENCE)
     try:
-        connection.request("POST", f"/webhook/{webhook}", b'{"a": 1}', {"Content-Type": "application/json", **headers})
+        connection.request(
+            "POST",
+            f"/webhook/{webhook}",
+            b'{"a": 1}',
+            {"Content-Type": "application/json", **headers},
+        )
         return connection.getresponse().status
     finally:
         connection.close()
@@ -117,7 +146,10 @@ def post(port: int, folder: Path, webhook: str, client: str, headers: dict[str, 
 def test_only_the_partners_certificate_gets_through_nginx(
     webhook: str, port: int, relay: Relay, tmp_path: Path
 ) -> None:
-    forged = {"X-SSL-Client-S-DN": "CN=partner,O=Example\\, Inc.", "X-SSL-Client-Cert": (tmp_path / "partner.pem").name}
+    forged = {
+        "X-SSL-Client-S-DN": "CN=partner,O=Example\\, Inc.",
+        "X-SSL-Client-Cert": (tmp_path / "partner.pem").name,
+    }
     assert post(port, tmp_path, webhook, "other", forged) == 401
     assert post(port, tmp_path, webhook, "partner", {}) == 200
     assert post(port, tmp_path, webhook, "stranger", forged) == 400

@@ -1,4 +1,5 @@
-"""Every signed example and challenge of `vectors.json`, through the whole relay, at the example's time."""
+"""Every signed example and challenge of `vectors.json`, through the whole relay, at the example's
+time."""
 
 from __future__ import annotations
 
@@ -15,11 +16,14 @@ from platforms.verifiers import KeysUnavailable
 from tests.support.certificates import reissued
 from tests.support.relay import Clock, MakeRelay, Relay
 
-VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))
+VECTORS: dict[str, Any] = json.loads(
+    Path(__file__).with_name("vectors.json").read_text(encoding="utf-8")
+)
 REPEATED_FOR_HOURS = {"linear/stale-timestamp", "mailgun/stale-timestamp"}
 """By platforms that repeat for hours, for all that is known with the time of the first attempt."""
 NO_TIME = "zendesk/published-zendesk-go-test"
-"""A library's own test, whose time is `1234`. Zendesk sends RFC 3339, and a time that can't be read has no age."""
+"""A library's own test, whose time is `1234`. Zendesk sends RFC 3339, and a time that can't be read
+has no age."""
 NAMES = {
     "msteams": "microsoft-teams",
     "standardwebhooks": "standard-webhooks",
@@ -45,7 +49,10 @@ def definition(vector: dict[str, Any], with_tolerance: bool) -> dict[str, Any]:
         else:
             webhook["signature"] = {"secret": vector["secret"], **scheme}
     elif platform == "google-pubsub":
-        webhook |= {"audience": vector["audience"], "service_account": vector["service_account_email"]}
+        webhook |= {
+            "audience": vector["audience"],
+            "service_account": vector["service_account_email"],
+        }
     elif platform == "aws-sns":
         webhook["topic"] = "arn:aws:sns:us-west-2:123456789012:MyTopic"
     else:
@@ -79,9 +86,13 @@ def deliver(relay: Relay, vector: dict[str, Any]) -> TestResponse:
     )
 
 
-@pytest.mark.parametrize("with_tolerance", [True, False], ids=["its-tolerance", "default-tolerance"])
+@pytest.mark.parametrize(
+    "with_tolerance", [True, False], ids=["its-tolerance", "default-tolerance"]
+)
 @pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["id"])
-def test_vector(vector: dict[str, Any], with_tolerance: bool, make_relay: MakeRelay, clock: Clock) -> None:
+def test_vector(
+    vector: dict[str, Any], with_tolerance: bool, make_relay: MakeRelay, clock: Clock
+) -> None:
     clock.now = vector["now"]
     relay = make_relay(definition(vector, with_tolerance), fetch=fetch_for(vector))
     response = deliver(relay, vector)
@@ -92,7 +103,8 @@ def test_vector(vector: dict[str, Any], with_tolerance: bool, make_relay: MakeRe
         assert (response.status_code, relay.events()) == (401, [])
         assert relay.verified() == set()
         return
-    # Some published examples are signed bodies that no JSON parser reads: they get past verification, and no further.
+    # Some published examples are signed bodies that no JSON parser reads: they get past
+    # verification, and no further.
     parses = True
     try:
         json.loads(vector["body"])

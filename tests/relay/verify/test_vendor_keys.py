@@ -26,8 +26,8 @@ from relay.verify.vendor_keys import (
     KeyCaches,
     _opener,
 )
-from testkit import PATIENCE
-from testkit.http_server import Handler, HttpServer
+from tools.servers import PATIENCE
+from tools.servers.http_server import Handler, HttpServer
 
 
 class Vendor:
@@ -76,7 +76,9 @@ def test_a_fresh_one_is_a_minute_old_at_most(vendor: Vendor, source: KeyCache) -
     assert source("https://a", fresh=True) == b"key 2"
 
 
-def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, source: KeyCache) -> None:
+def test_an_old_key_is_better_than_none_but_no_confirmation(
+    vendor: Vendor, source: KeyCache
+) -> None:
     source("https://a")
     vendor.error = OSError("down")
     vendor.now += CACHED_FOR
@@ -85,7 +87,9 @@ def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, sour
         source("https://a", fresh=True)
 
 
-def test_what_can_not_be_read_replaces_no_key_and_is_fetched_again_soon(vendor: Vendor, source: KeyCache) -> None:
+def test_what_can_not_be_read_replaces_no_key_and_is_fetched_again_soon(
+    vendor: Vendor, source: KeyCache
+) -> None:
     def read(content: bytes) -> None:
         if content != b"key 3":
             raise ValueError
@@ -103,7 +107,9 @@ def test_what_can_not_be_read_replaces_no_key_and_is_fetched_again_soon(vendor: 
 
 
 @pytest.mark.parametrize("error", [OSError("down"), TimeoutError(), ValueError("too large")])
-def test_after_a_failure_there_is_a_pause(error: Exception, vendor: Vendor, source: KeyCache) -> None:
+def test_after_a_failure_there_is_a_pause(
+    error: Exception, vendor: Vendor, source: KeyCache
+) -> None:
     vendor.error = error
     for _ in range(3):
         with pytest.raises(KeysUnavailable):
@@ -130,7 +136,9 @@ def test_the_cache_is_bounded_and_keeps_what_is_used(vendor: Vendor, source: Key
     assert len(source._failed) <= 64
 
 
-def test_unknown_keys_cost_a_fetch_a_minute_and_known_ones_are_used_meanwhile(vendor: Vendor, source: KeyCache) -> None:
+def test_unknown_keys_cost_a_fetch_a_minute_and_known_ones_are_used_meanwhile(
+    vendor: Vendor, source: KeyCache
+) -> None:
     source("https://genuine")
     for number in range(1000):
         vendor.now += 0.6
@@ -142,7 +150,11 @@ def test_unknown_keys_cost_a_fetch_a_minute_and_known_ones_are_used_meanwhile(ve
 
 @pytest.mark.parametrize(
     "strangers",
-    [["198.51.100.1"], [f"198.51.100.{number}" for number in range(4)], [f"2001:db8::{n:x}" for n in range(1, 999)]],
+    [
+        ["198.51.100.1"],
+        [f"198.51.100.{number}" for number in range(4)],
+        [f"2001:db8::{n:x}" for n in range(1, 999)],
+    ],
     ids=["one", "four", "one with a /64"],
 )
 def test_strangers_who_name_keys_leave_fetches_to_other_addresses(
@@ -231,7 +243,9 @@ def test_slow_strange_keys_hold_up_neither_a_known_one_nor_its_fetch(vendor: Ven
         assert [one.result() for one in strange] == [b"key"] * 5
 
 
-def test_a_slow_first_fetch_holds_up_seventeen_deliveries_of_its_webhook_and_none_of_another(vendor: Vendor) -> None:
+def test_a_slow_first_fetch_holds_up_seventeen_deliveries_of_its_webhook_and_none_of_another(
+    vendor: Vendor,
+) -> None:
     slow = Slow()
     source = KeyCaches(slow, vendor)
     held, other = source.of("held"), source.of("other")
@@ -250,8 +264,8 @@ def test_a_slow_first_fetch_holds_up_seventeen_deliveries_of_its_webhook_and_non
 
 
 def test_a_server_that_says_a_byte_of_its_head_now_and_then_is_given_up() -> None:
-    """Each byte is in time for the time-out of a step, and a head may have six million. In a process of its own, where
-    gevent is all of it."""
+    """Each byte is in time for the time-out of a step, and a head may have six million. In a
+    process of its own, where gevent is all of it."""
     program = """
 from gevent import monkey
 monkey.patch_all()
@@ -274,7 +288,9 @@ try:
 except OSError as error:
     print(repr(error))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert "too slow" in done.stdout, done.stderr
 
 
@@ -301,7 +317,9 @@ def test_a_mirror_stands_in_for_the_vendors(mirror: str) -> None:
     assert HttpsDownload(mirror).get("https://sns.example/key.pem") == b"kkk"
 
 
-def test_what_is_sent_is_posted_and_never_to_a_mirror(mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_sent_is_posted_and_never_to_a_mirror(
+    mirror: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert HttpsDownload().get(f"{mirror}posted#name", b'{"secret": 1}') == b'/posted {"secret": 1}'
     asked: list[Any] = []
 
@@ -313,7 +331,10 @@ def test_what_is_sent_is_posted_and_never_to_a_mirror(mirror: str, monkeypatch: 
     monkeypatch.setattr(_opener(False), "open", refuse)
     with pytest.raises(OSError):
         download.get("https://production.plaid.com/get#name", b"{}")
-    assert (asked[0].full_url, asked[0].get_method()) == ("https://production.plaid.com/get#name", "POST")
+    assert (asked[0].full_url, asked[0].get_method()) == (
+        "https://production.plaid.com/get#name",
+        "POST",
+    )
     assert asked[0].selector == "/get"
 
 
@@ -324,7 +345,9 @@ def test_redirects_errors_and_large_answers_are_no_keys(path: str, mirror: str) 
         source(f"https://sns.example/{path}")
 
 
-@pytest.mark.parametrize("url", ["http://sns.example/key.pem", "file:///etc/hosts", "ftp://sns.example/x"])
+@pytest.mark.parametrize(
+    "url", ["http://sns.example/key.pem", "file:///etc/hosts", "ftp://sns.example/x"]
+)
 def test_only_https_is_spoken(url: str) -> None:
     with pytest.raises(ValueError, match="https"):
         HttpsDownload().get(url)

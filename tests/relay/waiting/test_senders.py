@@ -19,8 +19,8 @@ from relay.waiting.senders import Pending, Waiting, WaitingPlaces, response_to
 from store.answers import TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from testkit import PATIENCE, eventually
 from tests.support.relay import MakeRelay, Relay
+from tools.servers import PATIENCE, eventually
 
 KEY = {"X-Api-Key": "0123456789abcdef"}
 ASK = {
@@ -35,11 +35,19 @@ class Sender:
     """A delivery on a thread of its own."""
 
     def __init__(
-        self, relay: Relay | FlaskClient, body: str = "{}", id_: str | None = None, headers: Mapping[str, str] = KEY
+        self,
+        relay: Relay | FlaskClient,
+        body: str = "{}",
+        id_: str | None = None,
+        headers: Mapping[str, str] = KEY,
     ):
         self._answers: list[TestResponse] = []
         client = relay.app.test_client() if isinstance(relay, Relay) else relay
-        sent = {"Content-Type": "application/json", **headers, **({} if id_ is None else {"X-Id": id_})}
+        sent = {
+            "Content-Type": "application/json",
+            **headers,
+            **({} if id_ is None else {"X-Id": id_}),
+        }
 
         def send() -> None:
             self._answers.append(client.post("/webhook/ask", data=body, headers=sent))
@@ -54,14 +62,18 @@ class Sender:
     def answer(self) -> tuple[int, Any]:
         self._thread.join(PATIENCE)
         (found,) = self._answers
-        return found.status_code, found.get_json() if found.is_json else found.get_data(as_text=True)
+        return found.status_code, found.get_json() if found.is_json else found.get_data(
+            as_text=True
+        )
 
 
 def open_events(relay: Relay) -> list[str]:
     return [one.event_id for one in relay.store.answers.open(0)]
 
 
-def of_worker(relay: Relay, body: object = None, outcome: str = "COMPLETED", number: int = 1) -> list[str]:
+def of_worker(
+    relay: Relay, body: object = None, outcome: str = "COMPLETED", number: int = 1
+) -> list[str]:
     """A worker answers so many events, once they are there; returns their ids."""
     eventually(lambda: len(open_events(relay)) == number)
     ids = open_events(relay)
@@ -72,9 +84,18 @@ def of_worker(relay: Relay, body: object = None, outcome: str = "COMPLETED", num
 
 @pytest.mark.parametrize(
     ("body", "expected"),
-    [("hi ü", "hi ü"), ("", ""), ({"a": [1, None]}, {"a": [1, None]}), (5, 5), (None, None), (False, False)],
+    [
+        ("hi ü", "hi ü"),
+        ("", ""),
+        ({"a": [1, None]}, {"a": [1, None]}),
+        (5, 5),
+        (None, None),
+        (False, False),
+    ],
 )
-def test_the_sender_gets_what_the_workflow_answered(make_relay: MakeRelay, body: object, expected: object) -> None:
+def test_the_sender_gets_what_the_workflow_answered(
+    make_relay: MakeRelay, body: object, expected: object
+) -> None:
     relay = make_relay(ASK)
     sender = Sender(relay)
     of_worker(relay, body)
@@ -121,7 +142,9 @@ def test_what_is_filtered_and_what_is_refused_does_not_wait(make_relay: MakeRela
 
 
 def test_status_and_media_type_are_the_definitions() -> None:
-    respond = Respond.model_validate({"wait": "1s", "output": "$.a", "status": 201, "content_type": "text/html"})
+    respond = Respond.model_validate(
+        {"wait": "1s", "output": "$.a", "status": 201, "content_type": "text/html"}
+    )
     found = response_to("e1", Answer("e1", "COMPLETED", "w1", '"<b>"'), respond)
     assert (found.status, found.body, found.content_type) == (201, b"<b>", "text/html")
     plain = Respond.model_validate({"wait": "1s", "output": "$.a"})
@@ -137,10 +160,16 @@ def test_status_and_media_type_are_the_definitions() -> None:
 
 
 def test_an_answer_that_is_too_large_is_said_to_be() -> None:
-    found = response_to("e1", Answer("e1", TOO_LARGE, "w1"), Respond.model_validate({"wait": "1s", "output": "$.a"}))
+    found = response_to(
+        "e1", Answer("e1", TOO_LARGE, "w1"), Respond.model_validate({"wait": "1s", "output": "$.a"})
+    )
     assert found.status == 502
     fields = json.loads(found.body)
-    assert (fields["error"], fields["eventId"], fields["workflowId"]) == ("answer_too_large", "e1", "w1")
+    assert (fields["error"], fields["eventId"], fields["workflowId"]) == (
+        "answer_too_large",
+        "e1",
+        "w1",
+    )
 
 
 # --- when the store is away, the process stops, senders hang up, or too many wait
@@ -179,7 +208,9 @@ def relay(make_relay: MakeRelay) -> Relay:
     return make_relay(ASK | {"respond": {"wait": "1ms", "output": "$.reply"}})
 
 
-def test_an_outage_of_the_store_meanwhile_only_takes_time(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_of_the_store_meanwhile_only_takes_time(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = pending(relay)
     away = threading.Event()
     tried = threading.Event()
@@ -214,7 +245,9 @@ def test_when_too_many_wait_others_are_told_at_once(relay: Relay) -> None:
     assert waiting.wait(one) is None
     full = relay.post("ask", "{}", KEY)
     assert full.status_code == 202
-    assert relay.store.answers.waited(full.get_json()["eventId"]) is None, "and no worker watches for it"
+    assert relay.store.answers.waited(full.get_json()["eventId"]) is None, (
+        "and no worker watches for it"
+    )
     relay.store.answers.record([Answer(one.event_id, "COMPLETED", "w1", "1")])
     assert all(answer() is not None for answer in answers)
     assert waiting.has_room("ask")

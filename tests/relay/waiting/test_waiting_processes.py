@@ -1,4 +1,5 @@
-"""Senders that wait at a relay of real processes: many at once, impatient ones, and what becomes of them at its end."""
+"""Senders that wait at a relay of real processes: many at once, impatient ones, and what becomes of
+them at its end."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ import pytest
 
 from store.answers import Answer
 from store.sqlite import SqliteStore, open_store
-from testkit import PATIENCE, eventually
 from tests.relay.test_gunicorn import KEY, Process, serving
+from tools.servers import PATIENCE, eventually
 
 DEFINITIONS = f"""webhooks:
   - name: ask
@@ -110,13 +111,17 @@ def test_many_wait_without_holding_up_others_and_each_gets_its_own_answer(
     assert {status for status, _ in answers} == {200}
     assert {body for _, body in answers} == set(ids)
     assert eventually(lambda: metric(relay, "bridge_senders_waiting") == 0)
-    assert eventually(lambda: metric(relay, 'bridge_waits_total{outcome="completed",webhook="ask"}') == MANY)
+    assert eventually(
+        lambda: metric(relay, 'bridge_waits_total{outcome="completed",webhook="ask"}') == MANY
+    )
     waiting[0].ask()  # on the same connection
     end(store, open_events(store, 1))
     assert waiting[0].answer()[0] == 200
 
 
-def test_a_killed_relay_loses_nothing_and_a_stopped_one_answers_at_once(tmp_path: Path, ask: Ask) -> None:
+def test_a_killed_relay_loses_nothing_and_a_stopped_one_answers_at_once(
+    tmp_path: Path, ask: Ask
+) -> None:
     relay = Process(tmp_path)
     relay.start_ready(DEFINITIONS)
     store = open_store(f"sqlite:///{tmp_path}/b.db")

@@ -1,7 +1,7 @@
 """Every test of the contract runs on every store.
 
-After each the plans of all statements are looked at that it had executed, and whether tables that follow from others
-still do.
+After each the plans of all statements are looked at that it had executed, and whether tables that
+follow from others still do.
 """
 
 from __future__ import annotations

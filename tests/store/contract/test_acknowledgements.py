@@ -51,7 +51,10 @@ def test_what_asks_nothing_of_anybody_cannot_be_acknowledged(store: Store) -> No
     failed(store, "resolved")
     decide(store, arrive(store, "replay", origin="resolved", replay_of="resolved"), start())
     end(store, "replay", "done")
-    assert store.acknowledgements.record(["undecided", "delivered", "resolved", "replay"], note()) == set()
+    assert (
+        store.acknowledgements.record(["undecided", "delivered", "resolved", "replay"], note())
+        == set()
+    )
 
 
 def test_who_noted_what_and_why_is_kept(store: Store) -> None:
@@ -71,10 +74,16 @@ def test_who_noted_what_and_why_is_kept(store: Store) -> None:
 
 def test_where_an_event_came_from_and_how_it_was_decided_is_kept(store: Store) -> None:
     arrive(store, "e1", remote="203.0.113.9", proof="its signature")
-    assert store.acknowledgements.origins("e1") == Origins("203.0.113.9", "its signature", None, None)
+    assert store.acknowledgements.origins("e1") == Origins(
+        "203.0.113.9", "its signature", None, None
+    )
     store.decisions.decide(ME, [Decision("e1", "pending", "held", scan_at=NOW - 5)], [], NOW, 0)
-    store.decisions.decide(ME, [Decision("e1", "pending", "no", (start(),), scan_at=NOW)], [], NOW + 9, 0)
-    assert store.acknowledgements.origins("e1") == Origins("203.0.113.9", "its signature", NOW - 5, "me")
+    store.decisions.decide(
+        ME, [Decision("e1", "pending", "no", (start(),), scan_at=NOW)], [], NOW + 9, 0
+    )
+    assert store.acknowledgements.origins("e1") == Origins(
+        "203.0.113.9", "its signature", NOW - 5, "me"
+    )
     assert event(store, "e1").decided_at == NOW, "the first decision counts"
 
 

@@ -1,4 +1,5 @@
-"""Answers for senders that wait: opened with their event, found by the worker, recorded once, read by every relay."""
+"""Answers for senders that wait: opened with their event, found by the worker, recorded once, read
+by every relay."""
 
 from __future__ import annotations
 
@@ -28,7 +29,12 @@ def test_an_answer_is_opened_with_the_event_that_wants_one(store: Store, other: 
     arrive(store, "at-once")
     waits(store)
     [found] = other.answers.open(NOW)
-    assert (found.event_id, found.webhook, found.output, found.wait_until) == ("e1", "w", "$.reply", LATER)
+    assert (found.event_id, found.webhook, found.output, found.wait_until) == (
+        "e1",
+        "w",
+        "$.reply",
+        LATER,
+    )
     assert other.answers.waited("at-once") is None
     waited = other.answers.waited("e1")
     assert waited is not None
@@ -68,7 +74,9 @@ def test_an_event_from_before_somebody_waited_may_have_an_answer_too(store: Stor
 def test_the_first_answer_counts_and_only_where_one_is_wanted(store: Store, other: Store) -> None:
     waits(store)
     arrive(store, "e2")
-    store.answers.record([Answer("e1", "COMPLETED", "w1", '"hi"'), Answer("e2", "FAILED"), Answer("e3", "FAILED")])
+    store.answers.record(
+        [Answer("e1", "COMPLETED", "w1", '"hi"'), Answer("e2", "FAILED"), Answer("e3", "FAILED")]
+    )
     other.answers.record([Answer("e1", "FAILED", "w1"), Answer("e1", "TERMINATED", "w1")])
     found = other.answers.of_events(["e1", "e2", "e3"])
     assert {id_: replace(answer, answered_at=0) for id_, answer in found.items()} == {
@@ -148,7 +156,9 @@ def test_an_event_that_ended_without_a_workflow_has_none(store: Store, status: s
     assert answers_with(store, "e1") == {"e1": NO_WORKFLOW[status]}  # type: ignore[index]
 
 
-def test_once_a_replay_was_delivered_the_answer_is_open_again_and_is_the_replays(store: Store) -> None:
+def test_once_a_replay_was_delivered_the_answer_is_open_again_and_is_the_replays(
+    store: Store,
+) -> None:
     decide(store, waits(store, "e1"), start())
     end(store, "e1", "failed")
     store.answers.record([Answer("e1", "start_failed")])

@@ -1,4 +1,5 @@
-"""Events that came by a callback's URL: whose they are, when they are over, and which are forgotten."""
+"""Events that came by a callback's URL: whose they are, when they are over, and which are
+forgotten."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ def test_an_event_keeps_the_task_that_it_is_for(store: Store) -> None:
     assert event(store, "e1").only == PLACE
     assert event(store, "e1").is_callback
     assert [one.only for one in store.decisions.agenda(10).undecided] == [PLACE]
-    again = store.deliveries.append([new_event("e2", only=PLACE, delivery_id="callback w1/approve__2")])
+    again = store.deliveries.append(
+        [new_event("e2", only=PLACE, delivery_id="callback w1/approve__2")]
+    )
     assert (again[0].duplicate, again[0].event_id) == (True, "e1")
 
 
@@ -28,12 +31,18 @@ def test_a_held_one_is_read_with_its_task(store: Store) -> None:
     assert [one.only for one in store.decisions.held(0, 10)] == [PLACE]
 
 
-@pytest.mark.parametrize(("final", "after"), [(True, ("expired", "no")), (False, ("pending", "recheck"))])
-def test_once_its_task_has_ended_without_it_it_is_over(store: Store, final: bool, after: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("final", "after"), [(True, ("expired", "no")), (False, ("pending", "recheck"))]
+)
+def test_once_its_task_has_ended_without_it_it_is_over(
+    store: Store, final: bool, after: tuple[str, str]
+) -> None:
     arrive(store, only=PLACE)
     [target] = decide(store, "e1", replace(completion(), task_id=None), claim=1)
     assert target.task_id is None
-    store.claims.record_results("me", [Result(target, "cancelled", "it has ended", final=final)], NOW)
+    store.claims.record_results(
+        "me", [Result(target, "cancelled", "it has ended", final=final)], NOW
+    )
     assert (event(store, "e1").status, event(store, "e1").hold) == after
     [kept] = store.queries.targets_of(["e1"])
     assert (kept.task_id, kept.error) == (None, "it has ended")

@@ -12,7 +12,19 @@ from store.records import EventStatus, Hold, Result, Target, TargetState
 from store.rules.transitions import Effects
 from store.sql.store import Store
 from tests.support.backends import Backend
-from tests.support.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, states, task
+from tests.support.makers import (
+    ME,
+    NOW,
+    arrive,
+    completion,
+    decide,
+    end,
+    event,
+    ids,
+    start,
+    states,
+    task,
+)
 
 
 def test_a_target_is_claimed_by_one_worker(store: Store) -> None:
@@ -20,8 +32,12 @@ def test_a_target_is_claimed_by_one_worker(store: Store) -> None:
     first, second = store.claims.claim("one", NOW, 0, 6), store.claims.claim("two", NOW, 0, 6)
     assert (len(first), len(second)) == (6, 4)
     assert not set(ids(first)) & set(ids(second))
-    assert {(t.claimed_by, t.claimed_at, t.attempts, t.state) for t in first} == {("one", NOW, 1, "claimed")}
-    assert [t.correlation_id for t in first] == [f"start#{number}" for number in range(6)], "the first ones first"
+    assert {(t.claimed_by, t.claimed_at, t.attempts, t.state) for t in first} == {
+        ("one", NOW, 1, "claimed")
+    }
+    assert [t.correlation_id for t in first] == [f"start#{number}" for number in range(6)], (
+        "the first ones first"
+    )
     assert store.claims.claim("three", NOW, 0, 6) == []
 
 
@@ -71,7 +87,10 @@ def test_a_result_under_a_lost_claim_replaces_none_under_the_next_one(store: Sto
     decide(store, arrive(store), start())
     [lost] = store.claims.claim("one", NOW, 0, 9)
     [target] = store.claims.claim("one", NOW + 2, NOW + 1, 9)
-    results = [Result(target, "done", workflow_id="f"), Result(lost, "pending", "no answer in time")]
+    results = [
+        Result(target, "done", workflow_id="f"),
+        Result(lost, "pending", "no answer in time"),
+    ]
     store.claims.record_results("one", results, NOW + 3)
     assert states(store, "e1") == ["done"]
     assert event(store, "e1").status == "delivered"
@@ -82,7 +101,9 @@ def test_a_target_that_is_to_be_tried_again_is_not_claimed_before_its_time(store
     assert store.claims.next_due() == NOW
     [target] = store.claims.claim("one", NOW, 0, 1)
     assert store.claims.next_due() is None
-    store.claims.record_results("one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW)
+    store.claims.record_results(
+        "one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW
+    )
     assert store.claims.claim("two", NOW + 19_999, NOW + 19_999, 1) == []
     assert store.claims.next_due() == NOW + 20_000
     [again] = store.claims.claim("two", NOW + 20_000, 0, 1)
@@ -130,7 +151,9 @@ def test_since_when_a_target_is_answered_5xx_is_known_to_the_next_claim(store: S
     decide(store, arrive(store), start(1))
     [target] = store.claims.claim("one", NOW, 0, 1)
     assert target.failing_since is None
-    store.claims.record_results("one", [Result(target, "pending", "500", due_at=NOW, failing_since=NOW - 7)], NOW)
+    store.claims.record_results(
+        "one", [Result(target, "pending", "500", due_at=NOW, failing_since=NOW - 7)], NOW
+    )
     [target] = store.claims.claim("two", NOW, 0, 1)
     assert target.failing_since == NOW - 7
     store.claims.record_results("two", [Result(target, "pending", "waits", due_at=NOW)], NOW)
@@ -167,26 +190,45 @@ def test_an_events_status_follows_from_its_targets(
     assert (found.status, found.hold) == (status, hold)
     assert (found.settled_at is not None) == (hold == "no" and status != "pending")
     assert ids(store.decisions.agenda(9).freed) == ["e1"] * (hold == "recheck")
-    failed = [f"t{number}" for number, state in enumerate(outcomes) if state == "failed" and kinds[number] == "c"]
+    failed = [
+        f"t{number}"
+        for number, state in enumerate(outcomes)
+        if state == "failed" and kinds[number] == "c"
+    ]
     assert ids(store.decisions.agenda(9).returned) == failed
 
 
-def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_event_are_free(store: Store) -> None:
+def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_event_are_free(
+    store: Store,
+) -> None:
     store.tasks.adopt(ME, [task(1), task(2)], NOW)
-    made = (replace(completion(1), only_versions=(1, 20_240_101_1200)), replace(completion(2), only_versions=()))
+    made = (
+        replace(completion(1), only_versions=(1, 20_240_101_1200)),
+        replace(completion(2), only_versions=()),
+    )
     decide(store, arrive(store), *made)
     claimed = store.claims.claim("one", NOW, 0, 9)
     assert [target.only_versions for target in claimed] == [(1, 20_240_101_1200), ()]
-    assert [target.only_versions for target in store.queries.targets_of(["e1"])] == [(1, 20_240_101_1200), ()]
+    assert [target.only_versions for target in store.queries.targets_of(["e1"])] == [
+        (1, 20_240_101_1200),
+        (),
+    ]
     first, second = claimed
-    store.claims.record_results("one", [Result(first, "cancelled", "another version", unfit=True)], NOW)
+    store.claims.record_results(
+        "one", [Result(first, "cancelled", "another version", unfit=True)], NOW
+    )
     assert (event(store, "e1").hold, ids(store.decisions.agenda(9).returned)) == ("no", ["t1"])
     store.claims.record_results("one", [Result(second, "cancelled", "gone")], NOW)
-    assert (ids(store.decisions.agenda(9).freed), ids(store.decisions.agenda(9).returned)) == (["e1"], ["t1"])
+    assert (ids(store.decisions.agenda(9).freed), ids(store.decisions.agenda(9).returned)) == (
+        ["e1"],
+        ["t1"],
+    )
     assert store.queries.task("t2").state == "gone"  # type: ignore[union-attr]
 
 
-def test_when_calls_of_a_kind_had_their_effects_is_known_to_all_workers(backend: Backend, store: Store) -> None:
+def test_when_calls_of_a_kind_had_their_effects_is_known_to_all_workers(
+    backend: Backend, store: Store
+) -> None:
     assert store.effects.of_kind("start") is None
     store.effects.note("start", NOW)
     other = backend.open()
@@ -212,7 +254,10 @@ def test_a_completion_is_claimed_against_all_others_while_its_tasks_time_out_is_
     timed = [replace(task(n), response_timeout=30) for n in (1, 2, 3)]
     store.tasks.adopt(ME, [*timed, task(4)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2, 4)))
-    assert [(t.id, t.response_timeout) for t in store.tasks.taken_in_time("", 9)] == [("t1", 30), ("t2", 30)]
+    assert [(t.id, t.response_timeout) for t in store.tasks.taken_in_time("", 9)] == [
+        ("t1", 30),
+        ("t2", 30),
+    ]
     assert [t.id for t in store.tasks.taken_in_time("t1", 9)] == ["t2"]
     other = backend.open()
     assert store.claims.claim_completion("me", "t3", NOW, NOW - 100) == "over", "it still waits"
@@ -222,19 +267,27 @@ def test_a_completion_is_claimed_against_all_others_while_its_tasks_time_out_is_
     other.claims.hurry(NOW + 1)
     store.claims.give_back("me", [first], NOW + 7)
     store.claims.give_back("me", [second], NOW)
-    assert [(t.task_id, t.attempts) for t in other.claims.claim("two", NOW + 6, NOW - 100, 9)] == [("t2", 1)]
-    assert [(t.task_id, t.attempts) for t in other.claims.claim("two", NOW + 7, NOW - 100, 9)] == [("t1", 1)]
+    assert [(t.task_id, t.attempts) for t in other.claims.claim("two", NOW + 6, NOW - 100, 9)] == [
+        ("t2", 1)
+    ]
+    assert [(t.task_id, t.attempts) for t in other.claims.claim("two", NOW + 7, NOW - 100, 9)] == [
+        ("t1", 1)
+    ]
     store.claims.give_back("me", [first], NOW)
     assert states(store, "e1") == ["claimed"] * 3, "another's claims stand"
 
 
-def claimed_completion(store: Store, task_id: str, now: int = NOW, free_before: int = NOW - 100) -> Target:
+def claimed_completion(
+    store: Store, task_id: str, now: int = NOW, free_before: int = NOW - 100
+) -> Target:
     found = store.claims.claim_completion("me", task_id, now, free_before)
     assert isinstance(found, Target)
     return found
 
 
-def test_no_completion_is_claimed_for_another_call_of_which_a_call_may_be_under_way(store: Store) -> None:
+def test_no_completion_is_claimed_for_another_call_of_which_a_call_may_be_under_way(
+    store: Store,
+) -> None:
     store.tasks.adopt(ME, [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2)))
     for target in store.claims.claim("two", NOW, 0, 9):
@@ -244,6 +297,8 @@ def test_no_completion_is_claimed_for_another_call_of_which_a_call_may_be_under_
         store.claims.record_results("two", [lost], NOW)
         if target.task_id == "t2":
             break
-    assert claimed_completion(store, "t2", NOW + 60, NOW - 40).due_at == NOW + 50, "Conductor wasn't reached"
+    assert claimed_completion(store, "t2", NOW + 60, NOW - 40).due_at == NOW + 50, (
+        "Conductor wasn't reached"
+    )
     assert store.claims.claim_completion("me", "t1", NOW + 60, NOW - 40) == "in flight"
     assert claimed_completion(store, "t1", NOW + 200, NOW + 100).attempts == 2

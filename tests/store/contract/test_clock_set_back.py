@@ -1,4 +1,5 @@
-"""The store's clock is set: forward, what waits is due; back, nothing waits for as long as the jump."""
+"""The store's clock is set: forward, what waits is due; back, nothing waits for as long as the
+jump."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ HOUR = 3_600_000
 
 
 class Jump:
-    """Work as it was before the clock was set `by` milliseconds back: all its times are so far ahead."""
+    """Work as it was before the clock was set `by` milliseconds back: all its times are so far
+    ahead."""
 
     def __init__(self, store: Store, by: int):
         self.store, self.before = store, store.now() + by
@@ -27,10 +29,14 @@ class Jump:
         decision = Decision("e1", "pending", "no", new)
         self.claimed, retried, _ = store.decisions.decide(ME, [decision], [], self.before, 3)
         self.record(retried, self.before + 15_000)
-        store.quarantine.set_aside([SetAside("task", "t1", "w", "why", self.before, 3, self.before + 60_000)])
+        store.quarantine.set_aside(
+            [SetAside("task", "t1", "w", "why", self.before, 3, self.before + 60_000)]
+        )
 
     def record(self, target: Target, due_at: int) -> None:
-        self.store.claims.record_results("me", [Result(target, "pending", "500", due_at=due_at)], self.before)
+        self.store.claims.record_results(
+            "me", [Result(target, "pending", "500", due_at=due_at)], self.before
+        )
 
     def claimable(self, after: int) -> int:
         """How many targets a worker may claim that long after now; a claim counts for 20 s."""
@@ -90,7 +96,8 @@ def test_after_a_clock_was_set_forward_what_waits_is_due(store: Store, jump: int
 
 
 class HeldUp:
-    """The database for a process that is held up for 20 s at one place, while another worker claims a target."""
+    """The database for a process that is held up for 20 s at one place, while another worker claims
+    a target."""
 
     def __init__(self, store: Store, place: str):
         self.store, self.place, self.at = store, place, store.now()
@@ -127,7 +134,9 @@ class HeldUp:
 
 
 @pytest.mark.parametrize("place", ["before it reads", "before it writes"])
-def test_a_process_that_is_held_up_makes_no_claim_of_another_look_older(store: Store, place: str) -> None:
+def test_a_process_that_is_held_up_makes_no_claim_of_another_look_older(
+    store: Store, place: str
+) -> None:
     if place == "before it writes":
         Jump(store, HOUR)
     database = HeldUp(store, place)

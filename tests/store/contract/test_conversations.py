@@ -1,4 +1,5 @@
-"""What a workflow left unread when it ended is delivered again: first in its lane, in order, and its events say so."""
+"""What a workflow left unread when it ended is delivered again: first in its lane, in order, and
+its events say so."""
 
 from __future__ import annotations
 
@@ -39,7 +40,11 @@ def test_what_was_left_unread_comes_before_what_was_queued_since(store: Store) -
     given = store.conversations.given(TALK)
     for _ in range(2):
         store.conversations.close(TALK, given, given[1:], "w1 ended", NOW)
-    assert [event(store, f"e{number}").status for number in (1, 2, 3)] == ["delivered", "pending", "pending"]
+    assert [event(store, f"e{number}").status for number in (1, 2, 3)] == [
+        "delivered",
+        "pending",
+        "pending",
+    ]
     assert event(store, "e2").settled_at is None
     assert not store.lanes.is_first(claimed)
     store.claims.record_results("me", [Result(claimed, "queued")], NOW)
@@ -52,7 +57,9 @@ def test_what_was_left_unread_comes_before_what_was_queued_since(store: Store) -
     assert [one.workflow_id for one in store.conversations.open()] == ["w2"]
 
 
-def test_it_stays_open_for_a_message_that_was_recorded_while_the_workflow_was_looked_up(store: Store) -> None:
+def test_it_stays_open_for_a_message_that_was_recorded_while_the_workflow_was_looked_up(
+    store: Store,
+) -> None:
     delivered(store, "e1")
     given = store.conversations.given(TALK)
     delivered(store, "e2")
@@ -101,6 +108,8 @@ def test_an_event_whose_message_comes_to_nothing_then_is_no_longer_delivered(sto
     for _ in range(2):
         [target] = store.claims.claim("me", NOW, 0, 9)
         assert target.error == "w1 ended"
-        store.claims.record_results("me", [Result(target, "skipped", "w1 ended before it read it")], NOW)
+        store.claims.record_results(
+            "me", [Result(target, "skipped", "w1 ended before it read it")], NOW
+        )
     assert (event(store, "e1").status, event(store, "e2").status) == ("ignored", "delivered")
     assert [one.id for one in store.decisions.agenda(9).undecided] == []

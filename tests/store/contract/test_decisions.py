@@ -1,4 +1,5 @@
-"""What the deciding worker reads and writes: all of a decision or nothing, and only by who has leadership."""
+"""What the deciding worker reads and writes: all of a decision or nothing, and only by who has
+leadership."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ WRITES: dict[str, Callable[[Store], object]] = {
     "adopt": lambda store: store.tasks.adopt(Term("another"), [task(2)], NOW),
     "drop": lambda store: store.tasks.drop(Term("another"), ["t1"], NOW),
     "wait_again": lambda store: store.tasks.wait_again(Term("another"), ["t1"]),
-    "decide": lambda store: store.decisions.decide(Term("another"), [Decision("e1", "expired", "no")], [], NOW, 0),
+    "decide": lambda store: store.decisions.decide(
+        Term("another"), [Decision("e1", "expired", "no")], [], NOW, 0
+    ),
 }
 
 
@@ -50,7 +53,9 @@ def test_undecided_events_are_read_in_the_order_of_arrival(store: Store) -> None
     for id_ in ("c", "a", "d", "b"):
         arrive(store, id_)
     assert ids(store.decisions.agenda(3).undecided) == ["c", "a", "d"]
-    assert ids(store.decisions.agenda(3).undecided) == ["c", "a", "d"], "what is left undecided is read again"
+    assert ids(store.decisions.agenda(3).undecided) == ["c", "a", "d"], (
+        "what is left undecided is read again"
+    )
     decide(store, "c")
     assert ids(store.decisions.agenda(9).undecided) == ["a", "d", "b"]
 
@@ -78,7 +83,9 @@ def test_a_task_is_adopted_once_and_comes_back_as_it_was(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", ["completed", "gone"])
-def test_a_settled_task_waits_again_whoever_shows_it_unless_the_answer_may_be_older(store: Store, state: str) -> None:
+def test_a_settled_task_waits_again_whoever_shows_it_unless_the_answer_may_be_older(
+    store: Store, state: str
+) -> None:
     """Conductor has run it again, or it was wrongly believed to be gone."""
     store.tasks.adopt(ME, [task()], NOW - 9)
     if state == "gone":
@@ -94,7 +101,9 @@ def test_a_settled_task_waits_again_whoever_shows_it_unless_the_answer_may_be_ol
     assert len(store.tasks.adopt(ME, [task()], NOW)) == 1, "a queue hands out what waits again only"
 
 
-def test_a_person_forgets_tasks_that_wait_and_the_last_that_settled_by_a_time_are_known(store: Store) -> None:
+def test_a_person_forgets_tasks_that_wait_and_the_last_that_settled_by_a_time_are_known(
+    store: Store,
+) -> None:
     store.tasks.adopt(ME, [task(number) for number in range(5)], NOW)
     decide(store, arrive(store), completion(0))
     assert store.tasks.not_waiting(["t1", "t2", "unknown"]) == []
@@ -150,15 +159,20 @@ def test_a_decision_is_written_down(store: Store) -> None:
     store.tasks.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion(), start(), hold="no")
     found = event(store, "e1")
-    assert (found.status, found.hold, found.decided_at, found.settled_at) == ("pending", "no", NOW, None)
+    assert (found.status, found.hold, found.decided_at, found.settled_at) == (
+        "pending",
+        "no",
+        NOW,
+        None,
+    )
     made = store.queries.targets_of(["e1"])
     assert [(one.kind, one.task_id, one.correlation_id) for one in made] == [
         ("complete", "t1", None),
         ("start", None, "start#1"),
     ]
-    assert {(one.state, one.attempts, one.claimed_by, one.due_at, one.created_at) for one in made} == {
-        ("pending", 0, None, NOW, NOW)
-    }
+    assert {
+        (one.state, one.attempts, one.claimed_by, one.due_at, one.created_at) for one in made
+    } == {("pending", 0, None, NOW, NOW)}
     assert store.queries.task("t1").state == "taken"  # type: ignore[union-attr]
     assert store.queries.waiting_tasks() == []
     store.decisions.decide(ME, [Decision("e1", "pending", "held")], [], NOW + 5, 0)
@@ -178,7 +192,10 @@ def test_a_task_is_given_to_one_event_at_a_time(store: Store) -> None:
 
 def test_the_decider_claims_the_first_targets_as_it_decides(store: Store) -> None:
     claimed = decide(store, arrive(store), *map(start, range(3)), claim=2)
-    assert [(one.correlation_id, one.state, one.attempts, one.claimed_by, one.claimed_at) for one in claimed] == [
+    assert [
+        (one.correlation_id, one.state, one.attempts, one.claimed_by, one.claimed_at)
+        for one in claimed
+    ] == [
         ("start#0", "claimed", 1, "me", NOW),
         ("start#1", "claimed", 1, "me", NOW),
     ]
@@ -214,6 +231,7 @@ def test_names_and_ids_of_any_characters_are_written_and_left_out_as_they_are(st
     assert term is not None
     store.decisions.decide(term, [Decision("e1", "pending", "no", (made, other))], [], NOW, 9)
     found = [
-        (t.workflow, t.workflow_id, t.task_id, t.reference_name, t.claimed_by) for t in store.queries.targets_of(["e1"])
+        (t.workflow, t.workflow_id, t.task_id, t.reference_name, t.claimed_by)
+        for t in store.queries.targets_of(["e1"])
     ]
     assert found == [(odd, None, None, None, odd), ("NULL", "null", odd, "", odd)]

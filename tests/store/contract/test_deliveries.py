@@ -10,8 +10,12 @@ from store.records import NewEvent, new_event_id
 from store.sql.store import Store
 
 
-def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: str = "w") -> NewEvent:
-    return NewEvent(new_event_id(), webhook, 1000, payload, {"host": "h"}, {"q": "1"}, 2000, delivery_id)
+def event(
+    delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: str = "w"
+) -> NewEvent:
+    return NewEvent(
+        new_event_id(), webhook, 1000, payload, {"host": "h"}, {"q": "1"}, 2000, delivery_id
+    )
 
 
 def stored(store: Store) -> list[str]:
@@ -25,7 +29,12 @@ def test_what_was_appended_is_read_as_it_was(store: Store) -> None:
     assert (committed.event_id, committed.duplicate) == (new.id, False)
     found = store.queries.event(new.id)
     assert found is not None
-    assert (found.webhook, found.payload, found.headers, found.query) == ("w", new.payload, new.headers, new.query)
+    assert (found.webhook, found.payload, found.headers, found.query) == (
+        "w",
+        new.payload,
+        new.headers,
+        new.query,
+    )
     assert (found.received_at, found.hold_until, found.delivery_id) == (1000, 2000, "d1")
     assert (found.status, found.decided_at, found.hold) == ("pending", None, "no")
 
@@ -42,7 +51,9 @@ def test_a_delivery_id_counts_once_in_its_webhook_and_names_the_first_event(stor
     assert stored(store) == [first.id, elsewhere.id]
 
 
-def test_a_delivery_id_tells_when_its_event_arrived_and_what_a_repetition_is_answered(store: Store) -> None:
+def test_a_delivery_id_tells_when_its_event_arrived_and_what_a_repetition_is_answered(
+    store: Store,
+) -> None:
     store.deliveries.append([event("d1")])
     repeated = store.deliveries.append([event("d1")])
     assert store.deliveries.known("w", ["d1", "d2"]) == {"d1": (1000, *repeated)}
@@ -52,7 +63,11 @@ def test_a_delivery_id_tells_when_its_event_arrived_and_what_a_repetition_is_ans
 def test_two_elements_of_one_delivery_with_one_id_are_one_event(store: Store) -> None:
     one, two, three = event("d1"), event("d2"), event("d1")
     committed = store.deliveries.append([one, two, three])
-    assert [(each.event_id, each.duplicate) for each in committed] == [(one.id, False), (two.id, False), (one.id, True)]
+    assert [(each.event_id, each.duplicate) for each in committed] == [
+        (one.id, False),
+        (two.id, False),
+        (one.id, True),
+    ]
 
 
 def test_events_without_a_delivery_id_are_never_duplicates(store: Store) -> None:
@@ -83,9 +98,13 @@ def test_the_salt_is_made_once(store: Store, other: Store) -> None:
     assert "fingerprint_salt" not in store.facts.all()
 
 
-def test_deliveries_of_many_threads_and_processes_are_stored_once(store: Store, other: Store) -> None:
+def test_deliveries_of_many_threads_and_processes_are_stored_once(
+    store: Store, other: Store
+) -> None:
     def deliver(number: int) -> bool:
-        return (store, other)[number % 2].deliveries.append([event(f"d{number % 150}")])[0].duplicate
+        return (
+            (store, other)[number % 2].deliveries.append([event(f"d{number % 150}")])[0].duplicate
+        )
 
     with ThreadPoolExecutor(16) as pool:
         duplicates = list(pool.map(deliver, range(200)))

@@ -17,7 +17,10 @@ def test_an_event_that_is_over_loses_what_it_says_and_keeps_what_it_did(store: S
     assert store.erasures.erase("e1")
     erased = event(store, "e1")
     assert (erased.payload, erased.headers, erased.query) == (ERASED, {}, {})
-    assert (erased.status, [one.state for one in store.queries.targets_of(["e1"])]) == ("delivered", ["done"])
+    assert (erased.status, [one.state for one in store.queries.targets_of(["e1"])]) == (
+        "delivered",
+        ["done"],
+    )
     assert store.erasures.erase("e1"), "once more does nothing"
     assert not store.erasures.erase("unknown")
 

@@ -28,7 +28,12 @@ def found(store: Store, **asked: object) -> list[str]:
 
 
 def test_events_are_found_by_their_type_or_how_it_begins(store: Store) -> None:
-    for id_, kind in (("e1", "invoice.paid"), ("e2", "invoice.voided"), ("e3", None), ("e4", "Invoice.paid")):
+    for id_, kind in (
+        ("e1", "invoice.paid"),
+        ("e2", "invoice.voided"),
+        ("e3", None),
+        ("e4", "Invoice.paid"),
+    ):
         arrive(store, id_, type=kind, webhook="wv"[id_ == "e2"])
     assert found(store, type="invoice.paid") == ["e1"]
     assert found(store, type="invoice.*") == ["e2", "e1"]
@@ -42,7 +47,9 @@ def test_text_is_found_whatever_its_case(store: Store) -> None:
     arrive(store, "e2", payload='{"b": "NEEDLE"}')
     arrive(store, "third", payload='{"c": "100 %_"}', webhook="v")
     assert found(store, text="neEdle") == ["e2", "e1"]
-    assert found(store, text="0 %_") == found(store, text="hir", webhook="v") == ["third"], "of its id, too"
+    assert found(store, text="0 %_") == found(store, text="hir", webhook="v") == ["third"], (
+        "of its id, too"
+    )
     assert found(store, text="d-1") == found(store, text="D-1") == ["e1"]
     assert found(store, text="needle \\U00C4 \u00c4") == ["e1"]
     assert found(store, text="\u00e4") == [], "only ASCII is folded, the same on every database"
@@ -78,7 +85,12 @@ def test_a_search_says_how_far_it_went(store: Store, searched: int) -> None:
         return ids(list(page.events)), page.searched_to.id if page.searched_to else None
 
     for number in range(8):
-        arrive(store, f"e{number}", type="even" if number % 2 == 0 else "odd", received_at=NOW + number * 5 * MINUTE)
+        arrive(
+            store,
+            f"e{number}",
+            type="even" if number % 2 == 0 else "odd",
+            received_at=NOW + number * 5 * MINUTE,
+        )
     assert oldest() == ([f"e{number}" for number in reversed(range(8))], None)
     assert oldest(type="even") == (["e6"], "e5")
     assert oldest(type="even", limit=1) == (["e6"], "e5")
@@ -93,7 +105,13 @@ def test_a_search_says_how_far_it_went(store: Store, searched: int) -> None:
 
 def test_resolved_and_unresolved_events_are_told_apart(store: Store) -> None:
     for id_ in ("again", "left", "other"):
-        arrive(store, id_, webhook="v" if id_ == "other" else "w", type=id_, payload=f'{{"a": "{id_}"}}')
+        arrive(
+            store,
+            id_,
+            webhook="v" if id_ == "other" else "w",
+            type=id_,
+            payload=f'{{"a": "{id_}"}}',
+        )
         decide(store, id_, start())
         end(store, id_, "failed")
     arrive(store, "replay", replay_of="again", origin="again")
@@ -114,22 +132,47 @@ def test_pending_events_are_found_by_what_they_wait_for(store: Store) -> None:
     arrive(store, "done"), arrive(store, "new")
     decide(store, "done", start(1))
     end(store, "done", "done")
-    for id_, webhook in (("held", "w"), ("held v", "v"), ("retrying", "w"), ("paused", "v"), ("undecided", "w")):
+    for id_, webhook in (
+        ("held", "w"),
+        ("held v", "v"),
+        ("retrying", "w"),
+        ("paused", "v"),
+        ("undecided", "w"),
+    ):
         arrive(store, id_, webhook=webhook, payload=f'{{"a": "{id_}"}}')
     arrive(store, "aside"), arrive(store, "call aside")
-    decide(store, "held", hold="held"), decide(store, "held v", hold="held"), decide(store, "new", start(2))
-    calls = [*decide(store, "retrying", start(3), claim=1), *decide(store, "call aside", start(4), claim=1)]
-    store.claims.record_results("me", [Result(call, "pending", "503", due_at=NOW + 9) for call in calls], NOW)
+    (
+        decide(store, "held", hold="held"),
+        decide(store, "held v", hold="held"),
+        decide(store, "new", start(2)),
+    )
+    calls = [
+        *decide(store, "retrying", start(3), claim=1),
+        *decide(store, "call aside", start(4), claim=1),
+    ]
+    store.claims.record_results(
+        "me", [Result(call, "pending", "503", due_at=NOW + 9) for call in calls], NOW
+    )
     for kind, item in (("event", "aside"), ("target", str(calls[1].id)), ("target", "odd")):
         store.quarantine.set_aside([SetAside(kind, item, "w", "why", NOW, 1, NOW)])  # type: ignore[arg-type]
     store.pauses.pause("v", NOW)
     assert found(store, waiting="held") == ["held v", "held"]
     assert found(store, waiting="held", webhook="w") == ["held"]
-    assert found(store, waiting="retrying") == found(store, waiting="retrying", webhook="w") == ["retrying"]
-    assert found(store, waiting="paused") == found(store, waiting="paused", webhook="v") == ["paused"]
+    assert (
+        found(store, waiting="retrying")
+        == found(store, waiting="retrying", webhook="w")
+        == ["retrying"]
+    )
+    assert (
+        found(store, waiting="paused") == found(store, waiting="paused", webhook="v") == ["paused"]
+    )
     assert found(store, waiting="quarantined") == ["call aside", "aside"]
     assert found(store, waiting="quarantined", limit=1) == ["call aside"]
-    assert found(store, waiting="retrying", webhook="v") == found(store, waiting="paused", webhook="w") == []
+    assert (
+        found(store, waiting="retrying", webhook="v")
+        == found(store, waiting="paused", webhook="w")
+        == []
+    )
     assert found(store, waiting="held", text="HELD v") == ["held v"]
     assert found(store, waiting="quarantined", since=NOW + 1) == []
     store.pauses.resume("v")

@@ -11,7 +11,19 @@ from store.one_target import OneTarget
 from store.records import Decision, EventStatus, Result, TargetState, place_of
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
-from tests.support.makers import ME, NOW, arrive, completion, decide, end, event, ids, new_event, start, task
+from tests.support.makers import (
+    ME,
+    NOW,
+    arrive,
+    completion,
+    decide,
+    end,
+    event,
+    ids,
+    new_event,
+    start,
+    task,
+)
 
 
 def failed(store: Store, id_: str, *states: TargetState, origin: str | None = None) -> str:
@@ -68,7 +80,9 @@ def test_a_replay_that_fails_after_another_was_delivered_is_resolved_at_once(sto
     assert event(store, "late").resolved_by == "third"
 
 
-def test_an_event_that_fails_after_its_replay_was_delivered_is_resolved_at_once(store: Store) -> None:
+def test_an_event_that_fails_after_its_replay_was_delivered_is_resolved_at_once(
+    store: Store,
+) -> None:
     decide(store, arrive(store, "e1"), start())
     [target] = store.claims.claim("me", NOW, 0, 9)
     delivered(store, "second", "e1")
@@ -77,12 +91,16 @@ def test_an_event_that_fails_after_its_replay_was_delivered_is_resolved_at_once(
     assert unresolved(store) == []
 
 
-def test_an_event_whose_hold_ends_after_its_replay_was_delivered_is_resolved_at_once(store: Store) -> None:
+def test_an_event_whose_hold_ends_after_its_replay_was_delivered_is_resolved_at_once(
+    store: Store,
+) -> None:
     for name in ("e1", "e2"):
         decide(store, arrive(store, name), hold="held")
     delivered(store, "second", "e1")
     store.decisions.decide(ME, [], ["e1", "e2", "unknown"], NOW, 0)
-    assert [(event(store, name).status, event(store, name).resolved_by) for name in ("e1", "e2")] == [
+    assert [
+        (event(store, name).status, event(store, name).resolved_by) for name in ("e1", "e2")
+    ] == [
         ("expired", "second"),
         ("expired", None),
     ]
@@ -93,7 +111,9 @@ def test_a_replay_whose_one_target_cannot_be_read_holds_up_none_of_its_family(
 ) -> None:
     failed(store, "e1")
     with monkeypatch.context() as patch:
-        patch.setattr(one_target, "to_text", lambda only: '{"kind": "dance"}' if only is not None else None)
+        patch.setattr(
+            one_target, "to_text", lambda only: '{"kind": "dance"}' if only is not None else None
+        )
         replay(store, "broken", "e1", OneTarget("start", "flow", entry=1))
     store.decisions.decide(ME, [Decision("broken", "ignored", "no", origin="e1")], [], NOW, 0)
     delivered(store, "second", "e1")
@@ -125,12 +145,17 @@ def test_a_replay_of_a_pruned_event_resolves_its_siblings(store: Store) -> None:
     assert event(store, "second").resolved_by == "third"
 
 
-def test_replays_to_one_target_resolve_an_event_once_nothing_else_of_it_failed(store: Store) -> None:
+def test_replays_to_one_target_resolve_an_event_once_nothing_else_of_it_failed(
+    store: Store,
+) -> None:
     store.tasks.adopt(ME, [task(1)], NOW)
     decide(store, arrive(store, "e1"), completion(1), start(1), start(2))
     end(store, "e1", "unknown", "done", "failed")
     wait, first, second = map(place_of, store.queries.targets_of(["e1"]))
-    assert (first, second) == (OneTarget("start", "flow", entry=1), OneTarget("start", "flow", entry=2))
+    assert (first, second) == (
+        OneTarget("start", "flow", entry=1),
+        OneTarget("start", "flow", entry=2),
+    )
     delivered(store, "r1", "e1", only=second)
     delivered(store, "r2", "e1", only=first)
     failed(store, "r3", origin="e1")
@@ -144,7 +169,9 @@ def test_what_is_replayed_to_one_target_needs_only_that_one(store: Store) -> Non
     one, other = OneTarget("start", "flow", entry=2), OneTarget("start", "flow", entry=1)
     failed(store, "e1", "failed", "failed")
     for number, only in enumerate((one, other)):
-        ignored = Decision(replay(store, f"ignored{number}", "e1", only), "ignored", "no", origin="e1")
+        ignored = Decision(
+            replay(store, f"ignored{number}", "e1", only), "ignored", "no", origin="e1"
+        )
         store.decisions.decide(ME, [ignored], [], NOW, 0)
     delivered(store, "r1", "e1", only=one)
     assert [event(store, f"ignored{number}").resolved_by for number in range(2)] == ["r1", None]
@@ -162,7 +189,9 @@ def test_the_place_of_a_target_outlives_its_iteration(store: Store) -> None:
     assert not place.is_for(task(1, workflow="other"))
 
 
-def test_a_repeated_delivery_tells_how_its_event_came_to_nothing_until_a_replay_resolves_it(store: Store) -> None:
+def test_a_repeated_delivery_tells_how_its_event_came_to_nothing_until_a_replay_resolves_it(
+    store: Store,
+) -> None:
     def came_to() -> str | None:
         [again] = store.deliveries.append([new_event("again", delivery_id="d")])
         assert (again.event_id, again.duplicate) == ("e1", True)

@@ -17,10 +17,18 @@ from tests.support.makers import ME, NOW, arrive, decide, event, message, start,
 def test_a_message_is_claimed_once_the_earlier_ones_of_its_lane_have_ended(store: Store) -> None:
     for number in range(3):
         decide(store, arrive(store, f"e{number}"), message(), claim=9)
-    assert [states(store, f"e{number}") for number in range(3)] == [["pending"], ["queued"], ["queued"]]
+    assert [states(store, f"e{number}") for number in range(3)] == [
+        ["pending"],
+        ["queued"],
+        ["queued"],
+    ]
     for number in range(3):
         [target] = store.claims.claim("me", NOW, 0, 9)
-        assert (target.event_id, target.correlation_id, target.otherwise) == (f"e{number}", "k", "start")
+        assert (target.event_id, target.correlation_id, target.otherwise) == (
+            f"e{number}",
+            "k",
+            "start",
+        )
         assert store.claims.claim("other", NOW, 0, 9) == []
         store.claims.record_results("me", [Result(target, "done", workflow_id=f"w{number}")], NOW)
         assert event(store, f"e{number}").status == "delivered"
@@ -29,7 +37,9 @@ def test_a_message_is_claimed_once_the_earlier_ones_of_its_lane_have_ended(store
 
 
 @pytest.mark.parametrize("ends", ["failed", "cancelled", "skipped"])
-def test_a_message_that_ends_otherwise_lets_the_next_one_go(store: Store, ends: TargetState) -> None:
+def test_a_message_that_ends_otherwise_lets_the_next_one_go(
+    store: Store, ends: TargetState
+) -> None:
     decide(store, arrive(store, "e1"), message())
     decide(store, arrive(store, "e2"), message())
     [target] = store.claims.claim("me", NOW, 0, 9)
@@ -41,7 +51,9 @@ def test_a_message_that_is_retried_stays_the_first_and_holds_up_no_other_lane(st
     decide(store, arrive(store, "e1"), message("a"))
     decide(store, arrive(store, "e2"), message("a"))
     [target] = store.claims.claim("me", NOW, 0, 9)
-    store.claims.record_results("me", [Result(target, "pending", "full", workflow_id="w1", due_at=NOW + 500)], NOW)
+    store.claims.record_results(
+        "me", [Result(target, "pending", "full", workflow_id="w1", due_at=NOW + 500)], NOW
+    )
     decide(store, arrive(store, "e3"), message("b"), start())
     others = store.claims.claim("me", NOW, 0, 9)
     assert [(one.event_id, one.kind) for one in others] == [("e3", "message"), ("e3", "start")]
@@ -50,15 +62,21 @@ def test_a_message_that_is_retried_stays_the_first_and_holds_up_no_other_lane(st
     assert (again.event_id, again.attempts, again.workflow_id) == ("e1", 2, "w1")
 
 
-def test_a_held_message_is_looked_for_again_at_once_if_a_later_one_starts_its_workflow(store: Store) -> None:
+def test_a_held_message_is_looked_for_again_at_once_if_a_later_one_starts_its_workflow(
+    store: Store,
+) -> None:
     lane = lane_of("agent", "k")
     decide(store, arrive(store, "e1"), message(otherwise="hold"))
     [target] = store.claims.claim("me", NOW, 0, 9)
-    store.claims.record_results("me", [Result(target, "pending", "held", due_at=NOW + 500, not_sent=True)], NOW)
+    store.claims.record_results(
+        "me", [Result(target, "pending", "held", due_at=NOW + 500, not_sent=True)], NOW
+    )
     decide(store, arrive(store, "e2"), message(otherwise="hold"))
     decide(store, arrive(store, "e3"), message("another"))
     assert (store.claims.next_due(), store.lanes.next_start(lane)) == (NOW, None)
-    store.claims.record_results("me", [Result(one, "done") for one in store.claims.claim("me", NOW, 0, 9)], NOW)
+    store.claims.record_results(
+        "me", [Result(one, "done") for one in store.claims.claim("me", NOW, 0, 9)], NOW
+    )
     assert store.claims.next_due() == NOW + 500
     decide(store, arrive(store, "e4"), message())
     later = store.lanes.next_start(lane)
@@ -71,16 +89,22 @@ def test_a_held_message_is_looked_for_again_at_once_if_a_later_one_starts_its_wo
     assert store.claims.next_due() == NOW + 500, "its last call may still be taking effect"
 
 
-def test_a_message_that_leaves_its_lane_lets_the_next_one_go_and_may_still_be_delivered(store: Store) -> None:
+def test_a_message_that_leaves_its_lane_lets_the_next_one_go_and_may_still_be_delivered(
+    store: Store,
+) -> None:
     decide(store, arrive(store, "e1"), message())
     decide(store, arrive(store, "e2"), message())
     [target] = store.claims.claim("me", NOW, 0, 9)
-    store.claims.record_results("me", [Result(target, "pending", "why", due_at=NOW + 500, leaves_lane=True)], NOW)
+    store.claims.record_results(
+        "me", [Result(target, "pending", "why", due_at=NOW + 500, leaves_lane=True)], NOW
+    )
     [second] = store.claims.claim("me", NOW, 0, 9)
     assert second.event_id == "e2"
     [first] = store.claims.claim("me", NOW + 500, 0, 9)
     assert (first.event_id, first.lane) == ("e1", None)
-    store.claims.record_results("me", [Result(one, "done", workflow_id="w") for one in (first, second)], NOW)
+    store.claims.record_results(
+        "me", [Result(one, "done", workflow_id="w") for one in (first, second)], NOW
+    )
     assert [event(store, id_).status for id_ in ("e1", "e2")] == ["delivered", "delivered"]
 
 
@@ -95,7 +119,10 @@ def test_a_claim_that_ran_out_is_taken_over_before_the_next_message(store: Store
 
 
 def test_a_long_lane_is_one_target_to_the_claims(store: Store) -> None:
-    messages = [Decision(arrive(store, f"e{number}"), "pending", "no", (message(),)) for number in range(300)]
+    messages = [
+        Decision(arrive(store, f"e{number}"), "pending", "no", (message(),))
+        for number in range(300)
+    ]
     store.decisions.decide(ME, messages, [], NOW, 0)
     decide(store, arrive(store, "other", webhook="x"), start())
     assert {one.event_id for one in store.claims.claim("me", NOW, 0, 2)} == {"e0", "other"}
@@ -105,14 +132,18 @@ def test_a_long_lane_is_one_target_to_the_claims(store: Store) -> None:
     ("ends", "status"),
     [("done", "delivered"), ("skipped", "ignored"), ("cancelled", "expired"), ("failed", "failed")],
 )
-def test_an_event_of_a_message_ends_as_its_message_does(store: Store, ends: TargetState, status: EventStatus) -> None:
+def test_an_event_of_a_message_ends_as_its_message_does(
+    store: Store, ends: TargetState, status: EventStatus
+) -> None:
     decide(store, arrive(store), message())
     [target] = store.claims.claim("me", NOW, 0, 9)
     store.claims.record_results("me", [Result(target, ends, "why")], NOW)
     assert event(store, "e1").status == status
 
 
-def test_nothing_gets_stuck_while_messages_arrive_and_end_at_the_same_time(backend: Backend, store: Store) -> None:
+def test_nothing_gets_stuck_while_messages_arrive_and_end_at_the_same_time(
+    backend: Backend, store: Store
+) -> None:
     """The leader adds messages while two workers end the ones before."""
     number, keys = 120, ("a", "b", "c")
     for place in range(number):
@@ -131,8 +162,15 @@ def test_nothing_gets_stuck_while_messages_arrive_and_end_at_the_same_time(backe
         while not over.is_set():
             claimed = own.claims.claim(name, NOW, 0, 2)
             done.extend((one.correlation_id or "", one.event_id) for one in claimed)
-            own.claims.record_results(name, [Result(one, "done", workflow_id="w") for one in claimed], NOW)
-            if not claimed and leading.done() and own.claims.next_due() is None and len(done) >= number * len(keys):
+            own.claims.record_results(
+                name, [Result(one, "done", workflow_id="w") for one in claimed], NOW
+            )
+            if (
+                not claimed
+                and leading.done()
+                and own.claims.next_due() is None
+                and len(done) >= number * len(keys)
+            ):
                 over.set()
 
     with ThreadPoolExecutor(3) as pool:
@@ -145,4 +183,6 @@ def test_nothing_gets_stuck_while_messages_arrive_and_end_at_the_same_time(backe
         for one in (leading, *workers):
             one.result(120)
     for key in keys:
-        assert [event_id for of, event_id in done if of == key] == [f"e{place:03}" for place in range(number)]
+        assert [event_id for of, event_id in done if of == key] == [
+            f"e{place:03}" for place in range(number)
+        ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from store.records import Term
 from store.sql.store import Store
-from testkit import eventually
 from tests.support.backends import Backend
 from tests.support.makers import ME
+from tools.servers import eventually
 
 LONG = 10**6
 """Seconds."""
@@ -28,7 +28,9 @@ def test_one_worker_has_leadership_until_it_resigns(store: Store, other: Store) 
     assert store.leadership.renew(ME, LONG), "only the holder gives it up"
     store.leadership.resign(ME)
     assert other.leadership.leader() is None
-    assert other.leadership.elect("another", LONG) == Term("another"), "who resigned has said goodbye"
+    assert other.leadership.elect("another", LONG) == Term("another"), (
+        "who resigned has said goodbye"
+    )
 
 
 def test_a_term_that_was_given_up_is_not_renewed(store: Store, other: Store) -> None:
@@ -49,10 +51,14 @@ def test_a_term_runs_out_without_a_sign_of_life(store: Store, other: Store) -> N
     assert (taken[-1].predecessor, taken[-1].predecessor_until) == ("me", leader[1])
     assert not store.leadership.renew(ME, LONG)
     assert store.leadership.elect("me", LONG) is None
-    assert store.leadership.renew(Term("another"), LONG) or other.leadership.renew(Term("another"), LONG)
+    assert store.leadership.renew(Term("another"), LONG) or other.leadership.renew(
+        Term("another"), LONG
+    )
 
 
-def test_the_term_of_a_killed_worker_need_not_run_out(backend: Backend, store: Store, other: Store) -> None:
+def test_the_term_of_a_killed_worker_need_not_run_out(
+    backend: Backend, store: Store, other: Store
+) -> None:
     assert store.leadership.renew(ME, LONG)
     before = other.now()
     backend.die(store, "me")

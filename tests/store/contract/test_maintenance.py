@@ -7,7 +7,18 @@ import pytest
 from store.records import Pruned, Result, Workflow
 from store.sql import rows
 from store.sql.store import Store
-from tests.support.makers import ME, NOW, arrive, completion, decide, end, event, return_tasks, start, task
+from tests.support.makers import (
+    ME,
+    NOW,
+    arrive,
+    completion,
+    decide,
+    end,
+    event,
+    return_tasks,
+    start,
+    task,
+)
 
 
 def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(store: Store) -> None:
@@ -23,8 +34,12 @@ def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(stor
     assert steps == [Pruned(8, True), Pruned(8, True), Pruned(4, False)]
     assert store.queries.event_counts() == {"pending": 11}
     assert event(store, "waits")
-    assert [store.queries.task(f"t{number}") is None for number in range(30)] == [True] * 20 + [False] * 10
-    assert [store.workflows.find(f"w{number}") is None for number in range(30)] == [True] * 20 + [False] * 10
+    assert [store.queries.task(f"t{number}") is None for number in range(30)] == [True] * 20 + [
+        False
+    ] * 10
+    assert [store.workflows.find(f"w{number}") is None for number in range(30)] == [True] * 20 + [
+        False
+    ] * 10
     assert store.queries.targets_of([f"e{number}" for number in range(20)]) == []
 
 
@@ -39,7 +54,9 @@ def test_tasks_that_ended_without_an_event_are_pruned_too(store: Store) -> None:
     assert all(store.queries.task(f"t{number}") is None for number in range(20))
 
 
-def test_an_event_with_very_many_targets_is_pruned_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_with_very_many_targets_is_pruned_in_steps(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows, "STEP", 4)
     for id_, number in (("many", 10), ("few", 1)):
         decide(store, arrive(store, id_), *map(start, range(number)))
@@ -55,7 +72,9 @@ def test_an_event_with_very_many_targets_is_pruned_in_steps(store: Store, monkey
     assert store.queries.event_counts() == {"pending": 1}
 
 
-def test_what_is_about_very_many_rows_is_done_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_about_very_many_rows_is_done_in_steps(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows, "STEP", 3)
     tasks = [task(number) for number in range(10)]
     assert store.tasks.adopt(ME, tasks, NOW) == tasks

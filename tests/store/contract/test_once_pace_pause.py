@@ -48,12 +48,16 @@ def test_a_key_changes_hands_only_from_the_holder_that_was_seen(store: Store) ->
 def test_what_waits_for_the_holder_is_due_as_soon_as_that_has_ended(store: Store) -> None:
     [first] = arrived(store, "e1", once(1), claim=1)
     [second] = arrived(store, "e2", once(2), claim=1)
-    store.claims.record_results("me", [Result(second, "pending", "waits", due_at=NOW + 10_000, not_sent=True)], NOW)
+    store.claims.record_results(
+        "me", [Result(second, "pending", "waits", due_at=NOW + 10_000, not_sent=True)], NOW
+    )
     assert store.claims.claim("me", NOW + 1, 0, 9) == []
     store.claims.record_results("me", [Result(first, "done", workflow_id="workflow")], NOW + 1)
     [again] = store.claims.claim("me", NOW + 1, 0, 9)
     assert again.id == second.id
-    store.claims.record_results("me", [Result(again, "skipped", "there", workflow_id="workflow")], NOW + 2)
+    store.claims.record_results(
+        "me", [Result(again, "skipped", "there", workflow_id="workflow")], NOW + 2
+    )
     assert states(store, "e2") == ["skipped"]
     found = store.queries.event("e2")
     assert found is not None
@@ -93,10 +97,14 @@ def test_a_pruned_holders_key_changes_hands_too(store: Store) -> None:
     assert store.once_keys.holder("key") == OnceHolder(target.id, "done", None)
     assert store.once_keys.take("key", store.once_keys.holder("key"), second.id)
     store.once_keys.forget([("key", "workflow")])
-    assert store.once_keys.holder("key") == OnceHolder(second.id, "claimed", None), "only pruned holders are forgotten"
+    assert store.once_keys.holder("key") == OnceHolder(second.id, "claimed", None), (
+        "only pruned holders are forgotten"
+    )
 
 
-def test_a_pruned_holder_is_not_taken_for_another_one_of_its_key_that_was_pruned_later(store: Store) -> None:
+def test_a_pruned_holder_is_not_taken_for_another_one_of_its_key_that_was_pruned_later(
+    store: Store,
+) -> None:
     def prune(event_id: str, workflow_id: str) -> OnceHolder | None:
         [target] = store.claims.claim("me", NOW, 0, 9)
         store.claims.record_results("me", [Result(target, "done", workflow_id=workflow_id)], NOW)
@@ -112,7 +120,9 @@ def test_a_pruned_holder_is_not_taken_for_another_one_of_its_key_that_was_pruned
     runs = prune("e2", "runs")
     assert (seen, runs) == (OnceHolder(None, None, "ended"), OnceHolder(None, None, "runs"))
     [third] = arrived(store, "e3", once(3), claim=1)
-    assert not store.once_keys.take("key", seen, third.id), "its worker was held up after it had looked"
+    assert not store.once_keys.take("key", seen, third.id), (
+        "its worker was held up after it had looked"
+    )
     store.once_keys.forget([("key", "ended")])
     assert store.once_keys.holder("key") == runs
     assert store.once_keys.take("key", runs, third.id)
@@ -124,10 +134,17 @@ def test_a_pruned_holder_is_not_taken_for_another_one_of_its_key_that_was_pruned
 def paced(store: Store, id_: str, webhook: str, number: int) -> None:
     arrive(store, id_, webhook=webhook)
     targets = tuple(start(one) for one in range(number))
-    assert store.decisions.decide(ME, [Decision(id_, "pending", "no", targets, paced=True)], [], NOW, 99) == []
+    assert (
+        store.decisions.decide(
+            ME, [Decision(id_, "pending", "no", targets, paced=True)], [], NOW, 99
+        )
+        == []
+    )
 
 
-def test_no_more_is_claimed_than_the_pace_allows_by_all_workers_together(backend: Backend, store: Store) -> None:
+def test_no_more_is_claimed_than_the_pace_allows_by_all_workers_together(
+    backend: Backend, store: Store
+) -> None:
     paced(store, "e1", "slow", 30)
     slow = {"slow": 10.0}
     assert [t.correlation_id for t in store.claims.claim("me", NOW, 0, 99, slow)] == ["start#0"]
@@ -135,7 +152,9 @@ def test_no_more_is_claimed_than_the_pace_allows_by_all_workers_together(backend
     assert store.claims.next_due(slow) == NOW + 100
     with ThreadPoolExecutor(4) as pool:
         stores = [backend.open() for _ in range(4)]
-        claimed = list(pool.map(lambda one: ids(one.claims.claim("other", NOW + 1000, 0, 99, slow)), stores))
+        claimed = list(
+            pool.map(lambda one: ids(one.claims.claim("other", NOW + 1000, 0, 99, slow)), stores)
+        )
     assert sum(map(len, claimed)) == 1
 
 

@@ -61,7 +61,9 @@ def test_what_people_or_the_bridge_have_put_off_is_left_out(store: Store) -> Non
     later = arrive(store, "later", webhook="set aside")
     [seen] = store.queries.overdue(LATE, ["left out"], ["paced"])
     decide(store, later)
-    assert store.queries.overdue(LATE, ["left out"], ["paced"]) == set(), "one that is set aside hides no other"
+    assert store.queries.overdue(LATE, ["left out"], ["paced"]) == set(), (
+        "one that is set aside hides no other"
+    )
     assert seen
     [target] = store.queries.targets_of(["paced"])
     store.quarantine.set_aside([SetAside("target", str(target.id), "paced", "why", NOW, 1, NOW)])

@@ -14,7 +14,9 @@ def test_the_session_key_is_made_once_and_in_no_fact(store: Store, other: Store)
     assert key.hex() not in str(store.facts.all())
 
 
-def test_a_session_that_ended_is_over_for_every_process_until_its_cookie_is_too_old(store: Store, other: Store) -> None:
+def test_a_session_that_ended_is_over_for_every_process_until_its_cookie_is_too_old(
+    store: Store, other: Store
+) -> None:
     assert not store.sessions.is_over("a")
     store.sessions.end("a", NOW + 10, NOW)
     store.sessions.end("a", NOW + 10, NOW)
@@ -24,7 +26,9 @@ def test_a_session_that_ended_is_over_for_every_process_until_its_cookie_is_too_
     assert not store.sessions.is_over("a"), "nobody has to remember what is too old anyway"
 
 
-def test_hidden_paths_are_remembered_by_webhook_an_empty_list_too(store: Store, other: Store) -> None:
+def test_hidden_paths_are_remembered_by_webhook_an_empty_list_too(
+    store: Store, other: Store
+) -> None:
     assert store.hidden_paths.all() == {}
     store.hidden_paths.keep({"a": ["$.x", "$['ü']"], "b": []})
     store.hidden_paths.keep({"a": ["$.y"]})

@@ -1,4 +1,5 @@
-"""What failed alone is set aside with its reason, is found when it is due, and goes with what it is about."""
+"""What failed alone is set aside with its reason, is found when it is due, and goes with what it is
+about."""
 
 from __future__ import annotations
 
@@ -20,7 +21,11 @@ def aside(id_: str = "t1", **more: Any) -> SetAside:
 def test_an_item_is_set_aside_until_it_is_taken_back(store: Store, other: Store) -> None:
     store.quarantine.set_aside([aside("t1"), aside("t2", webhook=None), aside("t1", kind="event")])
     store.quarantine.set_aside([])
-    assert other.quarantine.items() == [aside("t1", kind="event"), aside("t1"), aside("t2", webhook=None)]
+    assert other.quarantine.items() == [
+        aside("t1", kind="event"),
+        aside("t1"),
+        aside("t2", webhook=None),
+    ]
     assert other.quarantine.counts() == {"event": 1, "task": 2}
     other.quarantine.take_back("task", ["t1", "t7"])
     other.quarantine.take_back("task", [])
@@ -30,8 +35,12 @@ def test_an_item_is_set_aside_until_it_is_taken_back(store: Store, other: Store)
 
 def test_a_further_failure_changes_all_but_since_when_it_is_so(store: Store) -> None:
     store.quarantine.set_aside([aside(since=NOW)])
-    store.quarantine.set_aside([aside(since=NOW + 5, reason="403", tries=2, due_at=NOW + 9000, webhook="v")])
-    assert store.quarantine.items() == [aside(since=NOW, reason="403", tries=2, due_at=NOW + 9000, webhook="v")]
+    store.quarantine.set_aside(
+        [aside(since=NOW + 5, reason="403", tries=2, due_at=NOW + 9000, webhook="v")]
+    )
+    assert store.quarantine.items() == [
+        aside(since=NOW, reason="403", tries=2, due_at=NOW + 9000, webhook="v")
+    ]
     store.quarantine.set_aside([aside(since=NOW - 5)])
     assert store.quarantine.items() == [aside(since=NOW - 5)]
 
@@ -54,7 +63,9 @@ def test_items_are_found_by_kind_time_and_id_the_longest_due_first(store: Store)
     assert store.quarantine.items("task", ids=["t3", "e1", "t1"]) == [tasks[1], tasks[3]]
     assert store.quarantine.items("task", NOW + 3, ["t3", "t1"]) == [tasks[1]]
     assert store.quarantine.items(ids=[]) == []
-    assert store.quarantine.items(ids=[f"t{number}" for number in range(2000)], limit=3) == tasks[:3]
+    assert (
+        store.quarantine.items(ids=[f"t{number}" for number in range(2000)], limit=3) == tasks[:3]
+    )
 
 
 def test_what_is_set_aside_goes_with_its_event_or_task(store: Store) -> None:
@@ -73,7 +84,9 @@ def test_what_is_set_aside_goes_with_its_event_or_task(store: Store) -> None:
             ("workflow", f"w{number}"),
         )
     ]
-    store.quarantine.set_aside([*items, aside("hooks.yaml", kind="definition", webhook=None, due_at=NOW + 10**6)])
+    store.quarantine.set_aside(
+        [*items, aside("hooks.yaml", kind="definition", webhook=None, due_at=NOW + 10**6)]
+    )
     assert store.maintenance.prune(NOW + 1, 9).events == 2
     assert ids(store.quarantine.items()) == ["hooks.yaml", "e2", str(targets[2].id), "t2", "w2"]
 
@@ -111,7 +124,9 @@ def event_aside(*ids_: str) -> list[SetAside]:
     return [aside(id_, kind="event") for id_ in ids_]
 
 
-def test_an_event_that_is_set_aside_is_left_out_of_the_agenda_until_it_is_taken_back(store: Store) -> None:
+def test_an_event_that_is_set_aside_is_left_out_of_the_agenda_until_it_is_taken_back(
+    store: Store,
+) -> None:
     for id_ in ("e1", "e2", "e3"):
         arrive(store, id_)
     store.quarantine.set_aside(event_aside("e2"))
@@ -121,13 +136,19 @@ def test_an_event_that_is_set_aside_is_left_out_of_the_agenda_until_it_is_taken_
     found = event(store, "e2")
     assert (found.status, found.decided_at, found.hold) == ("pending", None, "no")
     assert ids(store.queries.events(EventFilter(status="pending"))) == ["e3", "e2", "e1"]
-    assert ids(store.queries.events(EventFilter(status="pending", webhook="w"))) == ["e3", "e2", "e1"]
+    assert ids(store.queries.events(EventFilter(status="pending", webhook="w"))) == [
+        "e3",
+        "e2",
+        "e1",
+    ]
     assert store.queries.event_counts() == {"pending": 3}
     store.quarantine.take_back("event", ["e2", "unknown"])
     assert ids(store.decisions.agenda(9).undecided) == ["e1", "e2", "e3"]
 
 
-def test_a_held_or_freed_event_that_is_set_aside_is_free_for_the_decider_to_look_at_afterwards(store: Store) -> None:
+def test_a_held_or_freed_event_that_is_set_aside_is_free_for_the_decider_to_look_at_afterwards(
+    store: Store,
+) -> None:
     for id_ in ("e1", "e2"):
         arrive(store, id_)
     store.tasks.adopt(ME, [task(2)], NOW)
@@ -138,7 +159,10 @@ def test_a_held_or_freed_event_that_is_set_aside_is_free_for_the_decider_to_look
     assert (store.decisions.held(0, 9), store.decisions.agenda(9).freed) == ([], [])
     assert {event(store, id_).hold for id_ in ("e1", "e2")} == {"aside"}
     store.quarantine.take_back("event", ["e1", "e2"])
-    assert (ids(store.decisions.held(0, 9)), ids(store.decisions.agenda(9).freed)) == ([], ["e1", "e2"])
+    assert (ids(store.decisions.held(0, 9)), ids(store.decisions.agenda(9).freed)) == (
+        [],
+        ["e1", "e2"],
+    )
 
 
 def test_an_event_that_is_set_aside_may_be_decided_and_stays_so(store: Store) -> None:
@@ -157,7 +181,9 @@ def test_an_event_that_is_set_aside_may_be_decided_and_stays_so(store: Store) ->
     assert store.decisions.agenda(9).undecided == []
 
 
-def test_an_event_that_is_set_aside_is_not_forgotten_however_long_nobody_tries_it(store: Store) -> None:
+def test_an_event_that_is_set_aside_is_not_forgotten_however_long_nobody_tries_it(
+    store: Store,
+) -> None:
     arrive(store)
     store.quarantine.set_aside([*event_aside("e1"), aside("t1")])
     store.maintenance.prune(NOW + 10**9, 100)

@@ -18,7 +18,8 @@ STATUSES: tuple[EventStatus, ...] = ("pending", "delivered", "expired", "ignored
 
 @pytest.fixture
 def full(store: Store) -> Store:
-    """An event of each webhook in each status, and a held one: `status-webhook`, the ones of `b` last."""
+    """An event of each webhook in each status, and a held one: `status-webhook`, the ones of `b`
+    last."""
     for webhook in ("a", "b"):
         for status in STATUSES:
             arrive(store, f"{status}-{webhook}", webhook=webhook, received_at=NOW + 5)
@@ -26,7 +27,9 @@ def full(store: Store) -> Store:
         end(store, f"delivered-{webhook}", "done")
         decide(store, f"failed-{webhook}", start(2))
         end(store, f"failed-{webhook}", "failed")
-        others = [Decision(f"{status}-{webhook}", status, "no") for status in ("expired", "ignored")]  # type: ignore[arg-type]
+        others = [
+            Decision(f"{status}-{webhook}", status, "no") for status in ("expired", "ignored")
+        ]  # type: ignore[arg-type]
         held = Decision(arrive(store, f"held-{webhook}", webhook=webhook), "pending", "held")
         store.decisions.decide(ME, [*others, held], [], NOW, 0)
     return store
@@ -57,15 +60,25 @@ def test_events_are_listed_by_webhook_and_status(full: Store) -> None:
     for status in STATUSES:
         held = ["held-{}"] if status == "pending" else []
         names = [*held, f"{status}-{{}}"]
-        assert listed(full, status=status) == [name.format(webhook) for webhook in "ba" for name in names]
+        assert listed(full, status=status) == [
+            name.format(webhook) for webhook in "ba" for name in names
+        ]
         assert listed(full, status=status, webhook="b") == [name.format("b") for name in names]
         seq = full.queries.events(EventFilter(status=status, webhook="b"))[-1].seq
         assert listed(full, status=status, before_seq=seq) == [name.format("a") for name in names]
-        assert listed(full, webhook="a", status=status, before_seq=seq, limit=1) == [names[0].format("a")]
+        assert listed(full, webhook="a", status=status, before_seq=seq, limit=1) == [
+            names[0].format("a")
+        ]
 
 
 def test_events_are_counted_by_status(full: Store) -> None:
-    assert full.queries.event_counts() == {"pending": 4, "delivered": 2, "expired": 2, "ignored": 2, "failed": 2}
+    assert full.queries.event_counts() == {
+        "pending": 4,
+        "delivered": 2,
+        "expired": 2,
+        "ignored": 2,
+        "failed": 2,
+    }
 
 
 def test_the_oldest_pending_event_is_undecided_or_has_a_call_to_be_made(store: Store) -> None:
@@ -94,7 +107,9 @@ def test_the_oldest_pending_event_is_undecided_or_has_a_call_to_be_made(store: S
     assert store.queries.oldest_pending() == NOW - 9
 
 
-def test_what_failed_within_a_time_is_found_unless_somebody_has_acknowledged_it(full: Store) -> None:
+def test_what_failed_within_a_time_is_found_unless_somebody_has_acknowledged_it(
+    full: Store,
+) -> None:
     failed = {event.webhook: event for event in full.queries.events(EventFilter(status="failed"))}
     (at,) = {event.settled_at for event in failed.values()}
     assert at is not None
@@ -126,13 +141,20 @@ def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
 def test_targets_are_read_of_many_events_at_once(store: Store) -> None:
     decide(store, arrive(store, "e1"), start(1))
     decide(store, arrive(store, "e2"), start(2), start(3))
-    assert [one.correlation_id for one in store.queries.targets_of(["e2", "e1"])] == ["start#1", "start#2", "start#3"]
+    assert [one.correlation_id for one in store.queries.targets_of(["e2", "e1"])] == [
+        "start#1",
+        "start#2",
+        "start#3",
+    ]
     assert store.queries.targets_of([]) == []
     assert len(store.queries.targets_of([f"e{number}" for number in range(3000)])) == 3
 
 
 def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
-    many = [WithoutEvent("w", number, 401, f"reason {number}", "10.0.0.1", "GET") for number in range(130)]
+    many = [
+        WithoutEvent("w", number, 401, f"reason {number}", "10.0.0.1", "GET")
+        for number in range(130)
+    ]
     store.without_events.record([WithoutEvent("other", 0, 400, "old")], {("other", "rejected"): 1})
     store.without_events.record(many, {("w", "rejected"): 130})
     store.without_events.record([], {("w", "rejected"): 2, ("w", "accepted"): 5})
@@ -141,7 +163,10 @@ def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
     assert len(kept) == 100, "a bounded number of each webhook"
     assert store.without_events.rejections("other") == [WithoutEvent("other", 0, 400, "old")]
     assert store.without_events.rejections(limit=1) == [many[-1]]
-    assert store.queries.delivery_counts(0) == {"w": {"rejected": 132, "accepted": 5}, "other": {"rejected": 1}}
+    assert store.queries.delivery_counts(0) == {
+        "w": {"rejected": 132, "accepted": 5},
+        "other": {"rejected": 1},
+    }
     assert store.queries.delivery_counts(store.now() + 2 * 3_600_000) == {}
 
 
@@ -158,7 +183,9 @@ def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
     )
     filtered = store.without_events.rejections("w", 1000, filtered=True)
     assert [one.reason for one in filtered] == [f"reason {n}" for n in reversed(range(30, 130))]
-    assert store.without_events.rejections(limit=1, filtered=True) == [WithoutEvent("v", 2, 204, "other")]
+    assert store.without_events.rejections(limit=1, filtered=True) == [
+        WithoutEvent("v", 2, 204, "other")
+    ]
 
 
 def test_facts_are_what_was_said_last(store: Store, other: Store) -> None:
@@ -168,12 +195,16 @@ def test_facts_are_what_was_said_last(store: Store, other: Store) -> None:
     store.facts.set("x", None)
     store.verifications.salt()
     store.deliveries.check_writable()
-    assert {name: value for name, value in store.facts.all().items() if name != "writable"} == {"conductor": "up"}
+    assert {name: value for name, value in store.facts.all().items() if name != "writable"} == {
+        "conductor": "up"
+    }
 
 
 def test_ids_are_found_by_their_beginning(store: Store) -> None:
     begin = "01935c2e-6f3a-7000-8000-00000000000"
-    names = [arrive(store, begin + last) for last in "3a1f"] + [arrive(store, "01935c2f" + begin[8:] + "0")]
+    names = [arrive(store, begin + last) for last in "3a1f"] + [
+        arrive(store, "01935c2f" + begin[8:] + "0")
+    ]
     assert store.queries.event_ids(begin + "0", begin + "f", 10) == sorted(names[:4])
     assert store.queries.event_ids(begin + "0", begin + "f", 2) == sorted(names[:4])[:2]
     assert store.queries.event_ids(begin + "4", begin + "9", 10) == []
@@ -189,7 +220,9 @@ def test_what_belongs_to_a_workflow_a_delivery_or_a_lane_is_found(store: Store) 
     (target,) = store.queries.targets_with(workflow, workflow, 5)
     assert (target.event_id, target.task_id) == ("e1", "t1")
     assert store.queries.event_ids_of_delivery("d1", "d1", 5) == ["e1"]
-    assert sorted(store.queries.event_ids_of_delivery("d1", "d2", 5)) == ["e1"]  # of each webhook the first
+    assert sorted(store.queries.event_ids_of_delivery("d1", "d2", 5)) == [
+        "e1"
+    ]  # of each webhook the first
     assert store.queries.targets_in_lanes(["no such lane"], 5) == []
 
 
@@ -201,9 +234,14 @@ def test_changes_are_kept_newest_first(store: Store) -> None:
 
 
 def test_deliveries_are_counted_by_hour(store: Store) -> None:
-    store.without_events.record([], {("one", "accepted"): 3, ("other", "accepted"): 2, ("one", "rejected"): 1})
+    store.without_events.record(
+        [], {("one", "accepted"): 3, ("other", "accepted"): 2, ("one", "rejected"): 1}
+    )
     hours = store.queries.delivery_hours(store.now() - 7_200_000)
-    assert sorted((outcome, number) for _hour, outcome, number in hours) == [("accepted", 5), ("rejected", 1)]
+    assert sorted((outcome, number) for _hour, outcome, number in hours) == [
+        ("accepted", 5),
+        ("rejected", 1),
+    ]
     assert all(hour % 3_600_000 == 0 for hour, _outcome, _number in hours)
     assert [number for _hour, _outcome, number in store.queries.delivery_hours(0, "other")] == [2]
 
@@ -233,14 +271,26 @@ def test_a_list_says_what_kind_of_event_each_is_and_what_it_tells(store: Store) 
     arrive(store, "before")
     for listing in (True, False):
         before, nothing, told = store.queries.events(EventFilter(listing=listing))
-        assert (before.type, before.summary_parts) == (None, None), "of events from before nothing is known"
+        assert (before.type, before.summary_parts) == (None, None), (
+            "of events from before nothing is known"
+        )
         assert (nothing.type, nothing.summary_parts) == (None, {})
-        assert (told.type, list((told.summary_parts or {}).items())) == ("pu\ufffdsh", list(parts.items()))
+        assert (told.type, list((told.summary_parts or {}).items())) == (
+            "pu\ufffdsh",
+            list(parts.items()),
+        )
     assert store.queries.listed(["e1"])["e1"].summary_parts == parts
 
 
 def test_the_newest_replays_of_an_event_are_found_however_many_there_are(store: Store) -> None:
-    for id_, origin in (("a", None), ("b", None), ("a1", "a"), ("pruned1", "pruned"), ("a2", "a"), ("a11", "a")):
+    for id_, origin in (
+        ("a", None),
+        ("b", None),
+        ("a1", "a"),
+        ("pruned1", "pruned"),
+        ("a2", "a"),
+        ("a11", "a"),
+    ):
         arrive(store, id_, replay_of=origin, origin=origin)
     decide(store, "a1", start())
     end(store, "a1", "done")
@@ -257,17 +307,26 @@ def test_the_newest_replays_of_an_event_are_found_however_many_there_are(store: 
 def test_events_are_listed_by_their_ids(store: Store) -> None:
     arrive(store, "a")
     arrive(store, "b", payload='{"b": 1}')
-    assert {id_: event.payload for id_, event in store.queries.listed(["b", "unknown"]).items()} == {"b": "{}"}
+    assert {
+        id_: event.payload for id_, event in store.queries.listed(["b", "unknown"]).items()
+    } == {"b": "{}"}
     assert store.queries.listed([]) == {}
 
 
 def test_events_that_had_an_effect_are_told_from_those_that_had_none(store: Store) -> None:
     for id_ in ("both", "half", "failed", "undecided"):
         arrive(store, id_)
-    for id_, first, second in (("both", "done", "done"), ("half", "failed", "done"), ("failed", "failed", "failed")):
+    for id_, first, second in (
+        ("both", "done", "done"),
+        ("half", "failed", "done"),
+        ("failed", "failed", "failed"),
+    ):
         decide(store, id_, start(1), start(2))
         end(store, id_, first, second)  # type: ignore[arg-type]
-    assert store.queries.with_effect(["both", "half", "failed", "undecided", "unknown"]) == {"both", "half"}
+    assert store.queries.with_effect(["both", "half", "failed", "undecided", "unknown"]) == {
+        "both",
+        "half",
+    }
     assert store.queries.with_effect([]) == set()
 
 

@@ -15,12 +15,14 @@ from store.rules.eviction import Bounds
 from store.sql.deliveries import KEPT
 from store.sql.raw_deliveries import LISTENED
 from store.sql.store import Store
-from testkit import eventually
 from tests.support.makers import NOW, ids, kept, new_event
+from tools.servers import eventually
 
 BYTES = bytes(range(256))
 HEADERS = {"x-signature": "v1=\xfc", "content-type": "application/json"}
-RAW = RawDelivery("", "w", "accepted", NOW, query="a=1&b=%20", headers=HEADERS, body=b'\x00{"a": 1}\xff')
+RAW = RawDelivery(
+    "", "w", "accepted", NOW, query="a=1&b=%20", headers=HEADERS, body=b'\x00{"a": 1}\xff'
+)
 YEARS = Bounds(1000, 10**9, 10**12)
 
 
@@ -36,7 +38,8 @@ def prune(store: Store, webhook: str = "w", **changed: int) -> None:
 
 
 def settle(store: Store) -> None:
-    """Waits for what else writes to the server: on PostgreSQL the list ends before what could still be overtaken."""
+    """Waits for what else writes to the server: on PostgreSQL the list ends before what could still
+    be overtaken."""
     if isinstance(store, PostgresStore):
         oldest = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
         newest = f"SELECT max(number) >> 16 < {oldest} FROM bridge.raw_deliveries"
@@ -64,11 +67,15 @@ def test_a_delivery_of_several_events_is_kept_once_and_a_duplicate_not_again(sto
     again = [new_event(f"b{n}", delivery_id=f"d{n}", received_at=now, raw=two) for n in "12"]
     store.deliveries.append(first)
     store.deliveries.append(again)
-    store.deliveries.append([replace(again[0], raw=three), new_event("b3", received_at=now, raw=three)])
+    store.deliveries.append(
+        [replace(again[0], raw=three), new_event("b3", received_at=now, raw=three)]
+    )
     assert listed(store) == ["a1", "b3"], "the last has an event that is new"
 
 
-def test_each_webhooks_deliveries_are_listed_after_the_last_one_that_was_seen(store: Store, other: Store) -> None:
+def test_each_webhooks_deliveries_are_listed_after_the_last_one_that_was_seen(
+    store: Store, other: Store
+) -> None:
     for number in range(4):
         keep(store, f"e{number}", webhook="wv"[number % 2])
     settle(store)
@@ -123,7 +130,9 @@ def test_the_last_one_that_is_no_longer_listed_is_known(store: Store) -> None:
         assert listed(store) == ["e2"]
 
 
-def test_a_mark_of_what_was_pruned_is_never_replaced_by_an_earlier_one(store: Store, other: Store) -> None:
+def test_a_mark_of_what_was_pruned_is_never_replaced_by_an_earlier_one(
+    store: Store, other: Store
+) -> None:
     """However late another process prunes."""
     for number in range(3):
         keep(store, f"e{number}")
@@ -141,7 +150,8 @@ def test_a_mark_of_what_was_pruned_is_never_replaced_by_an_earlier_one(store: St
 
 
 def test_the_greatest_number_is_known_whatever_was_pruned(store: Store) -> None:
-    """Or who listens to a store that was restored couldn't be told that its place is another one's."""
+    """Or who listens to a store that was restored couldn't be told that its place is another
+    one's."""
     assert store.raw_deliveries.greatest_number("w") == 0
     keep(store, "e1"), keep(store, "e2"), keep(store, "e3", webhook="v")
     settle(store)
@@ -222,17 +232,25 @@ def test_they_are_read_in_order_of_arrival_page_by_page_or_the_newest_first(stor
     assert ids(store.raw_deliveries.newest_rejected(2)) == ["k5", "k4"]
 
 
-def test_one_that_was_accepted_is_no_longer_to_be_read_but_says_what_it_became(store: Store) -> None:
+def test_one_that_was_accepted_is_no_longer_to_be_read_but_says_what_it_became(
+    store: Store,
+) -> None:
     store.raw_deliveries.keep([kept("k1", body=BYTES), kept("k2")])
     store.raw_deliveries.accepted("k1", "e1")
-    assert ids(store.raw_deliveries.next_rejected("w", 0)) == ids(store.raw_deliveries.newest_rejected(9)) == ["k2"]
+    assert (
+        ids(store.raw_deliveries.next_rejected("w", 0))
+        == ids(store.raw_deliveries.newest_rejected(9))
+        == ["k2"]
+    )
     found = store.raw_deliveries.rejected("k1")
     assert found is not None
     assert (found.event_id, found.body) == ("e1", b"")
 
 
 def test_no_more_rejected_ones_stay_of_a_webhook_than_the_bounds(store: Store) -> None:
-    store.raw_deliveries.keep([kept("v1", webhook="v"), kept("v2", webhook="v"), *(kept(f"k{n}") for n in range(6))])
+    store.raw_deliveries.keep(
+        [kept("v1", webhook="v"), kept("v2", webhook="v"), *(kept(f"k{n}") for n in range(6))]
+    )
     store.raw_deliveries.prune("w", {"rejected": replace(YEARS, number=3)})
     assert ids(store.raw_deliveries.next_rejected("w", 0)) == ["k3", "k4", "k5"]
     store.raw_deliveries.prune("w", {"rejected": replace(YEARS, bytes=2 * kept("k5").size)})
@@ -278,7 +296,9 @@ ODD = RawDelivery(
 )
 
 
-def test_a_saved_delivery_is_kept_as_it_was_written_whatever_is_in_it(store: Store, other: Store) -> None:
+def test_a_saved_delivery_is_kept_as_it_was_written_whatever_is_in_it(
+    store: Store, other: Store
+) -> None:
     assert store.raw_deliveries.save(ODD, 1)
     (found,) = other.raw_deliveries.saved("w")
     assert found == other.raw_deliveries.find_saved("w", ODD.name)
@@ -290,15 +310,24 @@ def test_a_saved_delivery_is_kept_as_it_was_written_whatever_is_in_it(store: Sto
 
 def test_a_webhook_has_only_so_many_saved_deliveries_and_one_of_each_name(store: Store) -> None:
     saved = store.raw_deliveries
-    assert [saved.save(replace(ODD, name=name), 2) for name in ("b", "a", "c")] == [True, True, False]
-    assert saved.save(replace(ODD, name="a", body=b"{}", at=NOW + 1), 2), "in place of the one of that name"
+    assert [saved.save(replace(ODD, name=name), 2) for name in ("b", "a", "c")] == [
+        True,
+        True,
+        False,
+    ]
+    assert saved.save(replace(ODD, name="a", body=b"{}", at=NOW + 1), 2), (
+        "in place of the one of that name"
+    )
     assert [(one.name, one.body) for one in saved.saved("w")] == [("a", b"{}"), ("b", ODD.body)]
     assert saved.save(replace(ODD, webhook="another", name="c"), 2), "each webhook has its own"
 
 
 def test_a_saved_delivery_is_deleted_once(store: Store, other: Store) -> None:
     store.raw_deliveries.save(ODD, 1)
-    assert [one.raw_deliveries.delete_saved("w", ODD.name) for one in (other, store)] == [True, False]
+    assert [one.raw_deliveries.delete_saved("w", ODD.name) for one in (other, store)] == [
+        True,
+        False,
+    ]
     assert store.raw_deliveries.saved("w") == []
 
 
@@ -307,7 +336,10 @@ def test_a_saved_delivery_is_deleted_once(store: Store, other: Store) -> None:
 
 def test_deliveries_without_an_event_are_read_together_in_order_of_arrival(store: Store) -> None:
     store.without_events.record(
-        [WithoutEvent("w", 10, 401, "refused", "203.0.113.9"), WithoutEvent("v", 30, 200, "not wanted")],
+        [
+            WithoutEvent("w", 10, 401, "refused", "203.0.113.9"),
+            WithoutEvent("v", 30, 200, "not wanted"),
+        ],
         {("w", "rejected"): 1},
     )
     again = WithoutEvent("w", 20, 200, "", "203.0.113.9", "GET", event_id="e1")
@@ -327,7 +359,9 @@ def test_deliveries_without_an_event_are_read_together_in_order_of_arrival(store
 
 def test_each_webhooks_newest_duplicates_are_kept(store: Store) -> None:
     store.without_events.record([WithoutEvent("v", 1, 200, "", event_id="e0")], {})
-    store.without_events.record([WithoutEvent("w", at, 200, "", event_id="e1") for at in range(KEPT + 30)], {})
+    store.without_events.record(
+        [WithoutEvent("w", at, 200, "", event_id="e1") for at in range(KEPT + 30)], {}
+    )
     store.without_events.record([], {})
     assert [one.at for one in store.without_events.newest("w", 1000)] == [*range(30, KEPT + 30)]
     assert [one.at for one in store.without_events.newest("v")] == [1]

@@ -1,4 +1,5 @@
-"""How one process learns of another's commits at once. A wait that isn't ended fails only by the suite's time-out."""
+"""How one process learns of another's commits at once. A wait that isn't ended fails only by the
+suite's time-out."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from store.answers import Answer
 from store.delivery_records import AnswerWanted
 from store.sql.database import Listener, Topic
 from store.sql.store import Store
-from testkit.descriptors import is_written_elsewhere
+from tests.support.descriptors import is_written_elsewhere
 from tests.support.makers import ME, NOW, arrive, completion, decide, end, start, task
 
 LONG = 120.0
@@ -38,7 +39,9 @@ def ended(listener: Listener) -> bool:
 
 
 @pytest.mark.parametrize("topic", ["events", "targets", "answers"])
-def test_what_another_process_commits_ends_the_wait(store: Store, other: Store, topic: Topic) -> None:
+def test_what_another_process_commits_ends_the_wait(
+    store: Store, other: Store, topic: Topic
+) -> None:
     decide(store, arrive(store, "e0", answer=AnswerWanted("$.a", NOW)), start())
     commits: dict[Topic, Callable[[], object]] = {
         "events": lambda: arrive(other),
@@ -53,7 +56,9 @@ def test_what_another_process_commits_ends_the_wait(store: Store, other: Store, 
 
 
 @pytest.mark.parametrize("topic", ["events", "targets", "answers"])
-def test_what_came_between_two_waits_ends_the_next_one(store: Store, other: Store, topic: Topic) -> None:
+def test_what_came_between_two_waits_ends_the_next_one(
+    store: Store, other: Store, topic: Topic
+) -> None:
     with listening(store, topic) as listener:
         decide(other, arrive(other, answer=AnswerWanted("$.a", NOW)), start())
         other.answers.record([Answer("e1", "FAILED", "w1")])
@@ -61,7 +66,9 @@ def test_what_came_between_two_waits_ends_the_next_one(store: Store, other: Stor
 
 
 @pytest.mark.parametrize("topic", ["events", "targets", "answers"])
-def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store, topic: Topic) -> None:
+def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(
+    store: Store, topic: Topic
+) -> None:
     with listening(store, topic) as listener:
         timer = threading.Timer(0.05, listener.wake)
         timer.start()
@@ -82,7 +89,9 @@ def test_a_wake_up_that_is_overtaken_by_the_closing_reaches_no_other_file(
 
 
 @pytest.mark.parametrize("outcome", ["cancelled", "failed"])
-def test_the_decider_hears_of_results_that_leave_it_something(store: Store, other: Store, outcome: str) -> None:
+def test_the_decider_hears_of_results_that_leave_it_something(
+    store: Store, other: Store, outcome: str
+) -> None:
     store.tasks.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion())
     with listening(store, "events") as listener:

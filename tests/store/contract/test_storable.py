@@ -9,14 +9,27 @@ import pytest
 from store.delivery_records import WithoutEvent
 from store.records import Change, Result, SetAside, Workflow
 from store.sql.store import Store
-from tests.support.makers import ME, NOW, arrive, decide, event, ids, new_event, return_tasks, start, task
+from tests.support.makers import (
+    ME,
+    NOW,
+    arrive,
+    decide,
+    event,
+    ids,
+    new_event,
+    return_tasks,
+    start,
+    task,
+)
 
 HALF = "half \ud83d and \udca9 of two"
 KEPT = "half \ufffd and \ufffd of two"
 NUL = "a\0b"
 
 
-def test_criteria_are_compared_as_they_came_also_after_the_store(store: Store, other: Store) -> None:
+def test_criteria_are_compared_as_they_came_also_after_the_store(
+    store: Store, other: Store
+) -> None:
     odd = {f"$['{HALF}']": HALF, "$.nul": NUL, "$.deep": [{HALF: 1}], "$.emoji": "💩"}
     [fresh] = store.tasks.adopt(ME, [task(matches=odd, broken=f"no path: {HALF}")], NOW)
     [found] = other.queries.waiting_tasks()
@@ -26,7 +39,14 @@ def test_criteria_are_compared_as_they_came_also_after_the_store(store: Store, o
 
 
 def test_a_task_is_known_by_the_names_under_which_it_is_read_again(store: Store) -> None:
-    odd = replace(task(), id=f"t{HALF}", workflow_id=f"w{NUL}", workflow=HALF, reference_name=HALF + NUL, domain=HALF)
+    odd = replace(
+        task(),
+        id=f"t{HALF}",
+        workflow_id=f"w{NUL}",
+        workflow=HALF,
+        reference_name=HALF + NUL,
+        domain=HALF,
+    )
     [fresh] = store.tasks.adopt(ME, [odd, task(2)], NOW)[:1]
     assert store.queries.task(fresh.id) == fresh
     assert store.queries.task(odd.id.replace(NUL, "")) == fresh
@@ -58,16 +78,33 @@ def test_an_answer_of_conductors_that_is_no_text_is_recorded(store: Store) -> No
     [
         *(
             (text, text)
-            for text in ("", "null", "NULL", "{a,b}", '"', "\\", 'a\\"b', "it's", "%s %", "a\nb\t", " é💩 ")
+            for text in (
+                "",
+                "null",
+                "NULL",
+                "{a,b}",
+                '"',
+                "\\",
+                'a\\"b',
+                "it's",
+                "%s %",
+                "a\nb\t",
+                " é💩 ",
+            )
         ),
         (HALF, KEPT),
         (f'\\{HALF}"', f'\\{KEPT}"'),
     ],
 )
-def test_a_decision_and_its_result_keep_text_to_the_letter(store: Store, odd: str, kept: str) -> None:
+def test_a_decision_and_its_result_keep_text_to_the_letter(
+    store: Store, odd: str, kept: str
+) -> None:
     plain, others = start(), replace(start(2), workflow=odd, correlation_id=odd, input=odd)
     claimed = decide(store, arrive(store), plain, others, claim=2)
-    assert [(target.workflow, target.correlation_id) for target in claimed] == [("flow", "start#1"), (kept, kept)]
+    assert [(target.workflow, target.correlation_id) for target in claimed] == [
+        ("flow", "start#1"),
+        (kept, kept),
+    ]
     assert [target.input for target in claimed] == [None, kept]
     results = [Result(target, "failed", odd, workflow_id=odd or None) for target in claimed]
     store.claims.record_results("me", results, NOW)
@@ -78,7 +115,8 @@ def test_a_decision_and_its_result_keep_text_to_the_letter(store: Store, odd: st
 def test_what_is_accepted_is_known_again_by_a_delivery_id_that_is_no_text(store: Store) -> None:
     for odd in (HALF, f"{HALF}{NUL}"):
         first, again = (
-            store.deliveries.append([new_event(f"{number}{len(odd)}", delivery_id=odd)])[0] for number in range(2)
+            store.deliveries.append([new_event(f"{number}{len(odd)}", delivery_id=odd)])[0]
+            for number in range(2)
         )
         assert not first.duplicate
         assert again.duplicate
@@ -98,7 +136,9 @@ def test_nothing_is_found_under_a_name_that_is_no_text(store: Store) -> None:
 
 def test_an_item_whose_id_contains_nul_is_taken_back_and_no_other(store: Store) -> None:
     names = [f"w{NUL}", "wa"]
-    store.quarantine.set_aside([SetAside("workflow", name, None, "why", NOW, 3, NOW) for name in names])
+    store.quarantine.set_aside(
+        [SetAside("workflow", name, None, "why", NOW, 3, NOW) for name in names]
+    )
     store.quarantine.take_back("workflow", names[:1])
     assert ids(store.quarantine.items("workflow")) == names[1:]
 

@@ -25,6 +25,9 @@ def differences(url: str) -> list[str]:
         for table, should in _FOLLOWS.items():
             name, columns = table.split(" ", 1)
             has = f"SELECT {columns.strip('()')} FROM webhook_bridge.{name}"
-            for word, sql in (("too much", f"{has} EXCEPT ALL {should}"), ("missing", f"{should} EXCEPT ALL {has}")):
+            for word, sql in (
+                ("too much", f"{has} EXCEPT ALL {should}"),
+                ("missing", f"{should} EXCEPT ALL {has}"),
+            ):
                 found += [f"{word} in {name}: {row}" for row in database.execute(sql.encode())]
     return found

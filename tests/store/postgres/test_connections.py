@@ -1,4 +1,5 @@
-"""Connections break, hang and are shared; what was answered stands, and what wasn't is answered in time."""
+"""Connections break, hang and are shared; what was answered stands, and what wasn't is answered in
+time."""
 
 from __future__ import annotations
 
@@ -26,12 +27,12 @@ from store.postgres.address import Address
 from store.postgres.connections import Connection, Connections
 from store.records import Decision, NewEvent, Target, new_event_id
 from store.sql import rows
-from testkit import PATIENCE
-from testkit.pgbouncer import PgBouncer
-from testkit.postgres import Postgres
-from testkit.processes import Failed
 from tests.support.makers import ME, completion, decide, ids, start, task
 from tests.support.postgres_backend import all_the_time
+from tools.servers import PATIENCE
+from tools.servers.pgbouncer import PgBouncer
+from tools.servers.postgres import Postgres
+from tools.servers.processes import Failed
 
 NOW = 1_700_000_000_000
 
@@ -50,7 +51,9 @@ def event(delivery_id: str | None = None) -> NewEvent:
 
 def stored(url: str) -> list[str]:
     with psycopg.connect(url) as database:
-        return [row[0] for row in database.execute("SELECT id FROM webhook_bridge.events ORDER BY seq")]
+        return [
+            row[0] for row in database.execute("SELECT id FROM webhook_bridge.events ORDER BY seq")
+        ]
 
 
 def cut_all(url: str) -> None:
@@ -62,12 +65,18 @@ def cut_all(url: str) -> None:
         )
 
 
-def test_statements_sent_together_see_what_is_committed_whatever_the_servers_default(migrated_url: str) -> None:
+def test_statements_sent_together_see_what_is_committed_whatever_the_servers_default(
+    migrated_url: str,
+) -> None:
     with psycopg.connect(migrated_url, autocommit=True) as other:
-        other.execute(f"ALTER DATABASE {other.info.dbname} SET default_transaction_isolation = 'repeatable read'")
+        other.execute(
+            f"ALTER DATABASE {other.info.dbname} SET default_transaction_isolation = 'repeatable read'"
+        )
         with closing(Connections(Address.parse(migrated_url))) as connections:
             connections.read("SELECT 1")
-            levels = connections.read_together(("SELECT 1", ()), ("SHOW transaction_isolation", ()))[1]
+            levels = connections.read_together(
+                ("SELECT 1", ()), ("SHOW transaction_isolation", ())
+            )[1]
     assert levels == [("read committed",)]
 
 
@@ -75,16 +84,21 @@ def test_statements_sent_together_see_what_is_committed_whatever_the_servers_def
 
 
 def heard(url: str, action: Callable[[], object], number: int) -> int:
-    """How many notifications come of an action. So many are waited for, as it need not have sent them yet."""
+    """How many notifications come of an action. So many are waited for, as it need not have sent
+    them yet."""
     with psycopg.connect(url, autocommit=True) as database:
         database.execute("LISTEN webhook_bridge_events")
         action()
-        found = sum(1 for _ in database.notifies(timeout=PATIENCE, stop_after=number)) if number else 0
+        found = (
+            sum(1 for _ in database.notifies(timeout=PATIENCE, stop_after=number)) if number else 0
+        )
         database.execute("SELECT 1")  # what was sent before is here by now
         return found + sum(1 for _ in database.notifies(timeout=0))
 
 
-def test_a_commit_is_told_and_a_duplicate_tells_nobody(store: PostgresStore, migrated_url: str) -> None:
+def test_a_commit_is_told_and_a_duplicate_tells_nobody(
+    store: PostgresStore, migrated_url: str
+) -> None:
     assert heard(migrated_url, lambda: store.deliveries.append([event("d")]), 1) == 1
 
     def duplicate() -> None:
@@ -111,9 +125,14 @@ def messages(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> i
     return waits.most_common(1)[0][1]  # the pool may be opening another one meanwhile
 
 
-def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several writes a host that is cut off may send the first ones, and hold the decider's row for good."""
-    monkeypatch.setattr(store.signals, "notify", lambda _: None)  # its thread may use the same connection
+def test_a_decision_is_three_messages_its_writes_are_one(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several writes a host that is cut off may send the first ones, and hold the decider's row
+    for good."""
+    monkeypatch.setattr(
+        store.signals, "notify", lambda _: None
+    )  # its thread may use the same connection
     assert store.leadership.elect("me", 60)
     store.tasks.adopt(ME, [task()], NOW)
     one = event()
@@ -176,7 +195,8 @@ def test_connections_that_broke_while_they_were_idle_cost_nobody_an_error(
 
 
 class Proxy:
-    """Passes bytes on in both directions; can lose the server's next answer and break the connection instead."""
+    """Passes bytes on in both directions; can lose the server's next answer and break the
+    connection instead."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -253,7 +273,9 @@ def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
 # --- late ---
 
 
-def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(migrated_url: str) -> None:
+def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(
+    migrated_url: str,
+) -> None:
     store, other = open_store(migrated_url), open_store(migrated_url)
     new = event("d")
     with psycopg.connect(migrated_url) as database:
@@ -264,7 +286,10 @@ def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_
         alone = time.monotonic() - began
         with ThreadPoolExecutor(20) as pool:  # however many wait
             began = time.monotonic()
-            waits = [pool.submit(store.deliveries.append, [new if n == 0 else event()]) for n in range(20)]
+            waits = [
+                pool.submit(store.deliveries.append, [new if n == 0 else event()])
+                for n in range(20)
+            ]
             for one in waits:
                 with pytest.raises(StoreUnavailable):
                     one.result(PATIENCE)
@@ -288,7 +313,7 @@ from store.open import open_store
 from store.postgres import connections, deliveries
 from store.postgres.connections import is_patched
 from store.records import NewEvent, new_event_id
-from testkit import PATIENCE
+from tools.servers import PATIENCE
 
 assert is_patched()
 deliveries.IMPATIENT = connections.READING = PATIENCE
@@ -330,7 +355,11 @@ print("fine")
 def test_a_commit_under_way_lets_other_greenlets_in(migrated_url: str) -> None:
     pytest.importorskip("gevent")
     done = subprocess.run(
-        [sys.executable, "-c", _GREENLETS, migrated_url], capture_output=True, text=True, timeout=PATIENCE, check=False
+        [sys.executable, "-c", _GREENLETS, migrated_url],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.stdout == "fine\n", done.stderr
 
@@ -384,7 +413,9 @@ def pooled(migrated_url: str, postgres: Postgres, tmp_path: Path) -> Iterator[st
 
 
 @pytest.mark.usefixtures("unhurried")
-def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looked_for(pooled: str) -> None:
+def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looked_for(
+    pooled: str,
+) -> None:
     store, other = open_store(pooled), open_store(pooled)
     assert store.leadership.elect("me", 60)
     listener = store.signals.listener("events")
@@ -401,7 +432,11 @@ def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looke
     [waiting] = store.decisions.agenda(9).undecided
     decide(store, waiting.id, *map(start, range(50)))
     with ThreadPoolExecutor(8) as pool:
-        claimed = [t for part in pool.map(lambda n: store.claims.claim(f"w{n}", NOW, 0, 20), range(8)) for t in part]
+        claimed = [
+            t
+            for part in pool.map(lambda n: store.claims.claim(f"w{n}", NOW, 0, 20), range(8))
+            for t in part
+        ]
     assert len(set(ids(claimed))) == len(claimed) == 50
     assert store.deliveries.append([event("d")])[0].duplicate
     for one in (store, other):

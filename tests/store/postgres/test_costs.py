@@ -1,4 +1,5 @@
-"""What PostgreSQL reads doesn't grow with what has ended: counted in rows, with statistics that mislead its planner.
+"""What PostgreSQL reads doesn't grow with what has ended: counted in rows, with statistics that
+mislead its planner.
 
 So a plan that looks for what is live among all rows seems cheap, and reads what has ended too.
 """
@@ -15,8 +16,8 @@ import psycopg
 from store.postgres import PostgresStore, open_store
 from store.postgres.low_water_marks import IN_ORDER
 from store.postgres.text import take_any_text
-from testkit.postgres import Postgres
 from tests.support.postgres_backend import PostgresBackend, migrated, nodes
+from tools.servers.postgres import Postgres
 
 _ENDED = 30_000
 _LIVE = 2_000
@@ -51,12 +52,15 @@ INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled
 def filled(
     postgres: Postgres, name: str, *statements: str, without_vacuum: Sequence[str] = ()
 ) -> Iterator[PostgresBackend]:
-    """A database of its own, filled by these statements; autovacuum leaves the tables of `without_vacuum` alone."""
+    """A database of its own, filled by these statements; autovacuum leaves the tables of
+    `without_vacuum` alone."""
     backend = PostgresBackend(postgres, migrated(postgres, name))
     try:
         with psycopg.connect(backend.url, autocommit=True) as database:
             for table in without_vacuum:
-                database.execute(f"ALTER TABLE webhook_bridge.{table} SET (autovacuum_enabled = off)".encode())
+                database.execute(
+                    f"ALTER TABLE webhook_bridge.{table} SET (autovacuum_enabled = off)".encode()
+                )
             for statement in statements:
                 database.execute(statement.encode())
         yield backend
@@ -84,8 +88,11 @@ def rows_read(backend: PostgresBackend, action: Callable[[], object]) -> dict[st
     return read
 
 
-def pages_read(backend: PostgresBackend, action: Callable[[], object], first: str = "") -> dict[str, int]:
-    """Statement → pages that it touches when it is executed once more, of those that select rows by their time.
+def pages_read(
+    backend: PostgresBackend, action: Callable[[], object], first: str = ""
+) -> dict[str, int]:
+    """Statement → pages that it touches when it is executed once more, of those that select rows by
+    their time.
 
     `first` comes first in the transaction.
     """
@@ -102,7 +109,8 @@ def pages_read(backend: PostgresBackend, action: Callable[[], object], first: st
                 plan = database.execute(explained, parameters or None).fetchone()
                 assert plan is not None
                 read[statement.decode()] = (
-                    plan[0][0]["Plan"]["Shared Hit Blocks"] + plan[0][0]["Plan"]["Shared Read Blocks"]
+                    plan[0][0]["Plan"]["Shared Hit Blocks"]
+                    + plan[0][0]["Plan"]["Shared Read Blocks"]
                 )
                 database.rollback()
     assert read
@@ -129,7 +137,9 @@ def test_what_is_overdue_is_found_without_the_rest_of_a_backlog_that_the_planner
         assert store.queries.oldest_pending() == 1
 
 
-def test_a_step_of_retention_passes_over_nothing_that_earlier_steps_have_deleted(postgres: Postgres) -> None:
+def test_a_step_of_retention_passes_over_nothing_that_earlier_steps_have_deleted(
+    postgres: Postgres,
+) -> None:
     tables = ("events", "ended_events", "targets", "tasks")
     with filled(postgres, "retention", _OLD, without_vacuum=tables) as backend:
         store = backend.open()
@@ -145,7 +155,9 @@ def test_a_step_of_retention_passes_over_nothing_that_earlier_steps_have_deleted
             assert read <= pages[0][statement] + 9 < 100, statement
 
 
-def test_claims_read_few_of_those_that_are_due_whatever_the_planner_expects(postgres: Postgres) -> None:
+def test_claims_read_few_of_those_that_are_due_whatever_the_planner_expects(
+    postgres: Postgres,
+) -> None:
     # The statistics are of a time at which nothing was due, as those of a large table may be.
     statements = (_CALLED, "VACUUM ANALYZE webhook_bridge.targets", _DUE)
     with filled(postgres, "claims", *statements, without_vacuum=["targets"]) as backend:
@@ -171,7 +183,9 @@ def test_counts_are_summed_up_whoever_finishes_events_and_however_often(migrated
             )
             for _ in range(5):
                 store.maintenance.run()
-            found = database.execute("SELECT count(*) FROM webhook_bridge.finished_events").fetchone()
+            found = database.execute(
+                "SELECT count(*) FROM webhook_bridge.finished_events"
+            ).fetchone()
             assert found is not None
             assert found[0] <= 200
     assert store.queries.event_counts() == {"delivered": 600}

@@ -1,4 +1,5 @@
-"""A snapshot that is held open while events flow: looks for what is to be done begin behind what was done since."""
+"""A snapshot that is held open while events flow: looks for what is to be done begin behind what
+was done since."""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ import pytest
 from store.postgres import PostgresStore, low_water_marks, reads
 from store.postgres.claims import PostgresClaims, PostgresEventRows
 from store.records import NewEvent, Result, SetAside, new_event_id
-from testkit.postgres import Postgres
 from tests.support.clock import Clock
 from tests.support.makers import ME, decide, start
 from tests.support.postgres_backend import PostgresBackend, migrated
+from tools.servers.postgres import Postgres
 
 NOW = 1_700_000_000_000
 HOUR = 3600.0
@@ -79,16 +80,24 @@ def carry_out(store: PostgresStore) -> int:
             decide(store, event_id, start())
         claimed = store.claims.claim("w", NOW, NOW - 20_000, 100)
         assert len(claimed) == len(undecided)
-        store.claims.record_results("w", [Result(target, "done", workflow_id="f") for target in claimed], NOW)
+        store.claims.record_results(
+            "w", [Result(target, "done", workflow_id="f") for target in claimed], NOW
+        )
         number += len(undecided)
     return number
 
 
 def pages_read(backend: PostgresBackend, *parts: str) -> int:
     """The pages that the statement with these parts looks at."""
-    [found] = [each for each in backend.statements.items() if all(part.encode() in each[0] for part in parts)]
+    [found] = [
+        each
+        for each in backend.statements.items()
+        if all(part.encode() in each[0] for part in parts)
+    ]
     with psycopg.connect(backend.url) as database:
-        explained = database.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + found[0], found[1]).fetchone()
+        explained = database.execute(
+            b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + found[0], found[1]
+        ).fetchone()
     assert explained is not None
     plan = explained[0][0]["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
@@ -178,7 +187,10 @@ def test_a_webhook_without_a_bound_has_its_turn_however_long_its_target_has_been
 ) -> None:
     def claimed(later: int = 0) -> set[str]:
         targets = store.claims.claim("w", NOW + later, NOW - 600_000, 4)
-        return {event.webhook for event in store.queries.events_of([target.event_id for target in targets]).values()}
+        return {
+            event.webhook
+            for event in store.queries.events_of([target.event_id for target in targets]).values()
+        }
 
     for name in ("b", "d"):
         for event_id in append(store, name, 20):
@@ -188,7 +200,8 @@ def test_a_webhook_without_a_bound_has_its_turn_however_long_its_target_has_been
     decide(store, event_id, start())
     with psycopg.connect(backend.url) as database:
         database.execute(
-            "UPDATE webhook_bridge.targets SET due_at = %s + CASE webhook WHEN 'c' THEN 0 ELSE 1 END", (NOW,)
+            "UPDATE webhook_bridge.targets SET due_at = %s + CASE webhook WHEN 'c' THEN 0 ELSE 1 END",
+            (NOW,),
         )
     assert "c" in claimed(later=10_000) | claimed(later=10_000)
 
@@ -231,7 +244,9 @@ def test_when_the_clock_was_set_back_what_is_due_is_claimed(store: PostgresStore
     assert not store.claims.claim("w", NOW + 3_600_000, NOW, 10)
     [event_id] = append(store, "busy")
     decide(store, event_id, start())
-    assert [target.event_id for target in store.claims.claim("w", NOW, NOW - 20_000, 10)] == [event_id]
+    assert [target.event_id for target in store.claims.claim("w", NOW, NOW - 20_000, 10)] == [
+        event_id
+    ]
 
 
 def test_no_more_webhooks_than_that_have_a_bound_and_those_with_most_work_have_one() -> None:
@@ -241,8 +256,12 @@ def test_no_more_webhooks_than_that_have_a_bound_and_those_with_most_work_have_o
     for number in range(3 * most):
         bounds.found([f"w{number}"] * (busy + number))
     bounds.found(["seldom"] * (busy - 1))
-    assert sorted(bounds.parameters["busy"]) == sorted(f"w{number}" for number in range(2 * most, 3 * most))
+    assert sorted(bounds.parameters["busy"]) == sorted(
+        f"w{number}" for number in range(2 * most, 3 * most)
+    )
     bounds.set_all(7)
     bounds.found(["w0"] * 1000)
-    assert dict(zip(*bounds.parameters.values(), strict=True)).get("w0") == 0, "nothing is known of it yet"
+    assert dict(zip(*bounds.parameters.values(), strict=True)).get("w0") == 0, (
+        "nothing is known of it yet"
+    )
     assert len(bounds.parameters["busy"]) == most

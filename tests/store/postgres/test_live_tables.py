@@ -62,7 +62,9 @@ def test_a_change_by_any_writer_is_followed(url: str) -> None:
 
 
 @pytest.mark.parametrize("change", ["webhook = 'renamed'", "origin = 'called'", "seq = seq + 100"])
-@pytest.mark.parametrize("too", ["", ", decided_at = 7, held = 0", ", status = 'failed', settled_at = 7"])
+@pytest.mark.parametrize(
+    "too", ["", ", decided_at = 7, held = 0", ", status = 'failed', settled_at = 7"]
+)
 def test_what_a_person_changes_is_found(url: str, change: str, too: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute(f"UPDATE webhook_bridge.events SET {change}{too}".encode())

@@ -1,4 +1,5 @@
-"""Opening the store: its tables are made once, by whoever comes first, and what is wrong is said in clear words."""
+"""Opening the store: its tables are made once, by whoever comes first, and what is wrong is said in
+clear words."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def test_what_is_wrong_with_the_way_there_is_said(postgres_url: str) -> None:
             "there is no database no_such at .*createdb no_such",
         ),
         (as_user(postgres_url, "nobody_known", "hidden"), "PostgreSQL has no user nobody_known"),
-        ("postgresql://me:hidden@127.0.0.1:1/x", r"postgresql://me:\*\*\*@127.0.0.1:1/x can't be reached"),
+        (
+            "postgresql://me:hidden@127.0.0.1:1/x",
+            r"postgresql://me:\*\*\*@127.0.0.1:1/x can't be reached",
+        ),
     ):
         with pytest.raises(StoreUnavailable, match=word) as caught:
             open_store(wrong)
@@ -61,7 +65,9 @@ def test_who_may_make_no_tables_is_told_what_to_ask_for(postgres_url: str) -> No
         store.close()
 
 
-def test_a_server_that_is_too_old_is_refused(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_too_old_is_refused(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(remedies, "OLDEST_SERVER", 10**7)
     with pytest.raises(StoreUnavailable, match="needs 1000 or newer; upgrade the server"):
         open_store(postgres_url)
@@ -69,13 +75,27 @@ def test_a_server_that_is_too_old_is_refused(postgres_url: str, monkeypatch: pyt
 
 def test_settings_that_put_answered_events_at_risk_are_told(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as database:
-        database.execute(f"ALTER DATABASE {urlsplit(postgres_url).path[1:]} SET synchronous_commit = off")
+        database.execute(
+            f"ALTER DATABASE {urlsplit(postgres_url).path[1:]} SET synchronous_commit = off"
+        )
     store = open_store(postgres_url)
     assert isinstance(store, PostgresStore)
-    assert any("synchronous_commit off" in one and "synchronous standby" in one for one in store.maintenance.advice())
-    assert store._connections.read("SHOW synchronous_commit") == [("on",)], "for itself the bridge turns it on"
+    assert any(
+        "synchronous_commit off" in one and "synchronous standby" in one
+        for one in store.maintenance.advice()
+    )
+    assert store._connections.read("SHOW synchronous_commit") == [("on",)], (
+        "for itself the bridge turns it on"
+    )
     store.close()
-    assert len(remedies.advice({"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"})) == 2
+    assert (
+        len(
+            remedies.advice(
+                {"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"}
+            )
+        )
+        == 2
+    )
     assert len(remedies.advice({"transaction_read_only": "on"})) == 1
     assert (
         remedies.advice(
@@ -90,9 +110,14 @@ def test_settings_that_put_answered_events_at_risk_are_told(postgres_url: str) -
     )
 
 
-def test_the_server_looks_whether_the_host_behind_a_session_is_still_there(postgres_url: str) -> None:
+def test_the_server_looks_whether_the_host_behind_a_session_is_still_there(
+    postgres_url: str,
+) -> None:
     store = open_store(postgres_url)
     assert isinstance(store, PostgresStore)
-    found = [store._connections.read(f"SHOW {name}") for name in ("tcp_keepalives_idle", "tcp_user_timeout")]
+    found = [
+        store._connections.read(f"SHOW {name}")
+        for name in ("tcp_keepalives_idle", "tcp_user_timeout")
+    ]
     assert found == [[("5",)], [("11000",)]]
     store.close()

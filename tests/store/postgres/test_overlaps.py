@@ -1,4 +1,5 @@
-"""Transactions of several processes that overlap: none waits for another for long, and nothing is overtaken."""
+"""Transactions of several processes that overlap: none waits for another for long, and nothing is
+overtaken."""
 
 from __future__ import annotations
 
@@ -21,7 +22,6 @@ from store.records import Hold, NewTarget, Result, Target
 from store.sql.event_search import EventFilter
 from store.sql.raw_deliveries import LISTENED
 from store.story import Note
-from testkit import PATIENCE, eventually
 from tests.support.makers import (
     ME,
     NOW,
@@ -34,6 +34,7 @@ from tests.support.makers import (
     start,
     task,
 )
+from tools.servers import PATIENCE, eventually
 
 KEPT_BY_A_STOPPED_RELAY = """
 INSERT INTO webhook_bridge.raw_deliveries
@@ -53,7 +54,9 @@ def store(migrated_url: str, unhurried: None) -> Iterator[PostgresStore]:
 
 def keep(store: PostgresStore, id_: str, ago: int = 0) -> None:
     at = store.now() - ago
-    store.deliveries.append([new_event(id_, received_at=at, raw=RawDelivery("", "w", "accepted", at))])
+    store.deliveries.append(
+        [new_event(id_, received_at=at, raw=RawDelivery("", "w", "accepted", at))]
+    )
 
 
 def listed(store: PostgresStore) -> list[str]:
@@ -87,7 +90,9 @@ def test_deliveries_that_another_server_numbered_do_not_stay_above_new_ones(
     store: PostgresStore, migrated_url: str
 ) -> None:
     with psycopg.connect(migrated_url) as other:
-        other.execute(KEPT_BY_A_STOPPED_RELAY.replace("pg_current_xact_id()", "'900000000'"), (store.now(),))
+        other.execute(
+            KEPT_BY_A_STOPPED_RELAY.replace("pg_current_xact_id()", "'900000000'"), (store.now(),)
+        )
     assert store.raw_deliveries.greatest_number("w") == 0
     keep(store, "new")
     store.raw_deliveries.prune("w", {"accepted": LISTENED})
@@ -105,7 +110,9 @@ def test_acknowledging_many_waits_for_no_event_while_it_has_locked_another(
         end(store, id_, "failed")
     changed: set[str] = set()
     note = Note(NOW, "ada", "acknowledged", "known")
-    somebody = threading.Thread(target=lambda: changed.update(store.acknowledgements.record(ids, note)))
+    somebody = threading.Thread(
+        target=lambda: changed.update(store.acknowledgements.record(ids, note))
+    )
     with ExitStack() as stack:
         worker = stack.enter_context(psycopg.connect(migrated_url))
         stack.callback(somebody.join)
@@ -198,7 +205,9 @@ def test_a_result_waits_for_whoever_else_changes_its_event(
         other.execute("SELECT 1 FROM webhook_bridge.events FOR UPDATE")
         recording.start()
         eventually(lambda: waits_for_a_lock(other))
-        other.execute("UPDATE webhook_bridge.targets SET state = 'done' WHERE id < %s", (claimed[-1].id,))
+        other.execute(
+            "UPDATE webhook_bridge.targets SET state = 'done' WHERE id < %s", (claimed[-1].id,)
+        )
         other.execute("UPDATE webhook_bridge.events SET held = 0")
         other.commit()
     assert store.queries.event_counts() == {"delivered": 1}
@@ -225,7 +234,8 @@ WAITING = "FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocki
 
 
 def waits_for_a_lock(connection: psycopg.Connection) -> bool:
-    """Whether another session waits for a lock of this one's: others of the server are of other tests."""
+    """Whether another session waits for a lock of this one's: others of the server are of other
+    tests."""
     return bool(connection.execute(f"SELECT 1 {WAITING}").fetchall())
 
 
@@ -249,7 +259,11 @@ def test_a_session_that_the_server_ends_during_a_decision_is_no_refusal(
 def due(store: PostgresStore, webhook: str, *numbers: int) -> None:
     assert store.leadership.elect("me", 10**6)
     arrive(store, f"of-{webhook}", webhook=webhook)
-    decide(store, f"of-{webhook}", *(replace(start(), correlation_id=f"{webhook}{number}") for number in numbers))
+    decide(
+        store,
+        f"of-{webhook}",
+        *(replace(start(), correlation_id=f"{webhook}{number}") for number in numbers),
+    )
 
 
 def called(targets: Sequence[Target]) -> list[str]:
@@ -262,7 +276,9 @@ def test_a_claim_goes_on_to_other_webhooks_if_others_are_claiming_all_of_those_i
     for webhook in "abcd":
         due(store, webhook, 0, 1, 2)
     with psycopg.connect(migrated_url) as other:
-        other.execute("SELECT id FROM webhook_bridge.targets WHERE webhook IN ('a', 'b', 'c') FOR UPDATE")
+        other.execute(
+            "SELECT id FROM webhook_bridge.targets WHERE webhook IN ('a', 'b', 'c') FOR UPDATE"
+        )
         assert called(store.claims.claim("me", NOW, 0, 2)) == ["d0", "d1"]
         assert called(store.claims.claim("me", NOW, 0, 2)) == ["d2"]
         assert store.claims.claim("me", NOW, 0, 2) == []
@@ -290,10 +306,14 @@ def test_a_decision_does_not_wait_for_a_worker_that_is_claiming_a_held_message_b
     for key in "ab":
         decide(store, arrive(store, f"held-{key}"), message(key, "hold"))
     held = store.claims.claim("me", NOW, 0, 9)
-    later = [Result(target, "pending", "none runs", due_at=NOW + 500, not_sent=True) for target in held]
+    later = [
+        Result(target, "pending", "none runs", due_at=NOW + 500, not_sent=True) for target in held
+    ]
     store.claims.record_results("me", later, NOW)
     with psycopg.connect(migrated_url) as claiming:
-        claiming.execute("SELECT id FROM webhook_bridge.targets WHERE correlation_id = 'a' FOR UPDATE")
+        claiming.execute(
+            "SELECT id FROM webhook_bridge.targets WHERE correlation_id = 'a' FOR UPDATE"
+        )
         decide(store, arrive(store, "e1"), message("a"), message("b"))
         assert [target.event_id for target in store.claims.claim("me", NOW, 0, 9)] == ["held-b"]
 
@@ -307,7 +327,13 @@ def test_a_paced_webhook_for_which_another_worker_is_claiming_leaves_its_share_t
     assert called(store.claims.claim("me", NOW, 0, 2, paces)) == ["a0", "b0"]
     with psycopg.connect(migrated_url) as other:
         other.execute("SELECT * FROM webhook_bridge.paces FOR UPDATE")
-        assert called(store.claims.claim("me", NOW + 50, 0, 5, paces)) == ["b1", "b2", "b3", "b4", "b5"]
+        assert called(store.claims.claim("me", NOW + 50, 0, 5, paces)) == [
+            "b1",
+            "b2",
+            "b3",
+            "b4",
+            "b5",
+        ]
 
 
 def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_other(
@@ -326,7 +352,9 @@ def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_
             while targets := own.claims.claim(name, now := own.now(), now - 3, 7, paces):
                 backwards = targets[::-1]
                 own.claims.give_back(name, backwards[5:], now)
-                own.claims.record_results(name, [Result(target, "done") for target in backwards[:5]], now)
+                own.claims.record_results(
+                    name, [Result(target, "done") for target in backwards[:5]], now
+                )
         finally:
             own.close()
 
@@ -334,5 +362,7 @@ def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_
     with mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"), ThreadPoolExecutor(4) as pool:
         list(pool.map(work, "1234"))
     with psycopg.connect(migrated_url) as other:
-        found = other.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
+        found = other.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
     assert found == (0,)

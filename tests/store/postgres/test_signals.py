@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from store.errors import StoreUnavailable
 from store.postgres.connections import Connections
 from store.postgres.signals import PostgresSignals
-from testkit import PATIENCE
+from tools.servers import PATIENCE
 
 
 class Told:
@@ -41,4 +41,6 @@ def test_a_notification_that_fails_is_not_the_last(error: Exception) -> None:
         for _ in range(2):
             signals.notify("events")
             assert connections.asked.acquire(timeout=PATIENCE)
-    assert [line["log_level"] for line in logs] == (["error"] if isinstance(error, RuntimeError) else [])
+    assert [line["log_level"] for line in logs] == (
+        ["error"] if isinstance(error, RuntimeError) else []
+    )

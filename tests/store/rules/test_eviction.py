@@ -25,12 +25,21 @@ def test_the_addresses_of_an_ipv6_network_are_one_sender() -> None:
 
 def test_senders_without_an_address_are_one() -> None:
     assert surplus_of(
-        [Kept("1", 0, None, 1, False), Kept("2", 0, "not an address", 1, False), Kept("3", 0, None, 1, False)], 2
+        [
+            Kept("1", 0, None, 1, False),
+            Kept("2", 0, "not an address", 1, False),
+            Kept("3", 0, None, 1, False),
+        ],
+        2,
     ) == ["1"]
 
 
 def test_what_is_too_old_goes_and_what_was_kept_before_the_clock_was_set_back() -> None:
-    kept = [Kept("old", 9, None, 1, False), Kept("new", 10, None, 1, True), Kept("ahead", 31, None, 1, True)]
+    kept = [
+        Kept("old", 9, None, 1, False),
+        Kept("new", 10, None, 1, True),
+        Kept("ahead", 31, None, 1, True),
+    ]
     assert surplus(kept, Bounds(9, 9, 10), 20) == ["old", "ahead"]
 
 
@@ -44,7 +53,9 @@ def test_a_flood_of_rejections_leaves_those_before_it_and_the_newest() -> None:
 
 
 def test_what_is_newest_stays_however_many_other_senders_there_were() -> None:
-    strangers: list[tuple[int, str | None]] = [(number, f"198.51.100.{number}") for number in range(50)]
+    strangers: list[tuple[int, str | None]] = [
+        (number, f"198.51.100.{number}") for number in range(50)
+    ]
     genuine: list[tuple[int, str | None]] = [(number, "192.0.2.1") for number in range(50, 60)]
     gone = superseded([*strangers, *genuine], 20)
     assert not {number for number, _ in genuine} & set(gone)
@@ -68,7 +79,9 @@ def slowly(kept: list[Kept], most: int, most_bytes: int) -> list[str]:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 2, 50]), st.booleans()), max_size=20),
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 2, 50]), st.booleans()), max_size=20
+    ),
     st.integers(0, 15),
     st.integers(0, 200),
 )

@@ -13,7 +13,15 @@ from store.rules.keys import LONGEST_KEY, NoKey, lane_of, message_key, once_key,
 
 @pytest.mark.parametrize(
     ("value", "key"),
-    [("a/b", "a/b"), (" ", " "), (17, "17"), (1.0, "1"), (1e21, "1e21"), (False, "false"), ("x" * LONGEST_KEY, None)],
+    [
+        ("a/b", "a/b"),
+        (" ", " "),
+        (17, "17"),
+        (1.0, "1"),
+        (1e21, "1e21"),
+        (False, "false"),
+        ("x" * LONGEST_KEY, None),
+    ],
 )
 def test_a_key_is_the_text_of_a_scalar(value: Any, key: str | None) -> None:
     assert message_key("$.a", {"a": value}) == (key if key is not None else value)
@@ -32,7 +40,9 @@ def test_a_key_is_the_text_of_a_scalar(value: Any, key: str | None) -> None:
         ({"a": "\ud800"}, "can't keep"),
     ],
 )
-def test_what_conductor_couldnt_keep_as_a_correlation_id_is_no_key(payload: dict[str, Any], why: str) -> None:
+def test_what_conductor_couldnt_keep_as_a_correlation_id_is_no_key(
+    payload: dict[str, Any], why: str
+) -> None:
     with pytest.raises(NoKey) as caught:
         message_key("$.a", payload)
     assert why in str(caught.value)
@@ -43,12 +53,16 @@ def test_the_first_of_several_values_counts() -> None:
 
 
 def test_a_lane_is_for_one_workflow_and_key() -> None:
-    lanes = {lane_of(workflow, key) for workflow, key in (("a", "b"), ("a", "c"), ("ab", ""), ("", "ab"))}
+    lanes = {
+        lane_of(workflow, key) for workflow, key in (("a", "b"), ("a", "c"), ("ab", ""), ("", "ab"))
+    }
     assert len(lanes) == 4
     assert lane_of("a", "b") in lanes
 
 
-def key(value: Any, webhook: str = "tickets", workflow: str = "flow", path: str = "$.id") -> str | None:
+def key(
+    value: Any, webhook: str = "tickets", workflow: str = "flow", path: str = "$.id"
+) -> str | None:
     return once_key(webhook, workflow, path, {"id": value, "ids": [value, 1]})
 
 

@@ -34,7 +34,8 @@ def test_nothing_counts_while_no_other_has_its_effect() -> None:
 
 
 def test_an_effect_from_before_the_clock_was_set_back_says_nothing() -> None:
-    """Otherwise an outage would count as a time in which others had their effects, until the clock is there again."""
+    """Otherwise an outage would count as a time in which others had their effects, until the clock
+    is there again."""
     ahead = Effects(0, 10 * BREAK)
     assert failed_alone(2 * BREAK, ahead, 8 * BREAK) == 0
     assert after_effect(ahead, 8 * BREAK) == Effects(8 * BREAK, 8 * BREAK)

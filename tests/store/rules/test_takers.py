@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from store.rules.transitions import came_in_time, is_started_by, surely_was_running, was_running, was_waiting
+from store.rules.transitions import (
+    came_in_time,
+    is_started_by,
+    surely_was_running,
+    was_running,
+    was_waiting,
+)
 
 ARRIVED, SKEW = 10_000, 2000
 
@@ -27,7 +33,13 @@ def test_that_is_sure_of_a_task_that_waited_before_by_more_than_the_skew() -> No
 
 @pytest.mark.parametrize(
     ("correlation_id", "own"),
-    [("event", True), ("event#2", True), ("event2", False), ("another#event", False), (None, False)],
+    [
+        ("event", True),
+        ("event#2", True),
+        ("event2", False),
+        ("another#event", False),
+        (None, False),
+    ],
 )
 def test_a_workflow_that_the_event_started_is_known_by_its_correlation_id(
     correlation_id: str | None, own: bool

@@ -21,7 +21,10 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.sampled_from(["look", "hold ends"]),
     # What was recorded together, of which target by its place.
     st.lists(
-        st.tuples(st.integers(0, 4), st.sampled_from(["done", "skipped", "cancelled", "failed", "unknown", "pending"])),
+        st.tuples(
+            st.integers(0, 4),
+            st.sampled_from(["done", "skipped", "cancelled", "failed", "unknown", "pending"]),
+        ),
         min_size=1,
     ),
 )
@@ -34,12 +37,16 @@ class Story:
         self.kinds = kinds
         self.states: list[TargetState] = ["pending"] * len(kinds)
         hold = held and not ignored and "complete" not in kinds
-        self.reference = RefEvent(1, "e", "w", NOW, NOW, {}, decided=True, held=hold, ignored=ignored)
+        self.reference = RefEvent(
+            1, "e", "w", NOW, NOW, {}, decided=True, held=hold, ignored=ignored
+        )
         for place, kind in enumerate(kinds):
             self.refer(place, kind, "pending")
         empty: EventStatus = "ignored" if ignored else "expired"
         status: EventStatus = "pending" if kinds or hold else empty
-        self.is_now(transitions.after_decision(Decision("e", status, "held" if hold else "no"), NOW))
+        self.is_now(
+            transitions.after_decision(Decision("e", status, "held" if hold else "no"), NOW)
+        )
 
     def refer(self, place: int, kind: TargetKind, state: str) -> None:
         if kind == "start":
@@ -77,7 +84,9 @@ class Story:
             if place >= len(self.kinds) or self.states[place] != "pending":
                 continue
             # Only a task can be gone, whatever became of it, and only a start be needless.
-            if state not in (("skipped",) if self.kinds[place] == "complete" else ("cancelled", "unknown")):
+            if state not in (
+                ("skipped",) if self.kinds[place] == "complete" else ("cancelled", "unknown")
+            ):
                 self.states[place] = state
                 self.refer(place, self.kinds[place], state)
                 if state in transitions.ENDED:
@@ -108,7 +117,14 @@ def test_a_target_is_left_to_be_tried_again_or_has_ended() -> None:
     target = a_target("start", None)
     again = Result(target, "pending", "away", due_at=NOW + 9, not_sent=True, failing_since=NOW - 1)
     assert transitions.target_after(target, again, NOW) == transitions.TargetChange(
-        "pending", NOW + 9, "away", True, None, None, NOW - 1, (Attempt(target.attempts, NOW, NOW, "away"),)
+        "pending",
+        NOW + 9,
+        "away",
+        True,
+        None,
+        None,
+        NOW - 1,
+        (Attempt(target.attempts, NOW, NOW, "away"),),
     )
     done = Result(target, "done", workflow_id="w9")
     assert transitions.target_after(target, done, NOW) == transitions.TargetChange(
@@ -132,7 +148,9 @@ def test_a_task_whose_event_was_not_for_it_waits_again_and_the_event_is_free() -
         ("pending", None),
     ],
 )
-def test_a_task_follows_its_target(outcome: TargetState, change: transitions.TaskChange | None) -> None:
+def test_a_task_follows_its_target(
+    outcome: TargetState, change: transitions.TaskChange | None
+) -> None:
     assert transitions.task_after(Result(a_target("complete", "t"), outcome), NOW) == change
     assert transitions.task_after(Result(a_target("start", None), outcome), NOW) is None
 
@@ -146,4 +164,22 @@ def test_the_decider_is_to_look_at_what_is_free_again() -> None:
 
 
 def a_target(kind: TargetKind, task_id: str | None) -> Target:
-    return Target(1, "e", kind, "flow", None, task_id, None, None, None, "claimed", 1, None, "me", NOW, DUE, DUE, None)
+    return Target(
+        1,
+        "e",
+        kind,
+        "flow",
+        None,
+        task_id,
+        None,
+        None,
+        None,
+        "claimed",
+        1,
+        None,
+        "me",
+        NOW,
+        DUE,
+        DUE,
+        None,
+    )

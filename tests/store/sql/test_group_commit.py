@@ -12,7 +12,7 @@ import pytest
 from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent, new_event_id
 from store.sql.deliveries import GroupCommit, Take
-from testkit import PATIENCE
+from tools.servers import PATIENCE
 
 
 def event() -> NewEvent:
@@ -62,7 +62,9 @@ def appended_while_locked(
         return [future.result(PATIENCE) for future in futures]
 
 
-def test_what_comes_before_the_database_is_to_be_had_shares_one_commit_and_gets_its_own_result() -> None:
+def test_what_comes_before_the_database_is_to_be_had_shares_one_commit_and_gets_its_own_result() -> (
+    None
+):
     database = Database()
     group_commit = GroupCommit(database.commit)
     deliveries = [[event() for _ in range(number)] for number in (1, 3, 2)]

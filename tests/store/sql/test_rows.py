@@ -23,7 +23,21 @@ def test_attempts_that_cannot_be_read_are_left_out() -> None:
 
 def row_with(place: int, value: object) -> list[object]:
     """An event's row with this value there."""
-    row = [1, "e", "w", 0, None, "{}", "{}", "{}", "pending", 0, None, 0, *[None] * (len(rows.EVENT.split(",")) - 12)]
+    row = [
+        1,
+        "e",
+        "w",
+        0,
+        None,
+        "{}",
+        "{}",
+        "{}",
+        "pending",
+        0,
+        None,
+        0,
+        *[None] * (len(rows.EVENT.split(",")) - 12),
+    ]
     row[place] = value
     return row
 
@@ -44,7 +58,9 @@ def test_an_event_that_tells_nothing_readable_is_read_all_the_same(garbled: str)
     assert (event.summary_parts, event.unreadable) == ({}, None)
 
 
-@pytest.mark.parametrize("garbled", ["{", "[]", '{"kind": "both", "workflow": "w"}', '{"kind": "start"}'])
+@pytest.mark.parametrize(
+    "garbled", ["{", "[]", '{"kind": "both", "workflow": "w"}', '{"kind": "start"}']
+)
 def test_a_replay_whose_one_target_cannot_be_read_goes_to_none(garbled: str) -> None:
     with pytest.raises(ValueError, match="the target that it is for can't be read"):
         rows.event(row_with(17, garbled)).document()

@@ -1,4 +1,5 @@
-"""The database file: how it is opened, made and migrated, and what becomes of a write that can't be had."""
+"""The database file: how it is opened, made and migrated, and what becomes of a write that can't be
+had."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from store.records import NewEvent, new_event_id
 from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connection, Connections
-from testkit import PATIENCE
+from tools.servers import PATIENCE
 
 
 def event(payload: str = "{}", delivery_id: str | None = None) -> NewEvent:
@@ -77,7 +78,10 @@ def test_every_connection_commits_to_the_disk(
         thread.start()
         thread.join()
         pragmas = [
-            (db.execute("PRAGMA synchronous").fetchone()[0], db.execute("PRAGMA journal_mode").fetchone()[0])
+            (
+                db.execute("PRAGMA synchronous").fetchone()[0],
+                db.execute("PRAGMA journal_mode").fetchone()[0],
+            )
             for db in opened
             if is_open(db)
         ]
@@ -122,7 +126,9 @@ def test_another_programs_database_is_said_and_left_alone(tmp_path: Path, table:
         other.execute(f"CREATE TABLE {table} (id)")
     before = path.read_bytes()
     for migrate in (True, False):
-        with pytest.raises(StoreRefused, match=f"^the database at {path} is another program's: .*such as {table}"):
+        with pytest.raises(
+            StoreRefused, match=f"^the database at {path} is another program's: .*such as {table}"
+        ):
             open_store(f"sqlite:///{path}", migrate=migrate)
     assert path.read_bytes() == before
 
@@ -151,7 +157,10 @@ def test_a_path_with_odd_characters_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_file_system_that_cannot_do_wal_is_no_place_for_the_store(path: Path) -> None:
-    with mock.patch.object(Connection, "journal_mode", "delete"), pytest.raises(StoreUnavailable, match="WAL"):
+    with (
+        mock.patch.object(Connection, "journal_mode", "delete"),
+        pytest.raises(StoreUnavailable, match="WAL"),
+    ):
         open_store(f"sqlite:///{path}")
 
 
@@ -179,7 +188,9 @@ def _in_child(store: SqliteStore) -> None:
 # --- what can't be had ---
 
 
-def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(path: Path, store: SqliteStore) -> None:
+def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(
+    path: Path, store: SqliteStore
+) -> None:
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,
         mock.patch.object(store._connections, "busy_timeout", 0.2),
@@ -197,7 +208,9 @@ def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(pat
     assert len(stored(path)) == 1
 
 
-def test_whoever_has_less_time_waits_no_longer_for_the_database(path: Path, store: SqliteStore) -> None:
+def test_whoever_has_less_time_waits_no_longer_for_the_database(
+    path: Path, store: SqliteStore
+) -> None:
     """Behind another process, and behind others of this one that wait for it."""
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,
@@ -241,7 +254,9 @@ def test_a_full_database_takes_all_of_a_delivery_or_nothing(path: Path, store: S
 def test_a_database_that_cannot_be_written_can_be_read(path: Path, store: SqliteStore) -> None:
     [committed] = store.deliveries.append([event()])
     store._connections.close()
-    with writers_say("PRAGMA query_only=1"):  # as root no file is read-only; SQLite says the same of both
+    with writers_say(
+        "PRAGMA query_only=1"
+    ):  # as root no file is read-only; SQLite says the same of both
         with pytest.raises(StoreUnavailable, match="readonly"):
             store.deliveries.append([event()])
         with pytest.raises(StoreUnavailable, match="readonly"):

@@ -1,4 +1,5 @@
-"""What an agenda and a claim cost doesn't grow with what there is: counted in the steps of SQLite's machine."""
+"""What an agenda and a claim cost doesn't grow with what there is: counted in the steps of SQLite's
+machine."""
 
 from __future__ import annotations
 
@@ -39,25 +40,33 @@ def steps(store: SqliteStore, action: Callable[[], object]) -> int:
 
 def fill(store: SqliteStore, webhooks: int, each: int, run: str = "e") -> None:
     names = [f"w{number:03}" for number in range(webhooks) for _ in range(each)]
-    store.deliveries.append([NewEvent(f"{run}{n}", name, NOW, "{}", {}, {}, NOW) for n, name in enumerate(names)])
+    store.deliveries.append(
+        [NewEvent(f"{run}{n}", name, NOW, "{}", {}, {}, NOW) for n, name in enumerate(names)]
+    )
 
 
 def give_targets(store: SqliteStore, webhooks: int, each: int) -> None:
     """The first event of each of the webhooks has so many."""
     targets = tuple(NewTarget("start", "flow", correlation_id=str(one)) for one in range(each))
-    decisions = [Decision(f"e{number}", "pending", "no", targets, True) for number in range(webhooks)]
+    decisions = [
+        Decision(f"e{number}", "pending", "no", targets, True) for number in range(webhooks)
+    ]
     store.decisions.decide(ME, decisions, [], NOW, 0)
 
 
 @pytest.mark.parametrize(("webhooks", "each"), [(1, 5000), (500, 5)])
-def test_an_agenda_costs_no_more_with_very_many_undecided_events(store: SqliteStore, webhooks: int, each: int) -> None:
+def test_an_agenda_costs_no_more_with_very_many_undecided_events(
+    store: SqliteStore, webhooks: int, each: int
+) -> None:
     fill(store, 32, 20)
     few = steps(store, lambda: store.decisions.agenda(500))
     fill(store, webhooks, each, "more")
     assert steps(store, lambda: store.decisions.agenda(500)) < 3 * few
 
 
-@pytest.mark.parametrize("paces", [{}, dict.fromkeys([f"w{number:03}" for number in range(600)], 1000.0)])
+@pytest.mark.parametrize(
+    "paces", [{}, dict.fromkeys([f"w{number:03}" for number in range(600)], 1000.0)]
+)
 @pytest.mark.parametrize(("webhooks", "each"), [(1, 5000), (500, 5)])
 def test_a_claim_costs_no_more_with_very_many_due_targets(
     store: SqliteStore, webhooks: int, each: int, paces: dict[str, float]

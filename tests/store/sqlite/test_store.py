@@ -14,9 +14,9 @@ from store.sql.database import Topic
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connections
 from store.sqlite.signals import SqliteListener, SqliteSignals
-from testkit import PATIENCE
-from testkit.descriptors import is_written_elsewhere
+from tests.support.descriptors import is_written_elsewhere
 from tests.support.makers import NOW, arrive, decide, start
+from tools.servers import PATIENCE
 
 
 @pytest.fixture
@@ -26,15 +26,20 @@ def store(tmp_path: Path) -> SqliteStore:
     return store
 
 
-def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhile(store: SqliteStore) -> None:
+def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhile(
+    store: SqliteStore,
+) -> None:
     decide(store, arrive(store), start())
     [target] = store.claims.claim("one", NOW, 0, 1)
     found = store._connections.read
 
     def overtaken(sql: str, parameters: Any = ()) -> Any:
         rows = found(sql, parameters)
-        # Between look and claim the first worker's call is broken off, and may still be taking effect.
-        store.claims.record_results("one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW)
+        # Between look and claim the first worker's call is broken off, and may still be taking
+        # effect.
+        store.claims.record_results(
+            "one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW
+        )
         return rows
 
     store._connections.read = overtaken  # type: ignore[method-assign]
@@ -82,7 +87,9 @@ def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
         assert again.wait(PATIENCE)
 
 
-def test_a_backup_that_fails_leaves_nothing_and_a_complete_one_opens(store: SqliteStore, tmp_path: Path) -> None:
+def test_a_backup_that_fails_leaves_nothing_and_a_complete_one_opens(
+    store: SqliteStore, tmp_path: Path
+) -> None:
     arrive(store, "e1")
     folder = tmp_path / "backups"
     (folder / "taken").mkdir(parents=True)

@@ -1,4 +1,5 @@
-"""A stand-in for Conductor on this machine, which plays answers that were recorded from Conductor 3.32."""
+"""A stand-in for Conductor on this machine, which plays answers that were recorded from Conductor
+3.32."""
 
 from __future__ import annotations
 

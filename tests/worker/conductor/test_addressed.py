@@ -15,22 +15,45 @@ WORKFLOW = {"workflowName": "flow", "workflowVersion": 1, "status": "RUNNING"}
 
 
 def task(name: str, iteration: int, status: str = "IN_PROGRESS") -> dict[str, Any]:
-    waits = {"taskId": f"{name} {iteration}", "taskType": "HUMAN", "scheduledTime": 1, "status": status}
+    waits = {
+        "taskId": f"{name} {iteration}",
+        "taskType": "HUMAN",
+        "scheduledTime": 1,
+        "status": status,
+    }
     return {"referenceTaskName": name, "iteration": iteration, **waits}
 
 
 def test_a_name_may_have_the_number_of_the_iteration_or_none() -> None:
-    tasks = [task("step__1", 1, "COMPLETED"), task("step__2", 2), task("other__2", 0), task("step", 0, "FAILED")]
+    tasks = [
+        task("step__1", 1, "COMPLETED"),
+        task("step__2", 2),
+        task("other__2", 0),
+        task("step", 0, "FAILED"),
+    ]
     workflow = WorkflowTasks(WORKFLOW, tasks)
-    waiting = {name: workflow.at(callback_to("w", name)).waiting for name in ("step", "step__2", "other", "other__2")}
+    waiting = {
+        name: workflow.at(callback_to("w", name)).waiting
+        for name in ("step", "step__2", "other", "other__2")
+    }
     ids = {name: None if place is None else place.id for name, place in waiting.items()}
-    assert ids == {"step": "step__2 2", "step__2": "step__2 2", "other": None, "other__2": "other__2 0"}
+    assert ids == {
+        "step": "step__2 2",
+        "step__2": "step__2 2",
+        "other": None,
+        "other__2": "other__2 0",
+    }
     assert workflow.at(callback_to("w", "step__1")).over == ("COMPLETED",)
 
 
 @pytest.mark.parametrize(
     ("status", "ended_at", "used_up"),
-    [("COMPLETED", 2000, True), ("COMPLETED", 1999, False), ("COMPLETED", None, True), ("FAILED", 2000, False)],
+    [
+        ("COMPLETED", 2000, True),
+        ("COMPLETED", 1999, False),
+        ("COMPLETED", None, True),
+        ("FAILED", 2000, False),
+    ],
 )
 def test_a_url_is_used_up_if_such_a_task_was_completed_since_it_was_made(
     status: str, ended_at: int | None, used_up: bool
@@ -59,10 +82,18 @@ def test_in_doubt_of_the_clocks_a_url_was_made_for_the_task_that_waits(
 
 
 def test_a_retry_has_the_place_of_the_task_that_failed() -> None:
-    """As on a real server, whose retries keep name and iteration, as do tasks of forks, also dynamic ones, in loops."""
-    failed, retry = task("step__2", 2, "FAILED"), task("step__2", 2) | {"taskId": "retry", "retryCount": 1}
+    """As on a real server, whose retries keep name and iteration, as do tasks of forks, also
+    dynamic ones, in loops."""
+    failed, retry = (
+        task("step__2", 2, "FAILED"),
+        task("step__2", 2) | {"taskId": "retry", "retryCount": 1},
+    )
     workflow = WorkflowTasks(WORKFLOW, [failed, retry])
     for name in ("step", "step__2"):
         place = workflow.at(callback_to("w", name)).waiting
         assert place is not None
-        assert (place.id, place.is_among(["step"]), place.is_among(["step__1"])) == ("retry", True, False)
+        assert (place.id, place.is_among(["step"]), place.is_among(["step__1"])) == (
+            "retry",
+            True,
+            False,
+        )

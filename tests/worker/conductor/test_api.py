@@ -15,8 +15,14 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import Garbled, NotNow
 
 
-def test_an_answer_that_is_not_utf_8_is_not_read_as_something_else(server: StandIn, conductor: Conductor) -> None:
-    task = json.dumps({**POLLED, "inputData": {"matches": {"$.n": "caf?"}}}).encode().replace(b"caf?", b"caf\xe9")
+def test_an_answer_that_is_not_utf_8_is_not_read_as_something_else(
+    server: StandIn, conductor: Conductor
+) -> None:
+    task = (
+        json.dumps({**POLLED, "inputData": {"matches": {"$.n": "caf?"}}})
+        .encode()
+        .replace(b"caf?", b"caf\xe9")
+    )
     server.answers = [Answer(task)]
     with pytest.raises(Garbled):
         conductor.waiting_task("t1")
@@ -34,9 +40,15 @@ def test_a_request_never_leaves_after_its_time(server: StandIn, conductor: Condu
     assert conductor.start("flow", None, "{}", "event") == "w1", "the limit was that call's alone"
 
 
-@pytest.mark.parametrize(("frozen", "moment"), [(HTTPConnection, "connect"), (socket.socket, "sendall")])
+@pytest.mark.parametrize(
+    ("frozen", "moment"), [(HTTPConnection, "connect"), (socket.socket, "sendall")]
+)
 def test_a_process_that_freezes_before_all_of_a_request_is_sent_sends_no_more_when_it_wakes(
-    server: StandIn, conductor: Conductor, frozen: type, moment: str, monkeypatch: pytest.MonkeyPatch
+    server: StandIn,
+    conductor: Conductor,
+    frozen: type,
+    moment: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server.answers = [Answer("w1")]
     go_on = getattr(frozen, moment)

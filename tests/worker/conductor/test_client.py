@@ -1,4 +1,5 @@
-"""Calls to Conductor, against a stand-in on this machine that plays answers which were recorded from Conductor 3.32."""
+"""Calls to Conductor, against a stand-in on this machine that plays answers which were recorded
+from Conductor 3.32."""
 
 from __future__ import annotations
 
@@ -9,7 +10,15 @@ import pytest
 
 from tests.support.stand_in import POLLED, Answer, StandIn
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, OutcomeUnknown, Refused
+from worker.conductor.errors import (
+    ConductorError,
+    Garbled,
+    NotFound,
+    NotNow,
+    NotThere,
+    OutcomeUnknown,
+    Refused,
+)
 from worker.conductor.responses import TaskStatus, Unreadable
 
 
@@ -41,7 +50,9 @@ def test_an_item_of_a_list_that_cannot_be_read_keeps_no_other_from_being_read(
     assert [item.workflow for item in unreadable if item.id] == names
 
 
-def test_a_single_task_or_workflow_that_cannot_be_read_is_garbled(server: StandIn, conductor: Conductor) -> None:
+def test_a_single_task_or_workflow_that_cannot_be_read_is_garbled(
+    server: StandIn, conductor: Conductor
+) -> None:
     server.answers = [Answer({**POLLED, "scheduledTime": "soon"})]
     with pytest.raises(Garbled):
         conductor.waiting_task("t1")
@@ -51,7 +62,9 @@ def test_a_single_task_or_workflow_that_cannot_be_read_is_garbled(server: StandI
             conductor.waiting_in("w1")
 
 
-def test_an_answer_about_something_else_says_nothing_of_what_was_asked(server: StandIn, conductor: Conductor) -> None:
+def test_an_answer_about_something_else_says_nothing_of_what_was_asked(
+    server: StandIn, conductor: Conductor
+) -> None:
     """Otherwise a task would have ended, a workflow too, and an event would start it once more."""
     calls: list[Callable[[], Any]] = [
         lambda: conductor.waiting_task("t1"),
@@ -75,7 +88,9 @@ def test_an_answer_about_something_else_says_nothing_of_what_was_asked(server: S
                 call()
 
 
-def test_an_answer_that_never_changes_is_final_and_comes_with_our_words(server: StandIn, conductor: Conductor) -> None:
+def test_an_answer_that_never_changes_is_final_and_comes_with_our_words(
+    server: StandIn, conductor: Conductor
+) -> None:
     message = "The payload size: 12 is greater than the permissible limit: 10 bytes"
     server.answers = [Answer({"message": message}, 500)]
     with pytest.raises(Refused) as raised:
@@ -84,9 +99,13 @@ def test_an_answer_that_never_changes_is_final_and_comes_with_our_words(server: 
     assert "BRIDGE_CONDUCTOR_PAYLOAD" in str(raised.value)
 
 
-def test_a_call_that_isnt_there_or_not_allowed_is_named(server: StandIn, conductor: Conductor) -> None:
+def test_a_call_that_isnt_there_or_not_allowed_is_named(
+    server: StandIn, conductor: Conductor
+) -> None:
     server.answers = [Answer({"message": "No static resource tasks/t1."}, 404)]
-    with pytest.raises(OutcomeUnknown, match=r"GET /tasks/\{taskId\} isn't there.*must end with /api"):
+    with pytest.raises(
+        OutcomeUnknown, match=r"GET /tasks/\{taskId\} isn't there.*must end with /api"
+    ):
         conductor.task("t1")
     server.answers = [Answer({"message": "no"}, 403)]
     with pytest.raises(NotNow, match=r"GET /tasks/\{taskId\}: the key"):
@@ -95,9 +114,17 @@ def test_a_call_that_isnt_there_or_not_allowed_is_named(server: StandIn, conduct
 
 @pytest.mark.parametrize(
     ("status", "terminal"),
-    [("SCHEDULED", False), ("IN_PROGRESS", False), ("COMPLETED", True), ("CANCELED", True), ("TIMED_OUT", True)],
+    [
+        ("SCHEDULED", False),
+        ("IN_PROGRESS", False),
+        ("COMPLETED", True),
+        ("CANCELED", True),
+        ("TIMED_OUT", True),
+    ],
 )
-def test_the_status_of_a_task(server: StandIn, conductor: Conductor, status: str, terminal: bool) -> None:
+def test_the_status_of_a_task(
+    server: StandIn, conductor: Conductor, status: str, terminal: bool
+) -> None:
     server.answers = [Answer({**POLLED, "status": status, "workerId": "event"})]
     assert conductor.task("t1") == TaskStatus(terminal, "event")
 
@@ -107,7 +134,9 @@ def test_a_task_that_conductor_does_not_know_is_none(server: StandIn, conductor:
     assert conductor.task("nope") is None
 
 
-@pytest.mark.parametrize("message", ["Resource not found", "Task not found for taskId: t2", "No such task found by id"])
+@pytest.mark.parametrize(
+    "message", ["Resource not found", "Task not found for taskId: t2", "No such task found by id"]
+)
 def test_a_404_that_does_not_name_the_task_says_nothing_of_it(
     server: StandIn, conductor: Conductor, message: str
 ) -> None:
@@ -116,14 +145,21 @@ def test_a_404_that_does_not_name_the_task_says_nothing_of_it(
         conductor.task("t1")
 
 
-def test_an_empty_answer_to_a_completion_means_that_none_was_pending(server: StandIn, conductor: Conductor) -> None:
+def test_an_empty_answer_to_a_completion_means_that_none_was_pending(
+    server: StandIn, conductor: Conductor
+) -> None:
     server.answers = [Answer("", kind="text/plain")]
     assert conductor.complete("w1", "wait", "t1", "{}", "event") is None
     assert server.last.body == {}
 
 
-def test_a_task_whose_name_fits_no_path_is_completed_by_its_id(server: StandIn, conductor: Conductor) -> None:
-    server.answers = [Answer("t1", kind="text/plain"), Answer({"status": 404, "message": "No such task"}, 404)]
+def test_a_task_whose_name_fits_no_path_is_completed_by_its_id(
+    server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [
+        Answer("t1", kind="text/plain"),
+        Answer({"status": 404, "message": "No such task"}, 404),
+    ]
     for name in ("a/b", ".."):
         assert conductor.complete("w1", name, "t1", '{"a": 1}', "event") is None
     assert (server.last.method, server.last.path) == ("POST", "/api/tasks")
@@ -136,7 +172,9 @@ def test_a_task_whose_name_fits_no_path_is_completed_by_its_id(server: StandIn, 
     }
 
 
-def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(server: StandIn, conductor: Conductor) -> None:
+def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(
+    server: StandIn, conductor: Conductor
+) -> None:
     server.answers = [Answer("w7", kind="text/plain")]
     assert conductor.start("flow", 3, '{"a":1.50}', "event#2") == "w7"
     assert (server.last.method, server.last.path) == ("POST", "/api/workflow")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from store.clock import SteadyClock
-from testkit import PATIENCE, eventually
+from tools.servers import PATIENCE, eventually
 from worker.conductor.api import Api
 from worker.conductor.client import Conductor
 from worker.conductor.connections import Connection, current
@@ -30,7 +30,8 @@ _LARGEST = 1000
 
 
 class Peer:
-    """Answers each request with the next of its `answers`; after one that ends with None it hangs up."""
+    """Answers each request with the next of its `answers`; after one that ends with None it hangs
+    up."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[bytes | None, ...]] = []
@@ -55,7 +56,9 @@ class Peer:
             while True:
                 peer, _ = self._listener.accept()
                 self._peers.append(peer)
-                threading.Thread(target=self._serve, args=(len(self._peers), peer), daemon=True).start()
+                threading.Thread(
+                    target=self._serve, args=(len(self._peers), peer), daemon=True
+                ).start()
 
     def _serve(self, number: int, peer: socket.socket) -> None:
         try:
@@ -124,7 +127,10 @@ def started(api: Api) -> Any:
         (_OK + b"w1",),
         (_OK, b"w", b"1"),
         (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nw1",),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nw\r\n", b"1\r\n1\r\n0\r\n\r\n"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nw\r\n",
+            b"1\r\n1\r\n0\r\n\r\n",
+        ),
         (b"HTTP/1.1 100 Continue\r\n\r\n", _OK + b"w1"),
     ],
 )
@@ -166,10 +172,13 @@ def test_what_is_no_complete_answer_is_none_and_its_request_is_not_repeated(
         b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1001,
         b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000_000,
         b"HTTP/1.1 200 OK\r\n" + b"X-Many: x\r\n" * 1_000_000,
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 1_000_000, mtime=0),
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+        + gzip.compress(b"x" * 1_000_000, mtime=0),
     ],
 )
-def test_an_answer_that_is_too_large_is_not_read_to_its_end(peer: Peer, api: Api, answer: bytes) -> None:
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(
+    peer: Peer, api: Api, answer: bytes
+) -> None:
     peer.answers = [(answer,)]
     with pytest.raises(OutcomeUnknown, match="more than"):
         started(api)
@@ -210,8 +219,11 @@ def _begins_when_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_begins_when_sent")
 @pytest.mark.parametrize("answer", TRICKLED)
-def test_a_call_ends_in_time_and_is_reset_however_its_answer_trickles(peer: Peer, answer: tuple[bytes, ...]) -> None:
-    """Its claim counts on the time. Without the reset, what the network still owes would arrive later."""
+def test_a_call_ends_in_time_and_is_reset_however_its_answer_trickles(
+    peer: Peer, answer: tuple[bytes, ...]
+) -> None:
+    """Its claim counts on the time. Without the reset, what the network still owes would arrive
+    later."""
     peer.answers, peer.pause = [answer], 0.02
     began = time.monotonic()
     with pytest.raises(OutcomeUnknown, match=r"^Conductor gave no complete answer within 0\.3 s$"):
@@ -222,9 +234,12 @@ def test_a_call_ends_in_time_and_is_reset_however_its_answer_trickles(peer: Peer
 
 @pytest.mark.usefixtures("_begins_when_sent")
 @pytest.mark.parametrize(
-    "call", [Conductor.poll, Conductor.waiting_task, partial(Conductor.extend_lease, workflow_id="w")]
+    "call",
+    [Conductor.poll, Conductor.waiting_task, partial(Conductor.extend_lease, workflow_id="w")],
 )
-def test_a_call_without_a_complete_answer_resets_its_connection(peer: Peer, call: Callable[..., Any]) -> None:
+def test_a_call_without_a_complete_answer_resets_its_connection(
+    peer: Peer, call: Callable[..., Any]
+) -> None:
     peer.answers = [(b"",)]
     with pytest.raises(OutcomeUnknown, match="no complete answer"):
         call(Conductor(Server(peer.url), 1), "t1")
@@ -279,7 +294,9 @@ def test_a_proxy_is_asked_for_the_servers_name_with_its_port_and_without_a_user(
     assert f"proxy-authorization: Basic {b64encode(b'me:hidden@').decode()}" in lines
 
 
-def test_a_server_that_no_proxy_names_is_called_directly(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_no_proxy_names_is_called_directly(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with pytest.raises(Unreachable, match="Unable to connect to proxy"):
         started(api_of(peer.url))
@@ -289,7 +306,12 @@ def test_a_server_that_no_proxy_names_is_called_directly(peer: Peer, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "answer", [(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", None), (b"HTTP/1.1 200 ", None), (b"HTTP",)]
+    "answer",
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", None),
+        (b"HTTP/1.1 200 ", None),
+        (b"HTTP",),
+    ],
 )
 def test_what_no_proxy_passes_on_has_not_happened(
     peer: Peer, answer: tuple[bytes | None, ...], monkeypatch: pytest.MonkeyPatch
@@ -306,10 +328,13 @@ def test_what_no_proxy_passes_on_has_not_happened(
 
 
 def certified(folder: Path, name: str) -> str:
-    """Makes a certificate that is its own authority, `name`.crt, and its key; the certificate's path."""
+    """Makes a certificate that is its own authority, `name`.crt, and its key; the certificate's
+    path."""
     command = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.crt"
     subject = "-addext subjectAltName=DNS:localhost"
-    subprocess.run([*command.split(), *subject.split()], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [*command.split(), *subject.split()], cwd=folder, check=True, capture_output=True
+    )
     return str(folder / f"{name}.crt")
 
 
@@ -334,7 +359,10 @@ def test_a_certificate_is_trusted_once_its_authority_is_though_the_process_runs_
     monkeypatch.setenv("SSL_CERT_FILE", old)
     peer.tls = serving(tmp_path, "new")
     api = api_of(f"https://localhost:{peer.port}/api")
-    with pytest.raises(Unreachable, match=r"^its certificate isn't trusted: self-signed certificate \(.*SSL_CERT_FILE"):
+    with pytest.raises(
+        Unreachable,
+        match=r"^its certificate isn't trusted: self-signed certificate \(.*SSL_CERT_FILE",
+    ):
         started(api)
     Path(old).write_bytes(Path(new).read_bytes())
     peer.answers = [(_OK + b"w1",)]
@@ -352,13 +380,19 @@ def test_a_server_that_asks_for_a_certificate_is_shown_ours(
     peer.tls.verify_mode = ssl.CERT_REQUIRED
     peer.tls.load_verify_locations(ours)
     url = f"https://localhost:{peer.port}/api"
-    with pytest.raises((Unreachable, OutcomeUnknown)):  # with TLS 1.3 it is refused only after its request
+    with pytest.raises(
+        (Unreachable, OutcomeUnknown)
+    ):  # with TLS 1.3 it is refused only after its request
         started(api_of(url))
     peer.answers = [(_OK + b"w1",)]
-    assert started(api_of(url, certificate=ours, certificate_key=str(tmp_path / "client.key"))) == "w1"
+    assert (
+        started(api_of(url, certificate=ours, certificate_key=str(tmp_path / "client.key"))) == "w1"
+    )
 
 
-def test_by_https_a_proxy_only_makes_a_tunnel(peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_https_a_proxy_only_makes_a_tunnel(
+    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", certified(tmp_path, "server"))
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:hidden@127.0.0.1:{peer.port}")
     peer.behind_tunnel = serving(tmp_path, "server")
@@ -368,5 +402,7 @@ def test_by_https_a_proxy_only_makes_a_tunnel(peer: Peer, tmp_path: Path, monkey
     (_, connect), *others = peer.requests
     assert connect.startswith(b"CONNECT localhost:443 ")
     assert b64encode(b"me:hidden") in connect
-    assert [head.partition(b"\r\n")[0] for _, head in others] == [b"POST /api/workflow HTTP/1.1"] * 2
+    assert [head.partition(b"\r\n")[0] for _, head in others] == [
+        b"POST /api/workflow HTTP/1.1"
+    ] * 2
     assert b64encode(b"me:hidden") not in b"".join(head for _, head in others)

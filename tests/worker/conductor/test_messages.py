@@ -31,14 +31,20 @@ def test_the_newest_workflow_with_a_key_comes_first(server: StandIn, messages: M
     assert server.last.body == ["k"]
 
 
-@pytest.mark.parametrize("answer", [{"other": []}, {"k": [1]}, {"k": [{"workflowId": "w1"}]}, [], "text"])
-def test_an_answer_about_something_else_is_none(server: StandIn, messages: Messages, answer: Any) -> None:
+@pytest.mark.parametrize(
+    "answer", [{"other": []}, {"k": [1]}, {"k": [{"workflowId": "w1"}]}, [], "text"]
+)
+def test_an_answer_about_something_else_is_none(
+    server: StandIn, messages: Messages, answer: Any
+) -> None:
     server.answers = [Answer(answer)]
     with pytest.raises(ConductorError):
         messages.with_key("agent", "k", ended=True)
 
 
-@pytest.mark.parametrize("answer", [{}, {"workflowId": "w1"}, {"workflowId": "w2", "status": "COMPLETED"}, "text"])
+@pytest.mark.parametrize(
+    "answer", [{}, {"workflowId": "w1"}, {"workflowId": "w2", "status": "COMPLETED"}, "text"]
+)
 def test_no_workflow_has_ended_because_of_an_answer_that_doesnt_say_so(
     server: StandIn, messages: Messages, answer: Any
 ) -> None:
@@ -62,18 +68,26 @@ def pulled(*event_ids: str) -> dict[str, Any]:
         ("FAILED", [pulled("e1"), pulled("e2")], ["e3"]),
         ("TERMINATED", [pulled("e2")], ["e3"]),  # its loop keeps only its last tasks
         ("COMPLETED", [pulled("e1", "e2", "e3")], []),
-        ("COMPLETED", [pulled("e1") | {"externalOutputPayloadStoragePath": "task/output/1.json"}], []),
+        (
+            "COMPLETED",
+            [pulled("e1") | {"externalOutputPayloadStoragePath": "task/output/1.json"}],
+            [],
+        ),
     ],
 )
 def test_what_an_ended_workflow_left_unread_is_what_came_after_the_last_that_it_read(
     server: StandIn, messages: Messages, status: str, tasks: list[Any], unread: list[str] | None
 ) -> None:
     """Its own input counts as read."""
-    server.answers = [Answer({"workflowId": "w1", "status": status, "tasks": tasks, "input": about("e0")})]
+    server.answers = [
+        Answer({"workflowId": "w1", "status": status, "tasks": tasks, "input": about("e0")})
+    ]
     assert messages.unread("w1", ["e0", "e1", "e2", "e3"]) == unread
 
 
-def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing(server: StandIn, messages: Messages) -> None:
+def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing(
+    server: StandIn, messages: Messages
+) -> None:
     server.answers = [GONE]
     with pytest.raises(NotFound):
         messages.unread("w1", ["e1"])
@@ -85,7 +99,11 @@ def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing(server: St
     ("status", "body", "on"),
     [
         (405, '{"status":405,"message":"Request method \'GET\' is not supported"}', True),
-        (404, '{"status":404,"message":"No static resource api/workflow/x/messages for request"}', False),
+        (
+            404,
+            '{"status":404,"message":"No static resource api/workflow/x/messages for request"}',
+            False,
+        ),
         (404, "", False),
     ],
 )
@@ -94,7 +112,10 @@ def test_whether_queues_are_on_is_seen_by_the_method_that_they_lack(
 ) -> None:
     server.answers = [Answer(body, status)]
     assert messages.are_on() == on
-    assert (server.last.method, server.last.path) == ("GET", "/api/workflow/webhook-bridge-check/messages")
+    assert (server.last.method, server.last.path) == (
+        "GET",
+        "/api/workflow/webhook-bridge-check/messages",
+    )
 
 
 @pytest.mark.parametrize("answer", [Answer("", 429), Answer(b"\xff"), Answer("", close="before")])
@@ -107,7 +128,9 @@ def test_whether_queues_are_on_is_not_told_by_a_server_that_is_away(
 
 
 @pytest.mark.parametrize("name", ["a/b", ".", ".."])
-def test_nothing_is_asked_by_a_path_that_would_be_another(server: StandIn, conductor: Conductor, name: str) -> None:
+def test_nothing_is_asked_by_a_path_that_would_be_another(
+    server: StandIn, conductor: Conductor, name: str
+) -> None:
     with pytest.raises(Refused, match="no path can hold that name"):
         conductor.messages.with_key(name, "k", ended=False)
     assert server.requests == []

@@ -1,4 +1,5 @@
-"""Conductor's own client makes every call, by its resource classes wherever they can: on a real server."""
+"""Conductor's own client makes every call, by its resource classes wherever they can: on a real
+server."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from conductor.client.http.api.workflow_resource_api import WorkflowResourceApi
 from conductor.client.http.api_client import ApiClient
 
 from store.records import Task
-from testkit.client import Conductor as Bystander
-from testkit.client import wait_for, wait_for_webhook
+from tools.servers.client import Conductor as Bystander
+from tools.servers.client import wait_for, wait_for_webhook
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
@@ -39,7 +40,14 @@ def lacks(resources: type, path: str) -> bool:
 WITHOUT_METHOD: dict[str, tuple[str, Callable[[], bool]]] = {
     "POST /tasks/{workflowId}/{name}/COMPLETED": (
         "update_task1 takes no worker id, which is the event's",
-        lambda: refuses(TaskResourceApi(ApiClient()).update_task1, {}, "w", "name", "COMPLETED", workerid="event"),
+        lambda: refuses(
+            TaskResourceApi(ApiClient()).update_task1,
+            {},
+            "w",
+            "name",
+            "COMPLETED",
+            workerid="event",
+        ),
     ),
     "GET /workflow/search": (
         "search takes no order",
@@ -96,7 +104,9 @@ def test_conductors_own_client_makes_every_call(
     flow = Bystander(conductor_url).register(f"calls_{uuid4()}", tasks)
     conductor = Conductor(Server(conductor_url, *keys), 30)
     workflow_id = conductor.start(flow, None, '{"n": 1.50}', "event")
-    found = wait_for(lambda: conductor.started(flow, "event"), "the start is found, on Redis by its index")
+    found = wait_for(
+        lambda: conductor.started(flow, "event"), "the start is found, on Redis by its index"
+    )
     assert found == workflow_id
     [first] = poll(conductor, workflow_id)
     conductor.extend_lease(first.id, workflow_id)

@@ -19,7 +19,9 @@ def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number
     server: StandIn, conductor: Conductor
 ) -> None:
     starts = [10, 20, 20, 20, 20, 20, 30]
-    tasks: list[dict[str, Any]] = [{**POLLED, "taskId": f"t{n}", "startTime": at} for n, at in enumerate(starts)]
+    tasks: list[dict[str, Any]] = [
+        {**POLLED, "taskId": f"t{n}", "startTime": at} for n, at in enumerate(starts)
+    ]
 
     def found_by(asked: Request) -> Answer:
         [query], [first] = asked.query["query"], asked.query["start"]
@@ -35,8 +37,12 @@ def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number
     assert len(server.requests) < 8
 
 
-def test_a_search_leaves_out_what_the_index_shows_as_ended(server: StandIn, conductor: Conductor) -> None:
-    server.answers = [Answer({"results": [POLLED, {**POLLED, "taskId": "t2", "status": "COMPLETED"}]})]
+def test_a_search_leaves_out_what_the_index_shows_as_ended(
+    server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [
+        Answer({"results": [POLLED, {**POLLED, "taskId": "t2", "status": "COMPLETED"}]})
+    ]
     [page] = conductor.waiting_ids_since(0)
     assert {id_: listed.workflow for id_, listed in page.items()} == {"t1": "flow"}
 
@@ -48,12 +54,16 @@ def test_tasks_that_ended_are_found_by_their_end(server: StandIn, conductor: Con
     assert server.last.query["query"] == ["taskType='WAIT_FOR_WEBHOOK' AND endTime>5"]
 
 
-def test_a_task_that_goes_on_has_not_ended_whatever_its_end_says(server: StandIn, conductor: Conductor) -> None:
+def test_a_task_that_goes_on_has_not_ended_whatever_its_end_says(
+    server: StandIn, conductor: Conductor
+) -> None:
     server.answers = [Answer({"results": [{"taskId": "t1", "status": "IN_PROGRESS"}]})]
     assert conductor.ended_since(5) == set()
 
 
-def test_summaries_give_ids_and_names_and_page_by_times_as_texts(server: StandIn, conductor: Conductor) -> None:
+def test_summaries_give_ids_and_names_and_page_by_times_as_texts(
+    server: StandIn, conductor: Conductor
+) -> None:
     def found_by(asked: Request) -> Answer:
         since = int(asked.query["query"][0].rpartition(">")[2])
         found = [
@@ -89,7 +99,12 @@ def test_summaries_give_ids_and_names_and_page_by_times_as_texts(server: StandIn
     ],
 )
 def test_the_end_of_a_task_is_what_its_summary_proves(
-    server: StandIn, conductor: Conductor, status: str, output: str | None, is_named: bool, found: str | None
+    server: StandIn,
+    conductor: Conductor,
+    status: str,
+    output: str | None,
+    is_named: bool,
+    found: str | None,
 ) -> None:
     kept = {"externalOutputPayloadStoragePath": "x.json"} if output is None else {}
     summary = {"taskId": "t1", "status": status, "output": output or "{}", **kept}
@@ -98,7 +113,9 @@ def test_the_end_of_a_task_is_what_its_summary_proves(
     assert server.last.query["query"] == ["taskId='t1'"]
 
 
-@pytest.mark.parametrize("key", ["it's", 'a"b', "a,b", "a*", "(a)", "a AND b", "\u00fcn", "a\\b", ""])
+@pytest.mark.parametrize(
+    "key", ["it's", 'a"b', "a,b", "a*", "(a)", "a AND b", "\u00fcn", "a\\b", ""]
+)
 def test_the_index_is_not_asked_for_what_it_reads_in_a_way_of_its_own(
     server: StandIn, conductor: Conductor, key: str
 ) -> None:
@@ -106,12 +123,25 @@ def test_the_index_is_not_asked_for_what_it_reads_in_a_way_of_its_own(
     assert server.requests == []
 
 
-def test_a_start_in_the_index_has_the_name_the_key_and_the_events_id(server: StandIn, conductor: Conductor) -> None:
-    def summary(workflow_id: str, name: str = "flow", key: str = "+49 1/a#2", event_id: str = "event-1") -> Any:
+def test_a_start_in_the_index_has_the_name_the_key_and_the_events_id(
+    server: StandIn, conductor: Conductor
+) -> None:
+    def summary(
+        workflow_id: str, name: str = "flow", key: str = "+49 1/a#2", event_id: str = "event-1"
+    ) -> Any:
         names = f"{{_webhook={{eventId={event_id}}}}}"
-        return {"workflowId": workflow_id, "workflowType": name, "correlationId": key, "input": names}
+        return {
+            "workflowId": workflow_id,
+            "workflowType": name,
+            "correlationId": key,
+            "input": names,
+        }
 
-    others = [summary("w1", name="other"), summary("w2", key="+49-1/a"), summary("w3", event_id="event-2")]
+    others = [
+        summary("w1", name="other"),
+        summary("w2", key="+49-1/a"),
+        summary("w3", event_id="event-2"),
+    ]
     server.answers = [Answer({"results": [*others, summary("w4", key="+49-1/a#2")]})]
     assert conductor.started_in_index("flow", "+49-1/a#2", "event-1") == "w4"
     assert conductor.started_in_index("flow", "+49-1/a#2", "event-9") is None

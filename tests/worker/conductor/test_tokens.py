@@ -16,7 +16,9 @@ from worker.conductor.server import Server
 
 def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: StandIn) -> None:
     conductor = Conductor(Server(server.url, "key", "secret"), 30)
-    server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
+    server.answers = [
+        lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])
+    ]
     conductor.poll("me")
     thread = threading.Thread(target=conductor.poll, args=("me",))
     thread.start()
@@ -33,7 +35,9 @@ def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
     for _ in range(7):
         with pytest.raises(NotNow, match="CONDUCTOR_AUTH_KEY"):
             conductor.poll("me")
-    server.answers = [lambda asked: Answer({"token": "late"}) if asked.path == "/api/token" else Answer([])]
+    server.answers = [
+        lambda asked: Answer({"token": "late"}) if asked.path == "/api/token" else Answer([])
+    ]
     conductor.poll("me")
     assert server.last.headers["x-authorization"] == "late"
 
@@ -49,11 +53,20 @@ def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("me:hidden", "me:hidden"), ("me:p%40%2F%C3%A9", "me:p@/é"), ("m%3Ae:p:q", "m:e:p:q"), ("me", "me:")],
+    [
+        ("me:hidden", "me:hidden"),
+        ("me:p%40%2F%C3%A9", "me:p@/é"),
+        ("m%3Ae:p:q", "m:e:p:q"),
+        ("me", "me:"),
+    ],
 )
-def test_a_user_and_a_password_of_the_url_go_with_every_call(server: StandIn, written: str, meant: str) -> None:
+def test_a_user_and_a_password_of_the_url_go_with_every_call(
+    server: StandIn, written: str, meant: str
+) -> None:
     url = server.url.replace("://", f"://{written}@")
-    server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
+    server.answers = [
+        lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])
+    ]
     for keys in ((), ("key", "secret")):
         Conductor(Server(url, *keys), 30).poll("me")
     sent = [request.headers["authorization"].partition(" ") for request in server.requests]
@@ -85,7 +98,9 @@ def test_only_keys_of_the_settings_count(server: StandIn, monkeypatch: pytest.Mo
     server.answers = [Answer({"error": "EXPIRED_TOKEN", "message": "expired"}, 401)]
     with pytest.raises(NotNow):
         Conductor(Server(f"{server.url}/"), 30).poll("me")
-    assert [request.path for request in server.requests] == ["/api/tasks/poll/batch/WAIT_FOR_WEBHOOK"]
+    assert [request.path for request in server.requests] == [
+        "/api/tasks/poll/batch/WAIT_FOR_WEBHOOK"
+    ]
 
 
 def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:
@@ -109,7 +124,9 @@ def test_a_key_that_is_withdrawn_is_asked_for_a_token_once_for_each_call(server:
     conductor = Conductor(Server(server.url, "key", "secret"), 30)
     first = [Answer({"token": "old"})]
     refused = Answer({"error": "INVALID_TOKEN", "message": "no such key"}, 401)
-    server.answers = [lambda asked: first.pop() if asked.path == "/api/token" and first else refused]
+    server.answers = [
+        lambda asked: first.pop() if asked.path == "/api/token" and first else refused
+    ]
     with pytest.raises(NotNow):
         conductor.poll("me")
     assert [request.path for request in server.requests].count("/api/token") == 2

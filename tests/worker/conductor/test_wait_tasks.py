@@ -8,7 +8,11 @@ import pytest
 
 from worker.conductor.workflow_definitions import WaitTask, find_wait_tasks
 
-WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {"$.a": 1}}}
+WAIT = {
+    "type": "WAIT_FOR_WEBHOOK",
+    "taskReferenceName": "wait",
+    "inputParameters": {"matches": {"$.a": 1}},
+}
 
 
 @pytest.mark.parametrize(
@@ -19,7 +23,10 @@ WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameter
         {"type": "FORK_JOIN", "forkTasks": [[], [WAIT]]},
         {"type": "SWITCH", "decisionCases": {"a": [], "b": [WAIT]}},
         {"type": "SWITCH", "defaultCase": [WAIT]},
-        {"type": "DO_WHILE", "loopOver": [{"type": "FORK_JOIN", "forkTasks": [[{"defaultCase": [WAIT]}]]}]},
+        {
+            "type": "DO_WHILE",
+            "loopOver": [{"type": "FORK_JOIN", "forkTasks": [[{"defaultCase": [WAIT]}]]}],
+        },
     ],
 )
 def test_a_task_is_found_at_any_depth(task: dict[str, Any]) -> None:
@@ -39,6 +46,8 @@ def test_a_definition_that_is_nested_a_hundred_thousand_deep_is_read() -> None:
             [task] = task.pop("loopOver")
 
 
-@pytest.mark.parametrize("odd", [None, 1, "x", [WAIT], {"type": ["WAIT_FOR_WEBHOOK"]}, {"type": {"DYNAMIC": 1}}])
+@pytest.mark.parametrize(
+    "odd", [None, 1, "x", [WAIT], {"type": ["WAIT_FOR_WEBHOOK"]}, {"type": {"DYNAMIC": 1}}]
+)
 def test_what_is_no_task_keeps_no_other_from_being_found(odd: Any) -> None:
     assert find_wait_tasks({"tasks": [odd, WAIT]}).own == [WaitTask("wait", {"$.a": 1})]

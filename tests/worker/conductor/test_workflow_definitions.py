@@ -16,10 +16,13 @@ ISSUE = {"action": "opened", "issue": {"number": 1}}
 
 
 class Registry:
-    """A Conductor with these workflows: (name, version) → the definition, or the error of reading it."""
+    """A Conductor with these workflows: (name, version) → the definition, or the error of reading
+    it."""
 
     def __init__(self, **workflows: Any):
-        self.definitions: dict[tuple[str, int], Any] = {(name, 1): found for name, found in workflows.items()}
+        self.definitions: dict[tuple[str, int], Any] = {
+            (name, 1): found for name, found in workflows.items()
+        }
         self.asked: list[tuple[str, int]] = []
         self.listing: ConductorError | None = None
         self.queues: bool | ConductorError = True
@@ -84,7 +87,9 @@ def test_nothing_is_said_of_webhooks_that_fit(tmp_path: Path) -> None:
 
 def test_only_a_start_that_is_bound_to_fail_fails_the_check(tmp_path: Path) -> None:
     """A receiver may be defined inside another workflow, or be registered later."""
-    definitions = defined(tmp_path, "    receivers: {nothing: any}\n    starts: [{workflow: nothing}]\n")
+    definitions = defined(
+        tmp_path, "    receivers: {nothing: any}\n    starts: [{workflow: nothing}]\n"
+    )
     checked = check_workflows(Registry(), definitions)  # type: ignore[arg-type]
     assert [problem.fails_check for problem in checked.problems] == [False, True]
 
@@ -98,7 +103,9 @@ def test_of_any_version_the_latest_is_looked_at_and_of_certain_ones_each(tmp_pat
     assert remedy == "add one, or remove the receiver"
 
 
-def test_a_callbacks_receivers_need_no_task_that_waits_for_webhooks_but_must_be_there(tmp_path: Path) -> None:
+def test_a_callbacks_receivers_need_no_task_that_waits_for_webhooks_but_must_be_there(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "webhooks.yaml"
     webhook = "{name: hook, callback: {by: id}, receivers: {order: any, sign: any, none: any}}"
     file.write_text(f"webhooks: [{webhook}]\n", encoding="utf-8")
@@ -108,14 +115,25 @@ def test_a_callbacks_receivers_need_no_task_that_waits_for_webhooks_but_must_be_
 
 
 def test_a_workflow_whose_tasks_are_made_as_it_runs_may_wait(tmp_path: Path) -> None:
-    assert found(Registry(deploy=[{"type": "DYNAMIC"}]), tmp_path, "    receivers: {deploy: any}\n") == []
+    assert (
+        found(Registry(deploy=[{"type": "DYNAMIC"}]), tmp_path, "    receivers: {deploy: any}\n")
+        == []
+    )
 
 
 def test_a_sub_workflow_that_waits_in_its_place_is_named(tmp_path: Path) -> None:
-    inner = {"subWorkflowParam": {"name": "x", "workflowDefinition": {"name": "inner", "tasks": [wait()]}}}
+    inner = {
+        "subWorkflowParam": {
+            "name": "x",
+            "workflowDefinition": {"name": "inner", "tasks": [wait()]},
+        }
+    }
     by_name = {"subWorkflowParam": {"name": "child"}}
     registry = Registry(outer=[inner], parent=[by_name])
-    remedies = [remedy for _, _, remedy in found(registry, tmp_path, "    receivers: {outer: any, parent: any}\n")]
+    remedies = [
+        remedy
+        for _, _, remedy in found(registry, tmp_path, "    receivers: {outer: any, parent: any}\n")
+    ]
     assert remedies == [
         "its sub-workflow inner has one: make that the receiver",
         "add one, or, if a sub-workflow waits (child), make that the receiver",
@@ -123,7 +141,12 @@ def test_a_sub_workflow_that_waits_in_its_place_is_named(tmp_path: Path) -> None
 
 
 def test_a_receiver_that_is_defined_inside_another_is_none_that_is_missing(tmp_path: Path) -> None:
-    inner = {"subWorkflowParam": {"name": "x", "workflowDefinition": {"name": "inner", "tasks": [wait({"$.b": 1})]}}}
+    inner = {
+        "subWorkflowParam": {
+            "name": "x",
+            "workflowDefinition": {"name": "inner", "tasks": [wait({"$.b": 1})]},
+        }
+    }
     registry = Registry(outer=[inner, wait()])
     text = "    receivers: {inner: any, outer: any}\n"
     assert found(registry, tmp_path, text) == []
@@ -146,23 +169,38 @@ def test_a_receiver_that_is_defined_inside_another_is_none_that_is_missing(tmp_p
         ("${workflow.input.matches}", None),
     ],
 )
-def test_paths_that_no_sample_has_together_are_said(tmp_path: Path, matches: Any, missing: str | None) -> None:
+def test_paths_that_no_sample_has_together_are_said(
+    tmp_path: Path, matches: Any, missing: str | None
+) -> None:
     problems = found(
-        Registry(deploy=[wait(matches)]), tmp_path, "    receivers: {deploy: any}\n", lambda webhook: [PUSH, ISSUE]
+        Registry(deploy=[wait(matches)]),
+        tmp_path,
+        "    receivers: {deploy: any}\n",
+        lambda webhook: [PUSH, ISSUE],
     )
     expected = f"task wait of deploy needs {missing}, which no sample event of custom has"
     assert [what for _, what, _ in problems] == ([] if missing is None else [expected])
 
 
 def test_a_path_that_no_events_metadata_has_is_said(tmp_path: Path) -> None:
-    matches = {"$._webhook.headers['X-GitHub-Event']": "push", "$._webhook.headers['x-id']": 1, "$.${a}": 2}
-    [(_, what, remedy)] = found(Registry(deploy=[wait(matches)]), tmp_path, "    receivers: {deploy: any}\n")
-    assert what.startswith("task wait of deploy needs $._webhook.headers['X-GitHub-Event']: header names are in lower")
+    matches = {
+        "$._webhook.headers['X-GitHub-Event']": "push",
+        "$._webhook.headers['x-id']": 1,
+        "$.${a}": 2,
+    }
+    [(_, what, remedy)] = found(
+        Registry(deploy=[wait(matches)]), tmp_path, "    receivers: {deploy: any}\n"
+    )
+    assert what.startswith(
+        "task wait of deploy needs $._webhook.headers['X-GitHub-Event']: header names are in lower"
+    )
     assert remedy == "write $._webhook.headers['x-github-event']"
 
 
 def test_matches_that_cannot_be_parsed_are_said(tmp_path: Path) -> None:
-    [(_, what, remedy)] = found(Registry(deploy=[wait({"$[": 1})]), tmp_path, "    receivers: {deploy: any}\n")
+    [(_, what, remedy)] = found(
+        Registry(deploy=[wait({"$[": 1})]), tmp_path, "    receivers: {deploy: any}\n"
+    )
     assert what.startswith("the matches of task wait of deploy can't be used: ")
     assert remedy == "correct them in the workflow"
 
@@ -171,21 +209,31 @@ def test_matches_that_cannot_be_parsed_are_said(tmp_path: Path) -> None:
 def test_a_task_without_matches_is_said_with_how_to_write_them(tmp_path: Path, inputs: Any) -> None:
     registry = Registry(deploy=[{**WAIT, "inputParameters": inputs}])
     [(line, what, _)] = found(registry, tmp_path, "    receivers: {deploy: any}\n")
-    assert (line, "written flat" in what, '{"matches": {"$.path": "value"}}' in what) == (4, True, True)
+    assert (line, "written flat" in what, '{"matches": {"$.path": "value"}}' in what) == (
+        4,
+        True,
+        True,
+    )
 
 
 def test_each_definition_is_read_once_however_many_webhooks_name_it(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     entry = "  - {{name: hook{0}, verifier: none, receivers: {{deploy: [1], flow: any}}}}\n"
-    file.write_text("webhooks:\n" + "".join(entry.format(number) for number in range(50)), encoding="utf-8")
+    file.write_text(
+        "webhooks:\n" + "".join(entry.format(number) for number in range(50)), encoding="utf-8"
+    )
     registry = Registry(deploy=[], flow=[])
     checked = check_workflows(registry, load_definitions(file, environment={}))  # type: ignore[arg-type]
     assert registry.asked == [("deploy", 1), ("flow", 1)]
     assert len(checked.problems) == 100
 
 
-def test_a_definition_that_cannot_be_read_is_said_and_the_others_are_compared(tmp_path: Path) -> None:
-    registry = Registry(broken=OutcomeUnknown("500"), forbidden=Refused("403 no"), gone=NotFound("404"), nothing=[])
+def test_a_definition_that_cannot_be_read_is_said_and_the_others_are_compared(
+    tmp_path: Path,
+) -> None:
+    registry = Registry(
+        broken=OutcomeUnknown("500"), forbidden=Refused("403 no"), gone=NotFound("404"), nothing=[]
+    )
     text = "    receivers: {broken: any, forbidden: any, gone: any, nothing: any}\n"
     checked = check_workflows(registry, defined(tmp_path, text))  # type: ignore[arg-type]
     assert checked.unread == "forbidden: 403 no"
@@ -194,13 +242,21 @@ def test_a_definition_that_cannot_be_read_is_said_and_the_others_are_compared(tm
 
 def test_a_conductor_that_goes_away_is_asked_no_further(tmp_path: Path) -> None:
     registry = Registry(a=Unreachable("no connection"), b=[], c=[])
-    checked = check_workflows(registry, defined(tmp_path, "    receivers: {a: any, b: any, c: any}\n"))  # type: ignore[arg-type]
-    assert (registry.asked, checked.unread, checked.problems) == ([("a", 1)], "a: no connection", ())
+    checked = check_workflows(
+        registry, defined(tmp_path, "    receivers: {a: any, b: any, c: any}\n")
+    )  # type: ignore[arg-type]
+    assert (registry.asked, checked.unread, checked.problems) == (
+        [("a", 1)],
+        "a: no connection",
+        (),
+    )
 
 
 def test_a_slow_conductor_is_asked_no_further_than_the_given_time(tmp_path: Path) -> None:
     registry = Registry(deploy=[])
-    checked = check_workflows(registry, defined(tmp_path, "    receivers: {deploy: any}\n"), seconds=0)  # type: ignore[arg-type]
+    checked = check_workflows(
+        registry, defined(tmp_path, "    receivers: {deploy: any}\n"), seconds=0
+    )  # type: ignore[arg-type]
     assert (registry.asked, checked.unread) == ([], "Conductor is slow")
 
 
@@ -216,7 +272,9 @@ def test_a_poisoned_definition_keeps_no_other_from_being_compared(tmp_path: Path
     for _ in range(5000):
         deep = [deep]
     text = "    receivers: {a_poison: any, b_poison: any, fine: any}\n"
-    registry = Registry(a_poison=[{"type": ["x"]}, wait(deep)], b_poison=[wait({"$.a": deep})], fine=[])
+    registry = Registry(
+        a_poison=[{"type": ["x"]}, wait(deep)], b_poison=[wait({"$.a": deep})], fine=[]
+    )
     whats = [what for _, what, _ in found(registry, tmp_path, text)]
     assert whats == [
         "the matches of task wait of a_poison can't be used: the matches are nested too deeply",
@@ -225,7 +283,10 @@ def test_a_poisoned_definition_keeps_no_other_from_being_compared(tmp_path: Path
     ]
 
 
-PULL = {"type": "DO_WHILE", "loopOver": [{"type": "PULL_WORKFLOW_MESSAGES", "taskReferenceName": "read"}]}
+PULL = {
+    "type": "DO_WHILE",
+    "loopOver": [{"type": "PULL_WORKFLOW_MESSAGES", "taskReferenceName": "read"}],
+}
 MESSAGES = "    messages: [{workflow: agent, key: $.a}, {workflow: other, key: $.a, else: hold}]\n"
 
 
@@ -236,7 +297,10 @@ def test_nothing_is_said_of_messages_that_somebody_reads(tmp_path: Path) -> None
 def test_messages_that_nobody_reads_or_of_no_workflow_are_said(tmp_path: Path) -> None:
     checked = check_workflows(Registry(agent=[wait()]), defined(tmp_path, MESSAGES))  # type: ignore[arg-type]
     assert [(problem.what, problem.fails_check) for problem in checked.problems] == [
-        ("version 1 of agent has no PULL_WORKFLOW_MESSAGES task, so nothing reads its messages", False),
+        (
+            "version 1 of agent has no PULL_WORKFLOW_MESSAGES task, so nothing reads its messages",
+            False,
+        ),
         ("Conductor has no workflow other", False),
     ]
     checked = check_workflows(Registry(other=[PULL]), defined(tmp_path, MESSAGES))  # type: ignore[arg-type]

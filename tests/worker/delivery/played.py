@@ -14,7 +14,9 @@ from worker.delivery.executor import PAYLOAD
 class Played:
     """An executor whose threads run when the test says so, under a clock that the test moves."""
 
-    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, payload: int = PAYLOAD) -> None:
+    def __init__(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, payload: int = PAYLOAD
+    ) -> None:
         self.bench = bench
         self.pool = Later()
         self.executor = bench.executor = bench.another("me", self.pool, self, payload)

@@ -48,11 +48,14 @@ class Bench:
         source = mock.Mock(spec=DefinitionsSource, current=current)
         settings = settings_with(bridge_database="sqlite:////unused.db")
         conductor: Any = self.conductor
-        context = Context(settings, self.store, conductor, source, Health(self.store.leadership), self.clock)
+        context = Context(
+            settings, self.store, conductor, source, Health(self.store.leadership), self.clock
+        )
         return AnswerWatcher(context, lambda: self.is_leader)
 
     def arrive(self, id_: str = "e1", wait: float = 3600) -> str:
-        """An event for whose answer somebody waits, by the store's clock: longer than a busy machine takes."""
+        """An event for whose answer somebody waits, by the store's clock: longer than a busy
+        machine takes."""
         now = self.store.now()
         wanted = AnswerWanted("$.reply", now + int(1000 * wait))
         self.store.deliveries.append([NewEvent(id_, "w", now, "{}", {}, {}, now, answer=wanted)])
@@ -60,7 +63,9 @@ class Bench:
 
     def decide(self, id_: str, *targets: NewTarget) -> list[Target]:
         now = self.store.now()
-        return self.store.decisions.decide(ME, [Decision(id_, "pending", "no", targets)], [], now, 99)
+        return self.store.decisions.decide(
+            ME, [Decision(id_, "pending", "no", targets)], [], now, 99
+        )
 
     def started(self, id_: str = "e1", workflow: str = "flow", **more: object) -> str:
         """The event starts a workflow; its id."""
@@ -100,7 +105,11 @@ def test_the_value_at_the_path_is_the_answer_once_the_workflow_has_completed(ben
     bench.run()
     found = bench.answer()
     assert found is not None
-    assert (found.outcome, found.workflow_id, found.body) == ("COMPLETED", workflow_id, '{"text":"hi"}')
+    assert (found.outcome, found.workflow_id, found.body) == (
+        "COMPLETED",
+        workflow_id,
+        '{"text":"hi"}',
+    )
 
 
 @pytest.mark.parametrize("output", [{}, None, {"other": 1}, [], "text"])
@@ -153,9 +162,13 @@ def test_the_time_since_the_end_is_measured(bench: Bench) -> None:
 # --- which workflow
 
 
-def test_the_first_started_workflow_answers_even_if_another_is_started_earlier(bench: Bench) -> None:
+def test_the_first_started_workflow_answers_even_if_another_is_started_earlier(
+    bench: Bench,
+) -> None:
     bench.arrive()
-    first, second = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"), NewTarget("start", "flow"))
+    first, second = bench.decide(
+        "e1", NewTarget("start", "flow", correlation_id="1"), NewTarget("start", "flow")
+    )
     ids = [bench.conductor.begin("flow").id for _ in range(2)]
     bench.record(Result(second, "done", workflow_id=ids[1]))
     bench.conductor.finish(ids[1], {"reply": 2})
@@ -173,19 +186,29 @@ def messages(bench: Bench) -> list[Target]:
     """Two events, each with the message of a lane, the first one claimed."""
     for id_ in ("e1", "e2"):
         bench.arrive(id_)
-        bench.decide(id_, NewTarget("message", "flow", correlation_id=id_, lane=id_, otherwise="ignore"))
+        bench.decide(
+            id_, NewTarget("message", "flow", correlation_id=id_, lane=id_, otherwise="ignore")
+        )
     return bench.store.claims.claim("me", bench.store.now(), 0, 9)
 
 
-def test_a_workflow_that_got_a_message_answers_unless_the_message_went_nowhere(bench: Bench) -> None:
+def test_a_workflow_that_got_a_message_answers_unless_the_message_went_nowhere(
+    bench: Bench,
+) -> None:
     first, second = messages(bench)
     workflow = bench.conductor.begin("flow")
-    results = [Result(first, "done", workflow_id=workflow.id), Result(second, "skipped", "none runs")]
+    results = [
+        Result(first, "done", workflow_id=workflow.id),
+        Result(second, "skipped", "none runs"),
+    ]
     bench.conductor.finish(workflow.id, {"reply": 1})
     bench.record(*results)
     bench.run(3)
     found = bench.answer("e1"), bench.answer("e2")
-    assert [one and (one.outcome, one.body) for one in found] == [("COMPLETED", "1"), ("ignored", None)]
+    assert [one and (one.outcome, one.body) for one in found] == [
+        ("COMPLETED", "1"),
+        ("ignored", None),
+    ]
 
 
 # --- who watches
@@ -232,8 +255,12 @@ def test_an_answer_that_the_store_refuses_holds_up_no_others(bench: Bench) -> No
     assert [bench.answer(id_) is not None for id_ in ("e1", "e2", "e3")] == [False, True, True]
 
 
-@pytest.mark.parametrize("error", [lambda: failed(500), lambda: Unreachable("no"), lambda: ValueError("a bug")])
-def test_a_workflow_that_cant_be_read_for_now_is_answered_later(bench: Bench, error: object) -> None:
+@pytest.mark.parametrize(
+    "error", [lambda: failed(500), lambda: Unreachable("no"), lambda: ValueError("a bug")]
+)
+def test_a_workflow_that_cant_be_read_for_now_is_answered_later(
+    bench: Bench, error: object
+) -> None:
     workflow_id = bench.started()
     bench.conductor.sick, bench.conductor.sick_answer = {workflow_id}, error  # type: ignore[assignment]
     bench.conductor.finish(workflow_id, {"reply": 1})

@@ -43,8 +43,13 @@ def test_if_conductor_goes_away_nothing_of_the_many_in_flight_stays_there(played
     assert len(played.bench.conductor.workflows) == 600
 
 
-def test_starts_that_wait_for_another_with_their_key_do_not_say_that_conductor_is_back(played: Played) -> None:
-    new = [NewTarget("start", "flow", correlation_id=str(n), once_key="k", once_while="running") for n in range(4)]
+def test_starts_that_wait_for_another_with_their_key_do_not_say_that_conductor_is_back(
+    played: Played,
+) -> None:
+    new = [
+        NewTarget("start", "flow", correlation_id=str(n), once_key="k", once_while="running")
+        for n in range(4)
+    ]
     played.bench.decide(*new, claim=False)
     played.bench.conductor.fault = "unreachable"
     played.work()

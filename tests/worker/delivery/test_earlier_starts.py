@@ -32,7 +32,9 @@ class SlowClock:
 
 @pytest.fixture
 def conductor() -> SimulatedConductor:
-    return SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}), starts_unindexed=True)
+    return SimulatedConductor(
+        lambda: int(time.time() * 1000), known=frozenset({"flow"}), starts_unindexed=True
+    )
 
 
 @pytest.fixture
@@ -68,7 +70,8 @@ def make(conductor: SimulatedConductor, earlier: EarlierStarts, correlation_id: 
 def test_a_start_that_is_left_out_while_it_is_written_is_found_a_moment_later(
     conductor: SimulatedConductor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on PostgreSQL, where Conductor skips locked rows, though the workflow has long been there."""
+    """As on PostgreSQL, where Conductor skips locked rows, though the workflow has long been
+    there."""
     conductor.starts_unindexed = False
     there = conductor.begin("flow", correlation_id="event")
     there.ended = True
@@ -83,7 +86,12 @@ def test_a_start_that_is_left_out_while_it_is_written_is_found_a_moment_later(
 
 @pytest.mark.parametrize(
     ("error", "passed_on"),
-    [(Refused("400"), False), (NotThere("404", 404), False), (forbidden(), False), (failed(500), True)],
+    [
+        (Refused("400"), False),
+        (NotThere("404", 404), False),
+        (forbidden(), False),
+        (failed(500), True),
+    ],
 )
 def test_without_an_index_a_look_up_must_do_but_one_that_fails_for_now_is_waited_for(
     conductor: SimulatedConductor, earlier: EarlierStarts, error: ConductorError, passed_on: bool
@@ -147,7 +155,10 @@ def test_one_start_that_is_not_known_at_once_shows_that_an_index_is_asked(
 
 
 def test_a_look_up_that_fails_after_a_start_says_nothing(
-    conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str], monkeypatch: pytest.MonkeyPatch
+    conductor: SimulatedConductor,
+    earlier: EarlierStarts,
+    read: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: Any) -> str:
         raise NotNow("429")
@@ -160,7 +171,9 @@ def test_a_look_up_that_fails_after_a_start_says_nothing(
     assert len(read) == 5
 
 
-def test_more_than_one_try_can_read_are_read_by_several(conductor: SimulatedConductor, read: list[str]) -> None:
+def test_more_than_one_try_can_read_are_read_by_several(
+    conductor: SimulatedConductor, read: list[str]
+) -> None:
     earlier = EarlierStarts(conductor, SlowClock())  # type: ignore[arg-type]
     ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
     for number in range(2):
@@ -170,7 +183,9 @@ def test_more_than_one_try_can_read_are_read_by_several(conductor: SimulatedCond
     assert read == ids
 
 
-@pytest.mark.parametrize("answer", [lambda: OutcomeUnknown("500"), lambda: OutcomeUnknown("timed out"), forbidden])
+@pytest.mark.parametrize(
+    "answer", [lambda: OutcomeUnknown("500"), lambda: OutcomeUnknown("timed out"), forbidden]
+)
 def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
     conductor: SimulatedConductor, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +213,12 @@ def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
 
 @pytest.mark.parametrize(
     ("error", "passed_on"),
-    [(Refused("400"), False), (NotThere("404"), False), (forbidden(), False), (NotNow("429"), True)],
+    [
+        (Refused("400"), False),
+        (NotThere("404"), False),
+        (forbidden(), False),
+        (NotNow("429"), True),
+    ],
 )
 def test_where_running_workflows_cannot_be_read_the_look_up_must_do_unless_that_is_for_the_moment(
     conductor: SimulatedConductor, earlier: EarlierStarts, error: ConductorError, passed_on: bool

@@ -1,4 +1,5 @@
-"""What is claimed, recorded and given back, and when: the thread that owns it is played step by step, or runs."""
+"""What is claimed, recorded and given back, and when: the thread that owns it is played step by
+step, or runs."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def test_it_does_not_wait_while_there_is_something_to_record(played: Played) -> 
     played.work()
     played.pool.run()
     played.messages()
-    assert 0 < played.due_in() <= 0.005, "nothing else is to come, so it isn't worth waiting for a batch"
+    assert 0 < played.due_in() <= 0.005, (
+        "nothing else is to come, so it isn't worth waiting for a batch"
+    )
 
 
 def test_what_is_recorded_leaves_room_that_is_filled_at_once(played: Played) -> None:
@@ -96,7 +99,9 @@ def test_it_tries_again_whatever_the_store_says(
     assert played.states() == ["done"]
 
 
-def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_payload_is_in_flight_than_fits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     played = Played(bench, monkeypatch, payload=50)
     now = bench.store.now()
     names = [f"event{number}" for number in range(30)]

@@ -33,8 +33,12 @@ class Refusing:
         bench.store.claims.record_results = refusing  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("error", [ValueError("a surrogate"), StoreUnavailable("statement timeout")])
-def test_a_result_that_the_store_refuses_holds_up_no_other(played: Played, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [ValueError("a surrogate"), StoreUnavailable("statement timeout")]
+)
+def test_a_result_that_the_store_refuses_holds_up_no_other(
+    played: Played, error: Exception
+) -> None:
     played.bench.decide(*starts(7), NewTarget("start", "unknown", correlation_id="x"), claim=False)
     Refusing(played.bench, "No such workflow", error)
     played.work()
@@ -44,11 +48,21 @@ def test_a_result_that_the_store_refuses_holds_up_no_other(played: Played, error
     assert played.states().count("done") == 7
     if not isinstance(error, StoreUnavailable):
         [aside] = played.bench.store.quarantine.items("target")
-        [target] = [t for t in played.bench.store.queries.targets_of([played.bench.event]) if t.workflow == "unknown"]
-        assert (aside.id, target.state, "can't be recorded" in str(target.error)) == (str(target.id), "pending", True)
+        [target] = [
+            t
+            for t in played.bench.store.queries.targets_of([played.bench.event])
+            if t.workflow == "unknown"
+        ]
+        assert (aside.id, target.state, "can't be recorded" in str(target.error)) == (
+            str(target.id),
+            "pending",
+            True,
+        )
 
 
-def test_a_target_that_fails_in_a_way_nobody_foresaw_is_set_aside_until_it_ends(played: Played) -> None:
+def test_a_target_that_fails_in_a_way_nobody_foresaw_is_set_aside_until_it_ends(
+    played: Played,
+) -> None:
     played.bench.decide(*starts(2), claim=False)
     start = played.bench.conductor.start
 
@@ -84,7 +98,9 @@ def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: s
     poisoned = bench.event
     queries = bench.store.queries
 
-    def reading(read: Callable[..., dict[str, Event]], ids: Sequence[str], *most: int) -> dict[str, Event]:
+    def reading(
+        read: Callable[..., dict[str, Event]], ids: Sequence[str], *most: int
+    ) -> dict[str, Event]:
         if poisoned in ids and how == "unreadable":
             raise ValueError("not JSON")
         found = read(ids, *most)

@@ -77,7 +77,8 @@ def test_calls_that_hang_take_no_slots_from_others(played: Played) -> None:
 def test_a_call_for_which_no_thread_could_be_started_is_made_once_by_another(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As ThreadPoolExecutor does where no thread can be started: a thread that it has takes the call later."""
+    """As ThreadPoolExecutor does where no thread can be started: a thread that it has takes the
+    call later."""
     submit = played.pool.submit
 
     def refuse(*given: Any) -> None:

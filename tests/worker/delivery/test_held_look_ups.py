@@ -1,4 +1,5 @@
-"""Thousands of held messages cost Conductor as much as a few hundred, and those of other webhooks wait for none."""
+"""Thousands of held messages cost Conductor as much as a few hundred, and those of other webhooks
+wait for none."""
 
 from __future__ import annotations
 
@@ -11,9 +12,15 @@ from worker.delivery.messages import HeldLookUps
 NOW = 1_800_000_000_000
 
 
-def looks(held: int, seconds: int, at_once: int = 10**9, webhook: str = "w", pauses: HeldLookUps | None = None) -> int:
-    """How many looks are made in the last of these seconds, if this many messages are held from the first on, and the
-    worker makes `at_once` a second at most."""
+def looks(
+    held: int,
+    seconds: int,
+    at_once: int = 10**9,
+    webhook: str = "w",
+    pauses: HeldLookUps | None = None,
+) -> int:
+    """How many looks are made in the last of these seconds, if this many messages are held from the
+    first on, and the worker makes `at_once` a second at most."""
     pauses = pauses or HeldLookUps()
     due = [(0.0, number) for number in range(held)]
     found = 0

@@ -18,7 +18,9 @@ EVENT = Event(1, "event", "w", 0, None, "{}", {}, {}, "pending", 0, 0, "no", Non
 
 def claimed(number: int, payload: str = "{}", webhook: str = "w") -> list[Claimed]:
     event = replace(EVENT, payload=payload, webhook=webhook)
-    return [Claimed(replace(TARGET, id=n), replace(event, id=f"{webhook}{n}")) for n in range(number)]
+    return [
+        Claimed(replace(TARGET, id=n), replace(event, id=f"{webhook}{n}")) for n in range(number)
+    ]
 
 
 def full(slots: InFlight, webhook: str, now: float) -> int:
@@ -110,9 +112,13 @@ def test_what_may_be_called_is_the_same_as_if_each_target_were_looked_at(seed: i
         now += dice.choice([0, 0.01, 0.1, 0.4, HANGS * dice.choice([0, 0, 1])])
         if under_way and dice.random() < 0.6:
             clear = dice.random() < 0.8
-            for one, slot in zip((flight, other), under_way.pop(dice.randrange(len(under_way))), strict=True):
+            for one, slot in zip(
+                (flight, other), under_way.pop(dice.randrange(len(under_way))), strict=True
+            ):
                 one.end(slot, clear, now)
-        event = replace(EVENT, id=f"e{number}", webhook=dice.choice("abc"), payload="x" * dice.randrange(30))
+        event = replace(
+            EVENT, id=f"e{number}", webhook=dice.choice("abc"), payload="x" * dice.randrange(30)
+        )
         target = replace(TARGET, attempts=dice.choice([1, 1, 2]))
         new = [Claimed(replace(target, id=n), event) for n in range(dice.randrange(3))]
         flight.add(new)

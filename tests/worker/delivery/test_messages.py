@@ -1,4 +1,5 @@
-"""Messages to running workflows: which one gets it, what is done without one, and what after a lost answer."""
+"""Messages to running workflows: which one gets it, what is done without one, and what after a lost
+answer."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ __all__ = ["bench"]
 
 
 def message(otherwise: Otherwise = "start") -> NewTarget:
-    return NewTarget("message", "flow", correlation_id="k", lane=lane_of("flow", "k"), otherwise=otherwise)
+    return NewTarget(
+        "message", "flow", correlation_id="k", lane=lane_of("flow", "k"), otherwise=otherwise
+    )
 
 
 def claimed(bench: Bench, otherwise: Otherwise = "start") -> Target:
@@ -38,10 +41,14 @@ def ended(bench: Bench, result: Result) -> Result:
 
 def read(bench: Bench, workflow_id: str) -> list[str]:
     """The events whose messages are in the workflow's queue."""
-    return [one["_webhook"]["eventId"] for one in bench.conductor.messages.queues.get(workflow_id, [])]
+    return [
+        one["_webhook"]["eventId"] for one in bench.conductor.messages.queues.get(workflow_id, [])
+    ]
 
 
-def test_what_a_proxy_answers_for_conductor_does_not_tell_what_was_left_unread(bench: Bench) -> None:
+def test_what_a_proxy_answers_for_conductor_does_not_tell_what_was_left_unread(
+    bench: Bench,
+) -> None:
     first = ended(bench, bench.result(claimed(bench)))
     ended(bench, bench.result(claimed(bench)))
     bench.conductor.workflows[str(first.workflow_id)].ended = True
@@ -54,10 +61,14 @@ def test_what_a_proxy_answers_for_conductor_does_not_tell_what_was_left_unread(b
 
 
 @pytest.mark.parametrize("knows_others", [False, True])
-def test_an_empty_server_does_not_tell_that_messages_were_read(bench: Bench, knows_others: bool) -> None:
+def test_an_empty_server_does_not_tell_that_messages_were_read(
+    bench: Bench, knows_others: bool
+) -> None:
     first, second = (bench.conductor.begin("flow", correlation_id=key) for key in ("k", "other"))
     ended(bench, bench.result(claimed(bench)))
-    bench.decide(NewTarget("message", "flow", correlation_id="other", lane=lane_of("flow", "other")))
+    bench.decide(
+        NewTarget("message", "flow", correlation_id="other", lane=lane_of("flow", "other"))
+    )
     ended(bench, bench.result(bench.store.claims.claim("me", bench.store.now(), 0, 9)[0]))
     clock = Clock(1000.0)
     unread = UnreadMessages(bench.context(clock=clock))
@@ -77,7 +88,10 @@ def test_an_empty_server_does_not_tell_that_messages_were_read(bench: Bench, kno
 
 def test_a_look_settles_all_that_have_ended_and_reads_some_of_those_that_run(bench: Bench) -> None:
     """The server has no lists of what runs."""
-    targets = [NewTarget("message", "flow", correlation_id=f"k{n}", lane=lane_of("flow", f"k{n}")) for n in range(160)]
+    targets = [
+        NewTarget("message", "flow", correlation_id=f"k{n}", lane=lane_of("flow", f"k{n}"))
+        for n in range(160)
+    ]
     bench.decide(*targets, claim=False)
     for target in bench.store.claims.claim("me", bench.store.now(), 0, len(targets)):
         workflow = bench.conductor.begin("flow", correlation_id=str(target.correlation_id))
@@ -93,13 +107,17 @@ def test_a_look_settles_all_that_have_ended_and_reads_some_of_those_that_run(ben
 
 @pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
 @pytest.mark.parametrize("pulled", [True, False])
-def test_a_lost_push_is_made_again_unless_a_task_has_read_it(bench: Bench, fault: Fault, pulled: bool) -> None:
+def test_a_lost_push_is_made_again_unless_a_task_has_read_it(
+    bench: Bench, fault: Fault, pulled: bool
+) -> None:
     workflow = bench.conductor.begin("flow", correlation_id="k")
     target = claimed(bench)
     before = time.time()
     result = bench.result(target, fault)
     assert (result.state, result.workflow_id) == ("pending", workflow.id)
-    assert result.due_at / 1000 >= before + bench.conductor.timeout - 0.001, "it may still be taking effect"
+    assert result.due_at / 1000 >= before + bench.conductor.timeout - 0.001, (
+        "it may still be taking effect"
+    )
     bench.conductor.messages.pulled[workflow.id] = len(read(bench, workflow.id)) if pulled else 0
     again = replace(bench.later(target), workflow_id=result.workflow_id)
     assert bench.result(again).state == "done"
@@ -112,7 +130,11 @@ def test_a_lost_start_is_not_repeated(bench: Bench, unindexed: bool) -> None:
     target = claimed(bench)
     assert bench.result(target, "lost_after").state == "pending"
     result = bench.result(bench.later(target))
-    assert (result.state, result.workflow_id, list(bench.conductor.workflows)) == ("done", "w0", ["w0"])
+    assert (result.state, result.workflow_id, list(bench.conductor.workflows)) == (
+        "done",
+        "w0",
+        ["w0"],
+    )
     assert read(bench, "w0") == [bench.event]
     assert bench.conductor.evaluated == ["w0"]
 
@@ -162,7 +184,10 @@ def test_a_full_queue_is_tried_again_soon(bench: Bench) -> None:
     workflow = bench.conductor.begin("flow", correlation_id="k")
     bench.conductor.messages.most = 0
     result = bench.result(claimed(bench))
-    assert (result.state, result.error) == ("pending", f"the message queue of workflow {workflow.id} is full")
+    assert (result.state, result.error) == (
+        "pending",
+        f"the message queue of workflow {workflow.id} is full",
+    )
     assert result.due_at / 1000 < time.time() + 2
 
 
@@ -178,7 +203,8 @@ def test_a_server_whose_queues_are_off_is_waited_for_with_the_remedy(bench: Benc
 
 
 def held_before_a_start(bench: Bench) -> tuple[Target, Event, str]:
-    """A held message with its event, and the event of the one behind it, which starts the workflow."""
+    """A held message with its event, and the event of the one behind it, which starts the
+    workflow."""
     target = claimed(bench, "hold")
     event = replace(bench.stored(), hold_until=bench.store.now() + 60_000)
     bench.decide(message("start"))
@@ -186,7 +212,9 @@ def held_before_a_start(bench: Bench) -> tuple[Target, Event, str]:
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_held_message_starts_its_workflow_for_a_later_one_that_would(bench: Bench, lost: bool) -> None:
+def test_a_held_message_starts_its_workflow_for_a_later_one_that_would(
+    bench: Bench, lost: bool
+) -> None:
     target, event, later = held_before_a_start(bench)
     if lost:
         bench.conductor.fault = "lost_after"
@@ -202,10 +230,15 @@ def test_a_held_message_starts_its_workflow_for_a_later_one_that_would(bench: Be
     assert read(bench, workflow.id) == [event.id, later]
 
 
-def test_a_held_message_isnt_refused_with_a_later_one_and_starts_no_workflow_twice(bench: Bench) -> None:
+def test_a_held_message_isnt_refused_with_a_later_one_and_starts_no_workflow_twice(
+    bench: Bench,
+) -> None:
     target, event, _ = held_before_a_start(bench)
     refused = bench.executor._calls.outcome(replace(target, workflow="unknown"), event).result
-    assert (refused.state, refused.error) == ("pending", "no workflow with its key is running; it is held for one")
+    assert (refused.state, refused.error) == (
+        "pending",
+        "no workflow with its key is running; it is held for one",
+    )
 
     def end(workflow_id: str) -> None:
         bench.conductor.workflows[workflow_id].ended = True
@@ -216,14 +249,20 @@ def test_a_held_message_isnt_refused_with_a_later_one_and_starts_no_workflow_twi
     assert list(bench.conductor.workflows) == ["w0"]
 
 
-def test_a_message_that_was_read_isnt_repeated_if_its_workflow_has_ended_since(bench: Bench) -> None:
+def test_a_message_that_was_read_isnt_repeated_if_its_workflow_has_ended_since(
+    bench: Bench,
+) -> None:
     workflow = bench.conductor.begin("flow", correlation_id="k")
     target = claimed(bench)
     assert bench.result(target).state == "done"  # and the worker dies
     bench.conductor.messages.pulled[workflow.id] = 1
     workflow.ended = True
     result = bench.result(bench.later(target))
-    assert (result.state, result.workflow_id, list(bench.conductor.workflows)) == ("done", workflow.id, [workflow.id])
+    assert (result.state, result.workflow_id, list(bench.conductor.workflows)) == (
+        "done",
+        workflow.id,
+        [workflow.id],
+    )
 
 
 def test_what_has_ended_with_its_key_is_read_whole_only_for_a_further_try(bench: Bench) -> None:
@@ -235,11 +274,17 @@ def test_what_has_ended_with_its_key_is_read_whole_only_for_a_further_try(bench:
     assert (started.state, started.workflow_id) == ("done", workflow.id)
     workflow.ended = True
     again = bench.result(bench.later(target))
-    assert (again.state, again.workflow_id, len(bench.conductor.workflows)) == ("done", workflow.id, 1)
+    assert (again.state, again.workflow_id, len(bench.conductor.workflows)) == (
+        "done",
+        workflow.id,
+        1,
+    )
     assert bench.conductor.messages.read_whole == 1
 
 
-def test_a_message_that_fails_unforeseen_holds_up_those_behind_it_only_for_its_first_tries(bench: Bench) -> None:
+def test_a_message_that_fails_unforeseen_holds_up_those_behind_it_only_for_its_first_tries(
+    bench: Bench,
+) -> None:
     bench.conductor.begin("flow", correlation_id="k")
     target = claimed(bench)
     bench.decide(message())
@@ -256,7 +301,9 @@ def test_a_message_that_fails_unforeseen_holds_up_those_behind_it_only_for_its_f
 
 
 @pytest.mark.parametrize("others_succeed", [True, False])
-def test_a_message_that_alone_gets_5xx_lets_those_behind_it_go_on(bench: Bench, others_succeed: bool) -> None:
+def test_a_message_that_alone_gets_5xx_lets_those_behind_it_go_on(
+    bench: Bench, others_succeed: bool
+) -> None:
     bench.conductor.begin("flow", correlation_id="k")
     target = claimed(bench)
     bench.decide(message())

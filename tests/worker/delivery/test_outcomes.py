@@ -22,7 +22,9 @@ from worker.delivery.outcomes import ClaimLost, TargetCalls, claim_lasts
 __all__ = ["bench"]
 
 
-def test_an_input_that_is_larger_than_conductor_takes_is_refused_without_a_call(bench: Bench) -> None:
+def test_an_input_that_is_larger_than_conductor_takes_is_refused_without_a_call(
+    bench: Bench,
+) -> None:
     asked = json.dumps({str(number): "$" for number in range(1000)})
     [target] = bench.decide(replace(bench.start(), input=asked))
     calls = TargetCalls(bench.context(bridge_conductor_payload="1kB"), "me")
@@ -34,7 +36,12 @@ def test_an_input_that_is_larger_than_conductor_takes_is_refused_without_a_call(
 @pytest.mark.parametrize("kind", ["complete", "start"])
 @pytest.mark.parametrize(
     ("fault", "at_least", "only_waits"),
-    [("lost_before", 10, False), ("lost_after", 10, False), ("not_now", 0, False), ("unreachable", 0, True)],
+    [
+        ("lost_before", 10, False),
+        ("lost_after", 10, False),
+        ("not_now", 0, False),
+        ("unreachable", 0, True),
+    ],
 )
 def test_after_a_call_that_may_take_effect_the_next_look_waits_for_its_time_out(
     bench: Bench, kind: str, fault: Fault, at_least: float, only_waits: bool
@@ -59,10 +66,14 @@ def test_what_became_of_a_lost_call_is_looked_up_and_only_what_had_no_effect_is_
         assert bench.result(target, fault).state == "pending"
         assert bench.result(bench.later(target)).state == "done"
     assert task.worker_id == bench.event
-    assert len([w for w in bench.conductor.workflows.values() if w.correlation_id == "event#1"]) == 1
+    assert (
+        len([w for w in bench.conductor.workflows.values() if w.correlation_id == "event#1"]) == 1
+    )
 
 
-def test_a_start_that_was_only_refused_is_made_again_without_a_search_that_takes_seconds(bench: Bench) -> None:
+def test_a_start_that_was_only_refused_is_made_again_without_a_search_that_takes_seconds(
+    bench: Bench,
+) -> None:
     [target] = bench.decide(bench.start())
     for _ in range(12):
         bench.store.claims.record_results("me", [bench.result(target, "not_now")], 0)
@@ -100,7 +111,10 @@ def test_a_task_is_over_for_a_call_only_if_the_server_that_does_not_know_it_know
     task, before = bench.task(), bench.task()
     bench.store.tasks.forget([before.id], 1)
     [target] = bench.decide(bench.completion(task), hold=60_000)
-    workflow, _ = bench.conductor.workflows.pop(task.workflow_id), bench.conductor.tasks.pop(task.id)
+    workflow, _ = (
+        bench.conductor.workflows.pop(task.workflow_id),
+        bench.conductor.tasks.pop(task.id),
+    )
     if knows == "its workflow":
         bench.conductor.workflows[workflow.id] = workflow
     if knows != "a task that ended before":
@@ -120,7 +134,9 @@ def test_a_task_is_over_for_a_call_only_if_the_server_that_does_not_know_it_know
     bench.conductor.tasks.clear()
     bench.conductor.workflows.clear()
     with mock.patch.object(bench.store, "now", lambda: bench.stored().hold_until):
-        assert bench.result(target).state == "cancelled", "whatever the server knows, at the end of the hold"
+        assert bench.result(target).state == "cancelled", (
+            "whatever the server knows, at the end of the hold"
+        )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +145,12 @@ def test_a_task_is_over_for_a_call_only_if_the_server_that_does_not_know_it_know
         ("lost_after", None, "shows it", "done"),
         ("lost_before", "CANCELED", "shows it", "cancelled"),
         ("lost_before", "COMPLETED", "shows it", "cancelled"),
-        ("lost_before", "TIMED_OUT", "shows it", "unknown"),  # its retry, which has another id, may have the event
+        (
+            "lost_before",
+            "TIMED_OUT",
+            "shows it",
+            "unknown",
+        ),  # its retry, which has another id, may have the event
         ("lost_after", None, "lags", "unknown"),
         ("lost_after", None, "is denied", "unknown"),
         ("lost_after", None, "fails", "pending"),
@@ -176,11 +197,15 @@ def test_an_event_that_went_to_the_tasks_retry_is_delivered_once(bench: Bench) -
     retry = bench.conductor.schedule(task.workflow_id, "wait", {})
     assert bench.result(target, "lost_after").state == "pending"
     assert retry.worker_id == bench.event
-    assert bench.result(bench.later(target)).state == "done", "or it would be free for a second task"
+    assert bench.result(bench.later(target)).state == "done", (
+        "or it would be free for a second task"
+    )
 
 
 @pytest.mark.parametrize("completed", [None, "t999"])
-def test_an_answer_that_does_not_name_this_events_task_proves_nothing(bench: Bench, completed: str | None) -> None:
+def test_an_answer_that_does_not_name_this_events_task_proves_nothing(
+    bench: Bench, completed: str | None
+) -> None:
     [target] = bench.decide(bench.completion(bench.task()))
     bench.conductor.complete = lambda *_: completed  # type: ignore[method-assign]
     assert bench.result(target).state == "pending"
@@ -193,7 +218,9 @@ def test_a_claim_is_good_for_longer_than_any_call_that_begins_under_it() -> None
     assert claim_lasts(10) == 13
 
 
-def test_an_old_claim_is_renewed_before_the_call_and_gives_it_a_time_to_leave_by(bench: Bench) -> None:
+def test_an_old_claim_is_renewed_before_the_call_and_gives_it_a_time_to_leave_by(
+    bench: Bench,
+) -> None:
     began = time.monotonic()
     [target] = bench.decide(bench.start())
     limits: list[float] = []
@@ -228,7 +255,9 @@ def test_a_thread_that_is_held_up_before_its_call_has_no_more_time_for_it(
 
 
 @pytest.mark.parametrize("age", [5000, -3_600_000])
-def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(bench: Bench, age: int) -> None:
+def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(
+    bench: Bench, age: int
+) -> None:
     [target] = bench.decide(bench.start())
     now = int(time.time() * 1000)
     [taken] = bench.store.claims.claim("another", now + 60_000, now + 1, 10)
@@ -239,7 +268,9 @@ def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(bench:
 
 
 @pytest.mark.parametrize("kind", ["complete", "start"])
-def test_a_claim_is_renewed_before_it_is_waited_until_the_index_cant_lag(bench: Bench, kind: str) -> None:
+def test_a_claim_is_renewed_before_it_is_waited_until_the_index_cant_lag(
+    bench: Bench, kind: str
+) -> None:
     task = bench.task()
     [target] = bench.decide(bench.completion(task) if kind == "complete" else bench.start())
     bench.conductor.removed.add(task.id)
@@ -338,7 +369,9 @@ def test_since_when_a_target_is_answered_5xx_is_kept_until_it_is_answered_well(
     assert bench.result(replace(target, failing_since=5), fault).failing_since == since
 
 
-def test_an_outage_in_which_everything_is_answered_5xx_makes_no_target_fail(bench: Bench, clock: Clock) -> None:
+def test_an_outage_in_which_everything_is_answered_5xx_makes_no_target_fail(
+    bench: Bench, clock: Clock
+) -> None:
     others_succeed(bench)
     failing = Failing(bench)
     poisoned = bench.event
@@ -389,7 +422,9 @@ def test_a_completion_in_doubt_whose_workflow_is_gone_leaves_its_task_waiting(be
 
 
 @pytest.mark.parametrize("answer", [lambda: failed(500), forbidden, lambda: NotThere("garbage")])
-def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(bench: Bench, answer: Any) -> None:
+def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(
+    bench: Bench, answer: Any
+) -> None:
     task, target = in_doubt(bench, 1)
     bench.conductor.sick, bench.conductor.sick_answer = {task.workflow_id}, answer
     now = int(time.time() * 1000)
@@ -402,7 +437,9 @@ def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(ben
     assert bench.result(bench.later(target)).state == "done"
 
 
-def test_a_lost_completion_in_doubt_is_found_done_though_its_workflow_cannot_be_shown(bench: Bench) -> None:
+def test_a_lost_completion_in_doubt_is_found_done_though_its_workflow_cannot_be_shown(
+    bench: Bench,
+) -> None:
     task, target = in_doubt(bench, 1)
     assert bench.result(target, "lost_after").state == "pending"
     bench.conductor.sick = {task.workflow_id}

@@ -1,4 +1,5 @@
-"""What Conductor is asked, and how soon an end is noticed: played against a server that takes its time, without one."""
+"""What Conductor is asked, and how soon an end is noticed: played against a server that takes its
+time, without one."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ class Server(Clock):
 
     def running(self, name: str) -> set[str]:
         self._request(name, self.list_takes)
-        return self.listed({one.workflow_id for one in self.workflows if one.workflow == name} - self.ended)
+        return self.listed(
+            {one.workflow_id for one in self.workflows if one.workflow == name} - self.ended
+        )
 
     def outcome(self, workflow_id: str) -> End | None:
         self._request(workflow_id, self.read_takes)
@@ -64,7 +67,9 @@ class Server(Clock):
 
     def watch(self, *names: str, count: int = 1) -> list[str]:
         """So many workflows of each name; their ids."""
-        new = [AnsweringWorkflow(name, f"{name}-{number}") for name in names for number in range(count)]
+        new = [
+            AnsweringWorkflow(name, f"{name}-{number}") for name in names for number in range(count)
+        ]
         self.workflows |= set(new)
         self.polls.watch(self.workflows)
         return [one.workflow_id for one in new]
@@ -95,7 +100,9 @@ def names(count: int) -> list[str]:
     return [f"flow{number}" for number in range(count)]
 
 
-@pytest.mark.parametrize(("count", "of_each", "within"), [(1, 1, 0.07), (1, 200, 0.1), (20, 10, 0.4), (200, 1, 1.3)])
+@pytest.mark.parametrize(
+    ("count", "of_each", "within"), [(1, 1, 0.07), (1, 200, 0.1), (20, 10, 0.4), (200, 1, 1.3)]
+)
 def test_an_end_is_noticed_within_a_second_or_so_with_200_waiting(
     server: Server, count: int, of_each: int, within: float
 ) -> None:
@@ -112,7 +119,9 @@ def test_the_ends_of_200_workflows_at_once_are_noticed_within_a_second(server: S
 
 @pytest.mark.parametrize("slower", [1, 10, 100])
 @pytest.mark.parametrize(("count", "of_each"), [(1, 1000), (300, 1), (10, 50)])
-def test_polls_take_at_most_half_of_the_time(server: Server, count: int, of_each: int, slower: int) -> None:
+def test_polls_take_at_most_half_of_the_time(
+    server: Server, count: int, of_each: int, slower: int
+) -> None:
     server.read_takes *= slower
     server.list_takes *= slower
     server.watch(*names(count), count=of_each)
@@ -123,7 +132,9 @@ def test_polls_take_at_most_half_of_the_time(server: Server, count: int, of_each
 
 
 @pytest.mark.parametrize("do_end", [False, True])
-def test_thousands_of_workflows_of_one_name_dont_delay_another(server: Server, do_end: bool) -> None:
+def test_thousands_of_workflows_of_one_name_dont_delay_another(
+    server: Server, do_end: bool
+) -> None:
     crowd = server.watch("crowd", count=5000)
     [other] = server.watch("other")
     server.run(3)
@@ -139,7 +150,9 @@ def test_a_workflow_that_a_list_leaves_out_although_it_runs_has_not_ended(server
     assert server.lateness(ids[7]) < 1
 
 
-def test_a_workflow_that_a_list_contains_although_it_has_ended_is_noticed_in_the_end(server: Server) -> None:
+def test_a_workflow_that_a_list_contains_although_it_has_ended_is_noticed_in_the_end(
+    server: Server,
+) -> None:
     ids = server.watch("flow", count=30)
     server.listed = lambda running: set(ids)
     server.run(1)

@@ -1,4 +1,5 @@
-"""A simulated Conductor with all faults of discovery, and a leader that asks a barrier what it may decide.
+"""A simulated Conductor with all faults of discovery, and a leader that asks a barrier what it may
+decide.
 
 Judges every decision: which waiting task it missed, and whether delivery rule 4 allows that.
 """
@@ -159,7 +160,9 @@ class World:
         self.look_began = float("-inf")
         self.barrier = Barrier(self.clock)
         self.barrier.term_began()
-        self.changes = sorted([(at, True) for at in faults.dies] + [(at, False) for at in faults.resigns])
+        self.changes = sorted(
+            [(at, True) for at in faults.dies] + [(at, False) for at in faults.resigns]
+        )
         self._next_event()
         if faults.foreign:
             self._next_foreign()
@@ -168,7 +171,9 @@ class World:
         """Until every event and every hold has ended, or for so long that they never will."""
         end = self.stop_events + 60
         last = end + 4000
-        while self.clock.now < end or (self.clock.now < last and any(map(self.is_open, self.events))):
+        while self.clock.now < end or (
+            self.clock.now < last and any(map(self.is_open, self.events))
+        ):
             if self.changes and self.clock.now - self.start >= self.changes[0][0]:
                 self._hand_over(self.changes.pop(0)[1])
             with suppress(Lost):
@@ -201,7 +206,10 @@ class World:
             after = self.clock.now + gap + self.r.choice([0.3, 5.0, HOLD - 0.3])
             self.clock.at(after, lambda: self._schedule(key, self.r.choice(RECEIVERS[webhook])))
         arrives = self.clock.now + gap
-        self.clock.at(arrives, lambda: self.events.append(Event(len(self.events), key, webhook, self.clock.now)))
+        self.clock.at(
+            arrives,
+            lambda: self.events.append(Event(len(self.events), key, webhook, self.clock.now)),
+        )
         self._next_event()
 
     def _schedule(self, key: int, workflow: str) -> None:
@@ -242,7 +250,9 @@ class World:
         sent = self.clock.now
         if self.r.random() < self.f.lost:
             if self.r.random() < self.f.late:
-                self.clock.at(sent + self.r.uniform(0, self.f.late_by), lambda: self._hand_out(3, "late"))
+                self.clock.at(
+                    sent + self.r.uniform(0, self.f.late_by), lambda: self._hand_out(3, "late")
+                )
             else:
                 self._hand_out(3, "lost")
             self.clock.pass_by(self.r.choice([0.05, 1.0]))
@@ -259,7 +269,9 @@ class World:
             self.clock.pass_by(0.02 if self.f.way is None else self.barrier.patience())
             self.barrier.look_failed()
             return
-        waiting = [task for task in self.tasks.values() if task.taken is not None and task.done_by is None]
+        waiting = [
+            task for task in self.tasks.values() if task.taken is not None and task.done_by is None
+        ]
         found = [task for task in waiting if self.f.way == "workflows" or task.indexed <= began]
         self.clock.pass_by(0.03)
         self.look_began = began
@@ -279,7 +291,9 @@ class World:
         barrier.drained(began)
         if not self.barrier.look_due_in():
             self._look()
-        if self.barrier.may_look() and any(not self._takers(event, event.at) for event in undecided):
+        if self.barrier.may_look() and any(
+            not self._takers(event, event.at) for event in undecided
+        ):
             self._look()
         self._read_again()
         barrier.unread(self._awaited())
@@ -316,7 +330,11 @@ class World:
 
     def _awaited(self) -> dict[Hashable, tuple[float, str]]:
         recent = self.clock.now - WAIT
-        unread = {id_: since for id_, since in self.unread.items() if self.tasks[id_].reads < 3 and since > recent}
+        unread = {
+            id_: since
+            for id_, since in self.unread.items()
+            if self.tasks[id_].reads < 3 and since > recent
+        }
         return {id_: (since, self.tasks[id_].workflow) for id_, since in unread.items()}
 
     def _fits(self, task: Task, event: Event, by: float) -> bool:
@@ -327,18 +345,26 @@ class World:
         return [self.tasks[id_] for id_ in self.known if self._fits(self.tasks[id_], event, by)]
 
     def _unknown(self, event: Event, by: float) -> Iterator[Task]:
-        return (task for task in self.tasks.values() if self._fits(task, event, by) and task.id not in self.known)
+        return (
+            task
+            for task in self.tasks.values()
+            if self._fits(task, event, by) and task.id not in self.known
+        )
 
     def _decide(self, undecided: list[Event]) -> None:
         blocked: set[str] = set()
         for event in undecided:
             takers = self._takers(event, event.at)
             arrived = int(event.at * _SECOND)
-            if event.webhook in blocked or not self.barrier.knows(arrived, RECEIVERS[event.webhook], bool(takers)):
+            if event.webhook in blocked or not self.barrier.knows(
+                arrived, RECEIVERS[event.webhook], bool(takers)
+            ):
                 blocked.add(event.webhook)
                 continue
             event.decided = self.clock.now
-            event.missed = {task.id: self._why(task, event.at) for task in self._unknown(event, event.at)}
+            event.missed = {
+                task.id: self._why(task, event.at) for task in self._unknown(event, event.at)
+            }
             for task in takers:
                 task.done_by = event.id
             if not takers:
@@ -372,7 +398,9 @@ class World:
             if self.r.random() < 0.5:
                 self._hand_out(3, "lost")
             else:
-                self.clock.at(self.clock.now + self.r.uniform(0, 1.9), lambda: self._hand_out(3, "late"))
+                self.clock.at(
+                    self.clock.now + self.r.uniform(0, 1.9), lambda: self._hand_out(3, "late")
+                )
         elif not self.barrier.settled:
             died = True  # it doesn't resign
         self.barrier = Barrier(self.clock)

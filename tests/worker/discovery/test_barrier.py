@@ -1,4 +1,5 @@
-"""No event misses a task except as delivery rule 4 allows, and none waits for ever: in random mixtures of all faults.
+"""No event misses a task except as delivery rule 4 allows, and none waits for ever: in random
+mixtures of all faults.
 
 `barrier_world` judges; that it notices a broken barrier is shown too.
 """
@@ -55,7 +56,9 @@ POLL_LOST = Barrier.poll_lost
 def test_a_broken_barrier_misses_tasks(method: str, broken: Any, faults: Faults) -> None:
     def missed() -> int:
         worlds = (World(seed, faults).run() for seed in range(4))
-        return sum(number for world in worlds for why, number in world.missed().items() if why.isupper())
+        return sum(
+            number for world in worlds for why, number in world.missed().items() if why.isupper()
+        )
 
     with mock.patch.object(Barrier, method, broken):
         assert missed()
@@ -88,7 +91,11 @@ def test_without_doubt_an_event_waits_for_one_drain(barrier: Barrier) -> None:
     assert not barrier.knows(1000, ["flow"])
     scan(barrier, 2, look=False)
     assert barrier.knows(1000, ["flow"], has_taker=False)
-    assert (barrier.holds_up_to(), barrier.look_due_in(), barrier.settled) == (2000, float("inf"), True)
+    assert (barrier.holds_up_to(), barrier.look_due_in(), barrier.settled) == (
+        2000,
+        float("inf"),
+        True,
+    )
 
 
 def test_drains_of_later_than_a_clock_that_is_set_back_are_forgotten(barrier: Barrier) -> None:
@@ -101,7 +108,9 @@ def test_drains_of_later_than_a_clock_that_is_set_back_are_forgotten(barrier: Ba
 # --- when to look ---
 
 
-def test_a_look_that_fails_is_tried_again_after_a_while_and_waited_for_longer(barrier: Barrier) -> None:
+def test_a_look_that_fails_is_tried_again_after_a_while_and_waited_for_longer(
+    barrier: Barrier,
+) -> None:
     barrier.term_began()
     at(barrier, 1).drained(1)
     pauses, waits = [], []

@@ -12,7 +12,9 @@ from tests.worker.discovery.scanner_bench import bench as bench
 from worker.conductor.errors import ConductorError, NotNow
 
 
-def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is_new(bench: Bench) -> None:
+def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is_new(
+    bench: Bench,
+) -> None:
     discovery = bench.discovery()
     bench.schedule()
     bench.conductor.poll("somebody")
@@ -38,8 +40,12 @@ def test_a_discovery_says_which_waiting_tasks_have_ended(bench: Bench) -> None:
         bench.ms += 40_000
 
 
-@pytest.mark.parametrize("known", ["none", "its own", "one that waited before", "one that had settled before"])
-def test_tasks_are_gone_only_from_a_server_that_knows_what_was_known_before(bench: Bench, known: str) -> None:
+@pytest.mark.parametrize(
+    "known", ["none", "its own", "one that waited before", "one that had settled before"]
+)
+def test_tasks_are_gone_only_from_a_server_that_knows_what_was_known_before(
+    bench: Bench, known: str
+) -> None:
     discovery = bench.discovery()
     discovery.missing.right_at = bench.ms
     [other] = bench.schedule() if known != "none" else ["another"]
@@ -54,7 +60,9 @@ def test_tasks_are_gone_only_from_a_server_that_knows_what_was_known_before(benc
         bench.ms += 30_000
         bench.discover(discovery, "lost")
     is_right = known.startswith("one")
-    assert (bench.gone[:1], discovery.missing.is_another_server) == ((["lost"], False) if is_right else ([], True))
+    assert (bench.gone[:1], discovery.missing.is_another_server) == (
+        (["lost"], False) if is_right else ([], True)
+    )
 
 
 def test_another_server_with_many_tasks_of_its_own_is_not_the_right_one(bench: Bench) -> None:
@@ -112,7 +120,9 @@ def test_an_index_that_says_a_task_has_ended_is_no_proof(bench: Bench) -> None:
     assert bench.gone == []
 
 
-def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minutes(bench: Bench) -> None:
+def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minutes(
+    bench: Bench,
+) -> None:
     bench.conductor.indexing = False
     discovery = bench.discovery()
     bench.discover(discovery)
@@ -126,7 +136,9 @@ def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minu
         found.append(task in ids)
         ways.append(bench.index.way)
     assert found.index(True) == 3
-    assert ways == ["search"] * 5 + ["workflows"] * 4, "the index lacks a task that has waited for long"
+    assert ways == ["search"] * 5 + ["workflows"] * 4, (
+        "the index lacks a task that has waited for long"
+    )
 
 
 def test_an_index_that_is_empty_because_everything_has_ended_is_not_off(bench: Bench) -> None:
@@ -173,7 +185,9 @@ def unindexed(bench: Bench, number: int = 1) -> list[str]:
     return hidden
 
 
-def test_a_task_that_the_index_never_learns_of_is_found_after_conductor_was_away(bench: Bench) -> None:
+def test_a_task_that_the_index_never_learns_of_is_found_after_conductor_was_away(
+    bench: Bench,
+) -> None:
     discovery = bench.discovery()
     bench.discover(discovery)
     [task] = unindexed(bench)
@@ -196,7 +210,9 @@ def test_a_round_goes_in_steps_and_first_where_nothing_is_known_to_wait(bench: B
     assert found == [hidden[1:3], [hidden[3]], [hidden[0]], []]
 
 
-def test_a_key_that_may_not_read_running_workflows_does_without_reconciliation(bench: Bench) -> None:
+def test_a_key_that_may_not_read_running_workflows_does_without_reconciliation(
+    bench: Bench,
+) -> None:
     [task] = unindexed(bench)
     discovery = bench.discovery()
     bench.conductor.cannot = {"workflows": 403}

@@ -29,13 +29,19 @@ class Bench:
     def foreign(self, count: int = 1) -> list[str]:
         """Tasks that somebody else has polled."""
         workflow = self.conductor.begin("flow")
-        ids = [self.conductor.schedule(workflow.id, f"wait{number}", {}).id for number in range(count)]
+        ids = [
+            self.conductor.schedule(workflow.id, f"wait{number}", {}).id for number in range(count)
+        ]
         while self.conductor.poll("somebody"):
             pass
         return ids
 
     def find(self, start: int = 0, must_show: bool = False) -> list[str]:
-        return [task.id for page in self.index.waiting_since(start, must_show=must_show) for task in page]
+        return [
+            task.id
+            for page in self.index.waiting_since(start, must_show=must_show)
+            for task in page
+        ]
 
     @property
     def way(self) -> tuple[str, str]:
@@ -83,7 +89,9 @@ def test_a_better_way_is_taken_again_once_it_works(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("status", [502, 503, 429, 401, 0])
-def test_an_answer_that_says_nothing_of_the_search_changes_no_way(bench: Bench, status: int) -> None:
+def test_an_answer_that_says_nothing_of_the_search_changes_no_way(
+    bench: Bench, status: int
+) -> None:
     bench.conductor.cannot = {"search": status}
     with pytest.raises(ConductorError):
         bench.find()
@@ -97,7 +105,9 @@ def test_a_server_that_answers_500_to_everything_is_away(bench: Bench) -> None:
     assert not bench.index.proven
 
 
-def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task(bench: Bench) -> None:
+def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task(
+    bench: Bench,
+) -> None:
     bench.conductor.indexing = False
     tasks = bench.foreign(2)
     assert bench.find() == []
@@ -106,7 +116,9 @@ def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task
     assert bench.index.way == "workflows"
     assert "off" in bench.index.reason
     bench.clock.seconds += 61
-    assert bench.find(bench.now() - 15_000) == tasks  # an empty answer is no proof that it is on again
+    assert (
+        bench.find(bench.now() - 15_000) == tasks
+    )  # an empty answer is no proof that it is on again
     assert bench.index.way == "workflows"
     bench.conductor.indexing = True
     bench.clock.seconds += 61
@@ -136,7 +148,9 @@ def test_tasks_of_workflows_that_are_no_receivers_are_not_read_until_they_are(be
     assert [task.id for page in bench.index.waiting_of("flow", 1.0) for task in page] == tasks
 
 
-def test_a_task_that_has_ended_is_read_once_while_the_index_shows_the_same_of_it(bench: Bench) -> None:
+def test_a_task_that_has_ended_is_read_once_while_the_index_shows_the_same_of_it(
+    bench: Bench,
+) -> None:
     [task] = bench.foreign()
     bench.conductor.lag = 60_000
     bench.conductor.end(task, "COMPLETED")
@@ -147,7 +161,9 @@ def test_a_task_that_has_ended_is_read_once_while_the_index_shows_the_same_of_it
     assert bench.find() == [task], "it runs again"
 
 
-def test_of_very_many_new_tasks_most_are_read_aside_and_only_their_events_wait(bench: Bench) -> None:
+def test_of_very_many_new_tasks_most_are_read_aside_and_only_their_events_wait(
+    bench: Bench,
+) -> None:
     tasks = bench.foreign(250)
     assert bench.find() == tasks[:100]
     assert {workflow for _, workflow in bench.index.awaited().values()} == {"flow"}
@@ -203,7 +219,9 @@ def test_a_suspect_that_has_ended_is_forgotten(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("ailment", AILMENTS)
-def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(bench: Bench, ailment: Ailment) -> None:
+def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(
+    bench: Bench, ailment: Ailment
+) -> None:
     bench.conductor.cannot = {"search": 500}
     [first], [sick], [last] = bench.foreign(), bench.foreign(), bench.foreign()
     bench.conductor.ailing["w1"] = ailment
@@ -214,7 +232,9 @@ def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(bench
     assert bench.find() == [first, sick, last]
 
 
-def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(bench: Bench) -> None:
+def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(
+    bench: Bench,
+) -> None:
     bench.conductor.cannot = {"search": 500}
     bench.index.receivers = ["other", "flow"]
     tasks = bench.foreign(2)
@@ -230,7 +250,9 @@ def test_suspects_stay_while_conductor_is_away(bench: Bench) -> None:
     bench.conductor.ailing[sick] = "garbage"
     bench.find()
     with (
-        mock.patch.object(bench.conductor, "waiting_task", side_effect=Unreachable("no connection")),
+        mock.patch.object(
+            bench.conductor, "waiting_task", side_effect=Unreachable("no connection")
+        ),
         pytest.raises(Unreachable),
     ):
         retried(bench)

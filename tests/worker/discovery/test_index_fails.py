@@ -19,7 +19,8 @@ from worker.leader.leader import Leader
 
 
 class Bench(LoopBench):
-    """One worker, at a server whose index has known tasks alone, and whose clock goes when it is told to."""
+    """One worker, at a server whose index has known tasks alone, and whose clock goes when it is
+    told to."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -58,7 +59,9 @@ class Bench(LoopBench):
     def event(self, webhook: str, key: str = "") -> str:
         now = int(time.time() * 1000)
         id_ = f"event {len(self.made)} {time.perf_counter_ns()}"
-        self.store.deliveries.append([NewEvent(id_, webhook, now, json.dumps({"key": key}), {}, {}, now + 600_000)])
+        self.store.deliveries.append(
+            [NewEvent(id_, webhook, now, json.dumps({"key": key}), {}, {}, now + 600_000)]
+        )
         return id_
 
     def decided(self, *event_ids: str) -> list[bool]:
@@ -66,7 +69,11 @@ class Bench(LoopBench):
         return [event is not None and event.decided_at is not None for event in events]
 
     def takers(self, event_id: str) -> list[str | None]:
-        return [target.task_id for target in self.store.queries.targets_of([event_id]) if target.kind == "complete"]
+        return [
+            target.task_id
+            for target in self.store.queries.targets_of([event_id])
+            if target.kind == "complete"
+        ]
 
     def hold(self, event_id: str) -> str:
         event = self.store.queries.event(event_id)
@@ -94,9 +101,15 @@ def test_events_without_receivers_and_those_with_a_known_taker_are_decided(bench
     leader = bench.begin()
     known, unknown = bench.task("known"), bench.foreign("unknown")
     bench.fail()
-    lacks, starts, taken = bench.event("w", "unknown"), bench.event("starts"), bench.event("other", "known")
+    lacks, starts, taken = (
+        bench.event("w", "unknown"),
+        bench.event("starts"),
+        bench.event("other", "known"),
+    )
     leader.decide()
-    assert bench.decided(lacks, starts, taken) == [False, True, False], "the index may know another taker"
+    assert bench.decided(lacks, starts, taken) == [False, True, False], (
+        "the index may know another taker"
+    )
     bench.fail_again(leader)
     assert bench.decided(lacks, starts, taken) == [False, True, True]
     assert bench.takers(taken) == [known]
@@ -141,7 +154,9 @@ def test_no_hold_ends_before_the_index_has_been_asked(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("passes", [20, LONG_WAIT])
-def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(bench: Bench, passes: float) -> None:
+def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(
+    bench: Bench, passes: float
+) -> None:
     """A Conductor that is very slow: its queue has been emptied, and nobody knows by whom."""
     worker = bench.deciding()
     leader = worker.leader

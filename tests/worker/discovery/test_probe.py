@@ -1,4 +1,5 @@
-"""What a Conductor is like is found out by calls that change nothing there; answers as recorded, and edited."""
+"""What a Conductor is like is found out by calls that change nothing there; answers as recorded,
+and edited."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from testkit import PATIENCE
 from tests.support.stand_in import Answer, Request, StandIn
+from tools.servers import PATIENCE
 from worker.conductor.server import Server
 from worker.discovery.probe import CheckResult, probe
 
@@ -18,7 +19,8 @@ NO_PATH = Answer({"message": "No static resource."}, 404)
 
 
 class Conductor(StandIn):
-    """Answers as Conductor 3.32 does one that has nothing running, except for the calls in `edited`."""
+    """Answers as Conductor 3.32 does one that has nothing running, except for the calls in
+    `edited`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +29,9 @@ class Conductor(StandIn):
             "GET /api/tasks/poll": Answer([]),
             "GET /api/tasks/search": Answer({"totalHits": 0, "results": []}),
             "GET /api/workflow/running": Answer([]),
-            "POST /api/workflow/webhook-bridge-check/correlated": Answer({"webhook-bridge-check": []}),
+            "POST /api/workflow/webhook-bridge-check/correlated": Answer(
+                {"webhook-bridge-check": []}
+            ),
             "POST /api/workflow/onboard/correlated": Answer({"webhook-bridge-check": []}),
             "POST /api/tasks/webhook-bridge-check": Answer(""),
             "POST /api/token": NO_PATH,
@@ -46,10 +50,14 @@ class Conductor(StandIn):
             Answer({"message": "No such thing: webhook-bridge-check"}, 404),
         )
 
-    def probe(self, url: str | None = None, key: str | None = None, seconds: float = PATIENCE) -> list[CheckResult]:
+    def probe(
+        self, url: str | None = None, key: str | None = None, seconds: float = PATIENCE
+    ) -> list[CheckResult]:
         return probe(Server(url or self.url, key, key), DEFINITIONS, seconds=seconds)
 
-    def result(self, url: str | None = None, key: str | None = None, seconds: float = PATIENCE) -> CheckResult:
+    def result(
+        self, url: str | None = None, key: str | None = None, seconds: float = PATIENCE
+    ) -> CheckResult:
         """The only one that is no note."""
         [result] = [result for result in self.probe(url, key, seconds) if result.level != "note"]
         return result
@@ -63,7 +71,9 @@ def server() -> Iterator[Conductor]:
 
 
 def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Conductor) -> None:
-    assert server.probe() == [CheckResult("note", "waiting tasks that no queue hands out are found by search")]
+    assert server.probe() == [
+        CheckResult("note", "waiting tasks that no queue hands out are found by search")
+    ]
 
 
 def test_nothing_is_taken_from_anybody(server: Conductor) -> None:
@@ -82,8 +92,12 @@ def test_a_server_that_nobody_reaches_is_a_warning(server: Conductor) -> None:
     assert "can't be reached" in result.what
 
 
-def test_a_proxy_on_the_way_is_named_without_its_password(server: Conductor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", server.url.replace("://", "://me:hidden@"))  # any proxy would do
+def test_a_proxy_on_the_way_is_named_without_its_password(
+    server: Conductor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "HTTP_PROXY", server.url.replace("://", "://me:hidden@")
+    )  # any proxy would do
     notes = [str(one) for one in server.probe("http://conductor.example/api")]
     assert notes[0].startswith(f"Conductor is called by the proxy {server.url}; NO_PROXY names")
     assert "hidden" not in "".join(notes)
@@ -160,7 +174,12 @@ def test_a_permission_that_the_key_lacks_is_named(server: Conductor, call: str, 
 
 def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Conductor) -> None:
     """As Netflix Conductor 3.13.8 answers."""
-    absent = {"timestamp": "2026-11-25T10:14:17.617+00:00", "status": 404, "error": "Not Found", "path": "/api/…"}
+    absent = {
+        "timestamp": "2026-11-25T10:14:17.617+00:00",
+        "status": 404,
+        "error": "Not Found",
+        "path": "/api/…",
+    }
     server.edited = {
         "POST /api/tasks/webhook-bridge-check": Answer(absent, 404),
         "GET /api/tasks/webhook-bridge-check": Answer("", 204),
@@ -171,7 +190,9 @@ def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Conduc
     assert "POST /tasks/{workflowId}/{name}/COMPLETED" in result.what
 
 
-def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_read(server: Conductor) -> None:
+def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_read(
+    server: Conductor,
+) -> None:
     server.edited = {"GET /api/tasks/search": Answer({"message": "no"}, 403)}
     result = server.result()
     assert result.level == "warning"

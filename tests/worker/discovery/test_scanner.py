@@ -1,4 +1,5 @@
-"""CheckResult waiting tasks: a scan is whole or nothing, and the index is asked whenever the queue may not know."""
+"""CheckResult waiting tasks: a scan is whole or nothing, and the index is asked whenever the queue
+may not know."""
 
 from __future__ import annotations
 
@@ -34,16 +35,22 @@ def test_a_scan_ends_though_tasks_go_on_coming(bench: Bench) -> None:
     assert set(tasks) <= set(bench.ids())
 
 
-def test_a_queue_that_hands_out_whole_batches_of_new_tasks_may_hold_older_ones(bench: Bench) -> None:
+def test_a_queue_that_hands_out_whole_batches_of_new_tasks_may_hold_older_ones(
+    bench: Bench,
+) -> None:
     bench.scan()
     old = bench.schedule(1)
     bench.conductor.tasks[old[0]].status = "later"
 
-    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float) -> list[Task]:
+    def poll(
+        worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float
+    ) -> list[Task]:
         if bench.conductor.tasks[old[0]].status == "later":
             bench.conductor.tasks[old[0]].status = "SCHEDULED"
             bench.ms += 5000
-            return [replace(bench.task_of(new), scheduled_at=bench.ms) for new in bench.schedule(count)]
+            return [
+                replace(bench.task_of(new), scheduled_at=bench.ms) for new in bench.schedule(count)
+            ]
         return SimulatedConductor.poll(bench.conductor, worker_id, domain, unreadable, count)
 
     bench.conductor.poll = poll  # type: ignore[method-assign,assignment]
@@ -60,7 +67,9 @@ class Sick:
         self.sick = sick
         self.polls: list[int] = []
 
-    def poll(self, worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float) -> list[Task]:
+    def poll(
+        self, worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float
+    ) -> list[Task]:
         """A poll of the worker's."""
         self.polls.append(count)
         conductor = self.bench.conductor
@@ -93,7 +102,9 @@ def test_if_polls_for_single_tasks_go_on_failing_it_is_conductor_that_is_away(be
     assert sick.polls == [100, 1, 1, 1, 1, 1]
 
 
-def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_what_is_new(bench: Bench) -> None:
+def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_what_is_new(
+    bench: Bench,
+) -> None:
     bench.scan()
     bench.scan()
     assert bench.searches == [0]
@@ -167,7 +178,9 @@ def test_where_the_index_cannot_be_searched_scans_are_waited_for_only_so_long(be
 
 
 def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Bench) -> None:
-    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float) -> list[Task]:
+    def poll(
+        worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float
+    ) -> list[Task]:
         unreadable.append(Unreadable(None, "no task"))
         return []
 

@@ -53,7 +53,9 @@ def test_people_are_shown_what_goes_on_failing_until_it_can_be_read(bench: Bench
     assert bench.shown() == []
 
 
-def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(bench: Bench) -> None:
+def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(
+    bench: Bench,
+) -> None:
     for number in range(SHOWN_AFTER):
         bench.all.failed("task", "often", "slow")
         assert bool(bench.all.awaited()) is (number < SHOWN_AFTER - 1)

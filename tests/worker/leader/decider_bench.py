@@ -45,7 +45,9 @@ class Bench:
         workflows = Workflows(self.store, conductor, Now(), self)
         timeouts = TaskTimeouts(conductor, self.store, "me", Later(), clock=self)
         callbacks = Callbacks(conductor, Now(), self, clock=self)
-        return Decider(self.store, workflows, self.conductor.server_clock, timeouts, callbacks, skew=2.0)
+        return Decider(
+            self.store, workflows, self.conductor.server_clock, timeouts, callbacks, skew=2.0
+        )
 
     def monotonic(self) -> float:
         return self.ms / 1000
@@ -68,7 +70,9 @@ class Bench:
         self.decider.set_definitions(self.definitions)
         self.decider.load(Health(self.store.leadership))
 
-    def wait(self, matches: Any = EVERY, workflow: str = "", name: str = "flow", version: int = 1) -> SimulatedTask:
+    def wait(
+        self, matches: Any = EVERY, workflow: str = "", name: str = "flow", version: int = 1
+    ) -> SimulatedTask:
         """A task comes to wait, in a new workflow if in no other."""
         workflow = workflow or self.conductor.begin(name, version).id
         return self.conductor.schedule(workflow, f"wait{len(self.conductor.tasks)}", matches)
@@ -88,7 +92,9 @@ class Bench:
         self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
             self.decider.add_tasks(self.store.tasks.adopt(ME, tasks, self.ms))
-        request = Request(agenda.undecided, agenda.freed, began, self.ms, 100, self.all_known(began))
+        request = Request(
+            agenda.undecided, agenda.freed, began, self.ms, 100, self.all_known(began)
+        )
         return self.decider.decide(ME, request)
 
     def all_known(self, began: int) -> Barrier:
@@ -98,7 +104,11 @@ class Bench:
         return barrier
 
     def takers(self, event_id: str) -> list[str]:
-        return [str(t.task_id) for t in self.store.queries.targets_of([event_id]) if t.kind == "complete"]
+        return [
+            str(t.task_id)
+            for t in self.store.queries.targets_of([event_id])
+            if t.kind == "complete"
+        ]
 
     def event(self, event_id: str) -> Event:
         found = self.store.queries.event(event_id)
@@ -127,4 +137,6 @@ def sick(bench: Bench, *tasks: SimulatedTask) -> None:
 
 
 def starts(bench: Bench, event_id: str) -> list[Target]:
-    return [target for target in bench.store.queries.targets_of([event_id]) if target.kind == "start"]
+    return [
+        target for target in bench.store.queries.targets_of([event_id]) if target.kind == "start"
+    ]

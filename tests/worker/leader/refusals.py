@@ -29,10 +29,13 @@ def poison(*event_ids: str, error: type[BaseException] = RuntimeError) -> Iterat
 
 @contextmanager
 def refusing(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
-    """The store refuses what is decided of these events; the sizes of the batches that it was given."""
+    """The store refuses what is decided of these events; the sizes of the batches that it was
+    given."""
     decide_, sizes = bench.store.decisions.decide, list[int]()
 
-    def refuse(holder: str, decisions: Sequence[Decision], expired: Sequence[str], *more: Any) -> Any:
+    def refuse(
+        holder: str, decisions: Sequence[Decision], expired: Sequence[str], *more: Any
+    ) -> Any:
         sizes.append(len(decisions) + len(expired))
         if {*expired, *(decision.event_id for decision in decisions)} & set(event_ids):
             raise Unstorable("too large")

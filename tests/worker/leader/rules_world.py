@@ -55,7 +55,12 @@ ALL = tuple(
             },
             {"name": "c", "starts": [{"workflow": "other", "when": {"$.k": {"$gte": 1}}}]},
             {"name": "d", "receivers": {"flow": [2], "sub": "any"}, "hold": "0s"},
-            {"name": "e", "receivers": {"sub": "any", "flow": "any"}, "hold": "20s", "metadata": False},
+            {
+                "name": "e",
+                "receivers": {"sub": "any", "flow": "any"},
+                "hold": "20s",
+                "metadata": False,
+            },
             {
                 "name": "f",
                 "receivers": {"flow": "any"},
@@ -88,7 +93,9 @@ class World(RuleBasedStateMachine):
         self.ms = 1_700_000_000_000
         self.tick = 0.0
         memory = Path("/dev/shm")  # what survives a power cut is not the question here
-        self.folder = Path(tempfile.mkdtemp(prefix="rules-", dir=memory if memory.is_dir() else None))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="rules-", dir=memory if memory.is_dir() else None)
+        )
         self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
             mock.patch.object(leader_module, "Decider", self.make_decider),
@@ -100,7 +107,8 @@ class World(RuleBasedStateMachine):
         self.definitions = Definitions(ALL)
         self.reference = Rules(self.definitions, SKEW)
         self.were_removed: set[str] = set()
-        """Webhooks whose definition was missing for a time: a call then can't know whether it wants the metadata."""
+        """Webhooks whose definition was missing for a time: a call then can't know whether it wants
+        the metadata."""
         self.seq = 0
         self.polled: set[str] = set()
         """Tasks whose poll answers reached a worker, or that an index search has shown."""
@@ -117,7 +125,10 @@ class World(RuleBasedStateMachine):
     @initialize(offset=st.sampled_from([0, 40, 3000, -3000]))
     def begin(self, offset: int) -> None:
         self.conductor = SimulatedConductor(
-            lambda: self.ms, offset, known=frozenset({"flow", "other", "sub"}), on_start=self.workflow_started
+            lambda: self.ms,
+            offset,
+            known=frozenset({"flow", "other", "sub"}),
+            on_start=self.workflow_started,
         )
         # The clocks' offset is known from any answer, but for its precision.
         self.conductor.server_clock.observe(self.ms + offset, self.ms, self.ms)
@@ -149,7 +160,9 @@ class World(RuleBasedStateMachine):
 
     def new_worker(self) -> Worker:
         made = settings_with(
-            bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_clock_skew="2s", bridge_worker_metrics="off"
+            bridge_database=f"sqlite:///{self.folder}/bridge.db",
+            bridge_clock_skew="2s",
+            bridge_worker_metrics="off",
         )
         source: Any = mock.Mock(check=lambda: False)
         type(source).current = property(lambda _: self.definitions)
@@ -158,7 +171,9 @@ class World(RuleBasedStateMachine):
         worker = Worker(context, f"worker{len(self.workers)}", TUNING)
         self.workers.append(worker)
         worker._pools.workflows = Now()
-        worker._executor.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
+        worker._executor.submit = lambda claimed: self.in_hand.extend(
+            (worker, *one) for one in claimed
+        )  # type: ignore[method-assign]
         return worker
 
     def monotonic(self) -> float:
@@ -171,7 +186,9 @@ class World(RuleBasedStateMachine):
         class Spy(Decider):
             def decide(self, term: Term, request: Request) -> Any:
                 if machine.store.leadership.leader()[0] != term.holder:  # type: ignore[index]
-                    return super().decide(term, request)  # LeadershipLost, or there was nothing to write
+                    return super().decide(
+                        term, request
+                    )  # LeadershipLost, or there was nothing to write
                 assert request.barrier is not None
                 assert request.barrier.holds_up_to() == request.began
                 waiting = self.tasks.ids()
@@ -205,7 +222,10 @@ class World(RuleBasedStateMachine):
 
     def ref_task(self, task_id: str, in_doubt: Collection[str]) -> RefTask:
         task = self.conductor.tasks[task_id]
-        own, root = self.conductor.workflows[task.workflow_id], self.conductor.root(task.workflow_id)
+        own, root = (
+            self.conductor.workflows[task.workflow_id],
+            self.conductor.root(task.workflow_id),
+        )
         offset = self.conductor.offset
         return RefTask(
             task.id,
@@ -223,11 +243,19 @@ class World(RuleBasedStateMachine):
     def given(self, task_id: str) -> bool:
         """Whether an event has the task, or has had it."""
         events = self.reference.events.values()
-        return any(event.takers.get(task_id) in ("pending", "done", "cancelled", "unknown") for event in events)
+        return any(
+            event.takers.get(task_id) in ("pending", "done", "cancelled", "unknown")
+            for event in events
+        )
 
     def required_are(self, waiting: list[str]) -> None:
-        """Rule 4: the snapshot holds what the queue held and, where it is to be searched, what the index knows."""
-        live = {task.id for task in self.conductor.tasks.values() if task.waits and not self.given(task.id)}
+        """Rule 4: the snapshot holds what the queue held and, where it is to be searched, what the
+        index knows."""
+        live = {
+            task.id
+            for task in self.conductor.tasks.values()
+            if task.waits and not self.given(task.id)
+        }
         if self.by_index_alone or self.search_due:
             self.index_shows(live)
         self.search_due = False
@@ -237,7 +265,11 @@ class World(RuleBasedStateMachine):
     def index_shows(self, tasks: set[str]) -> None:
         """A search, which leaves out tasks of workflows that are no receivers."""
         workflows, receivers = self.conductor.workflows, self.definitions.by_receiver
-        shown = {id_ for id_ in tasks if workflows[self.conductor.tasks[id_].workflow_id].name in receivers}
+        shown = {
+            id_
+            for id_ in tasks
+            if workflows[self.conductor.tasks[id_].workflow_id].name in receivers
+        }
         self.by_index_alone |= bool(shown - self.polled)
         self.polled |= shown
 
@@ -250,7 +282,9 @@ class World(RuleBasedStateMachine):
             own = [target for target in targets if target.event_id == event.id]
             assert {t.task_id for t in own if t.kind == "complete"} == set(event.takers), event
             assert {t.task_id for t in own if t.only_versions is not None} == event.in_doubt, event
-            starts = {(t.workflow, str(t.correlation_id)): t.version for t in own if t.kind == "start"}
+            starts = {
+                (t.workflow, str(t.correlation_id)): t.version for t in own if t.kind == "start"
+            }
             assert starts == event.versions, event
             assert (stored.hold != "no") == event.held, event
             assert (stored.decided_at is not None) == event.decided, event
@@ -261,18 +295,23 @@ class World(RuleBasedStateMachine):
     def workflow_started(self, workflow: SimulatedWorkflow) -> None:
         """By an event: it waits at once, and its sub-workflow too."""
         for other in self.of_one_key(workflow.name, str(workflow.correlation_id)):
-            assert other is workflow or (workflow.name == "other" and other.ended), "two workflows of one key"
+            assert other is workflow or (workflow.name == "other" and other.ended), (
+                "two workflows of one key"
+            )
         self.conductor.schedule(workflow.id, "wait", {})
         sub = self.conductor.begin("sub", parent=workflow.id)
         self.conductor.schedule(sub.id, "wait", {})
 
     def of_one_key(self, name: str, correlation_id: str) -> list[SimulatedWorkflow]:
-        """The workflows that webhook g started by the entry that this is a start of, for the same value of the key."""
+        """The workflows that webhook g started by the entry that this is a start of, for the same
+        value of the key."""
         events = self.reference.events
         value = events[correlation_id.split("#")[0]].payload.get("k")
         if events[correlation_id.split("#")[0]].webhook != "g" or value is None:
             return []
-        named = [workflow for workflow in self.conductor.workflows.values() if workflow.name == name]
+        named = [
+            workflow for workflow in self.conductor.workflows.values() if workflow.name == name
+        ]
         return [
             workflow
             for workflow in named
@@ -326,8 +365,14 @@ class World(RuleBasedStateMachine):
 
     def record(self, worker: Worker, result: Result) -> None:
         target = result.target
-        [stored] = [t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id]
-        counts = (stored.state, stored.claimed_by, stored.attempts) == ("claimed", worker.id, target.attempts)
+        [stored] = [
+            t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id
+        ]
+        counts = (stored.state, stored.claimed_by, stored.attempts) == (
+            "claimed",
+            worker.id,
+            target.attempts,
+        )
         self.store.claims.record_results(worker.id, [result], self.ms)
         [after] = [t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id]
         assert after.state == (result.state if counts else stored.state)
@@ -342,7 +387,9 @@ class World(RuleBasedStateMachine):
             assert len(self.started(target.workflow, target.correlation_id)) == (state == "done")
             if state == "skipped":
                 there = self.of_one_key(target.workflow, str(target.correlation_id))
-                [after] = [t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id]
+                [after] = [
+                    t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id
+                ]
                 assert after.workflow_id in {workflow.id for workflow in there}
             return
         assert target.task_id is not None
@@ -357,11 +404,15 @@ class World(RuleBasedStateMachine):
         named = [
             task
             for task in self.conductor.tasks.values()
-            if (task.workflow_id, task.reference_name) == (target.workflow_id, target.reference_name)
+            if (task.workflow_id, task.reference_name)
+            == (target.workflow_id, target.reference_name)
         ]
         effect = [task.id for task in named if task.worker_id == target.event_id]
-        # One that timed out and its retry may both have been given to the event, which then goes to the newest retry.
-        others = self.reference.events[target.event_id].takers.keys() & {task.id for task in named} - {target.task_id}
+        # One that timed out and its retry may both have been given to the event, which then goes to
+        # the newest retry.
+        others = self.reference.events[target.event_id].takers.keys() & {
+            task.id for task in named
+        } - {target.task_id}
         assert len(effect) == 1 if state == "done" else len(effect) <= bool(others)
         assert state == "failed" or not self.conductor.tasks[target.task_id].waits
 
@@ -370,12 +421,17 @@ class World(RuleBasedStateMachine):
         return task.workflow_id, task.reference_name
 
     def started(self, name: str, correlation_id: str | None) -> list[SimulatedWorkflow]:
-        return [w for w in self.conductor.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
+        return [
+            w
+            for w in self.conductor.workflows.values()
+            if (w.name, w.correlation_id) == (name, correlation_id)
+        ]
 
     # --- the end ---
 
     def finish(self) -> None:
-        """Without further faults everything comes to an end, and each effect is there exactly once."""
+        """Without further faults everything comes to an end, and each effect is there exactly
+        once."""
         if (
             self.definitions.webhooks != ALL
         ):  # new ones have every task looked at again, which may hide what was forgotten
@@ -403,21 +459,32 @@ class World(RuleBasedStateMachine):
             self.ended_well(over)
 
     def goes_on(self, event: RefEvent) -> bool:
-        """Whether it is to be decided again, or has a call that is made again, perhaps a minute later."""
-        return (event.freed and event.held) or "pending" in (*event.takers.values(), *event.starts.values())
+        """Whether it is to be decided again, or has a call that is made again, perhaps a minute
+        later."""
+        return (event.freed and event.held) or "pending" in (
+            *event.takers.values(),
+            *event.starts.values(),
+        )
 
     def ended_well(self, event: RefEvent) -> None:
         """Conductor shows what the event was applied to, once each."""
         assert event.status != "pending"
         completed = [task for task in self.conductor.tasks.values() if task.worker_id == event.id]
-        # A task that timed out and its retry are one to the workflow: they have one name, and one effect.
+        # A task that timed out and its retry are one to the workflow: they have one name, and one
+        # effect.
         names = {self.name(task_id) for task_id, state in event.takers.items() if state == "done"}
-        unknown = {self.name(task_id) for task_id, state in event.takers.items() if state == "unknown"}
+        unknown = {
+            self.name(task_id) for task_id, state in event.takers.items() if state == "unknown"
+        }
         found = sorted(map(self.name, (task.id for task in completed)))
         assert [name for name in found if name not in unknown - names] == sorted(names)
         webhook = next(w for w in ALL if w.name == event.webhook)
         for task in completed:
-            assert {key: value for key, value in task.output.items() if key != "_webhook"} == event.payload
-            assert ("_webhook" in task.output) == webhook.metadata or webhook.name in self.were_removed
+            assert {
+                key: value for key, value in task.output.items() if key != "_webhook"
+            } == event.payload
+            assert (
+                "_webhook" in task.output
+            ) == webhook.metadata or webhook.name in self.were_removed
         for key, state in event.starts.items():
             assert len(self.started(*key)) == (state == "done")

@@ -1,4 +1,5 @@
-"""An event waits for tasks that Conductor has shown but couldn't return yet: for a while, and only for those."""
+"""An event waits for tasks that Conductor has shown but couldn't return yet: for a while, and only
+for those."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class Bench(IndexBench):
         return worker.leader
 
     def unread(self, key: str) -> str:
-        """A task that only the index knows, and that can't be read by its id, nor by its workflow's."""
+        """A task that only the index knows, and that can't be read by its id, nor by its
+        workflow's."""
         task = self.foreign(key)
         self.ail(task, self.conductor.tasks[task].workflow_id)
         return task
@@ -82,7 +84,9 @@ def test_an_event_waits_for_a_task_that_cannot_be_read_yet_though_another_takes_
 
 
 @pytest.mark.parametrize("cannot", WAYS)
-def test_events_for_other_workflows_do_not_wait_for_it(bench: Bench, cannot: dict[str, int]) -> None:
+def test_events_for_other_workflows_do_not_wait_for_it(
+    bench: Bench, cannot: dict[str, int]
+) -> None:
     bench.conductor.cannot = cannot
     leader = bench.begin()
     bench.unread("key")
@@ -92,7 +96,9 @@ def test_events_for_other_workflows_do_not_wait_for_it(bench: Bench, cannot: dic
     assert bench.decided(event, other) == [False, True]
 
 
-def test_events_for_other_workflows_do_not_wait_for_a_polled_task_that_cannot_be_read(bench: Bench) -> None:
+def test_events_for_other_workflows_do_not_wait_for_a_polled_task_that_cannot_be_read(
+    bench: Bench,
+) -> None:
     leader = bench.begin_by_queue()
     bench.task("nobody")
     polled = bench.task("key")

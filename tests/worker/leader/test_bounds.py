@@ -31,7 +31,9 @@ def sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]
     return sizes
 
 
-def test_holds_that_ended_while_nobody_decided_are_ended_in_parts(bench: Bench, sizes: list[tuple[int, int]]) -> None:
+def test_holds_that_ended_while_nobody_decided_are_ended_in_parts(
+    bench: Bench, sizes: list[tuple[int, int]]
+) -> None:
     events = [bench.arrive(hold=1) for _ in range(45)]
     bench.decide()
     bench.restart()
@@ -62,7 +64,9 @@ def test_many_decisions_are_written_in_parts_that_are_whole_decisions(
     ]
 
 
-def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: list[tuple[int, int]]) -> None:
+def test_what_a_part_wrote_is_known_though_the_next_failed(
+    bench: Bench, sizes: list[tuple[int, int]]
+) -> None:
     for number in range(12):
         bench.wait({"$.n": number})
         bench.arrive(n=number)
@@ -73,15 +77,22 @@ def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: 
             raise StoreUnavailable
         return write(*given)
 
-    with mock.patch.object(bench.store.decisions, "decide", fail_at_the_second), pytest.raises(StoreUnavailable):
+    with (
+        mock.patch.object(bench.store.decisions, "decide", fail_at_the_second),
+        pytest.raises(StoreUnavailable),
+    ):
         bench.decide()
-    assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.queries.waiting_tasks())
+    assert sorted(bench.decider.tasks.ids()) == sorted(
+        task.id for task in bench.store.queries.waiting_tasks()
+    )
     bench.decide()
     assert len(bench.decider.tasks) == 0
     assert bench.store.queries.waiting_tasks() == []
 
 
-def test_freed_events_have_a_turn_too_and_none_is_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_freed_events_have_a_turn_too_and_none_is_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(matching, "TURN", 20_000)
     items = [{"id": number} for number in range(2000)]
     tasks = [bench.wait({"$..name": str(number)}) for number in range(6)]

@@ -1,4 +1,5 @@
-"""When Conductor is asked for the tasks of callbacks' events: few at a time, and none waits for all others."""
+"""When Conductor is asked for the tasks of callbacks' events: few at a time, and none waits for all
+others."""
 
 from __future__ import annotations
 
@@ -85,7 +86,10 @@ def test_one_that_just_came_waits_for_none_of_many_that_were_there(bench: Bench)
 
 def test_look_ups_that_hang_leave_room_for_others(bench: Bench) -> None:
     bench.define(SIGNED)
-    sick, sound = [bench.conductor.begin("flow").id for _ in range(20)], bench.conductor.begin("flow").id
+    sick, sound = (
+        [bench.conductor.begin("flow").id for _ in range(20)],
+        bench.conductor.begin("flow").id,
+    )
     pool = Later()
     callbacks = lookups(bench, pool)
     for workflow in sick:

@@ -13,7 +13,11 @@ from tests.worker.leader.decider_bench import SECOND, Bench
 from tests.worker.leader.decider_bench import bench as bench
 from worker.leader import addressed_events, callbacks
 
-SIGNED = {"name": "w", "receivers": {"flow": "any"}, "callback": {"secret": "a-secret-of-24-characters"}}
+SIGNED = {
+    "name": "w",
+    "receivers": {"flow": "any"},
+    "callback": {"secret": "a-secret-of-24-characters"},
+}
 BY_ID = {"name": "w", "receivers": {"flow": "any"}, "callback": {"by": "id"}}
 OTHER = {"name": "other", "receivers": {"flow": "any"}}
 
@@ -81,7 +85,9 @@ def test_no_other_event_takes_the_task_beside_it(bench: Bench) -> None:
         ("approve", "approve_x", False),
     ],
 )
-def test_an_iteration_is_one_task_and_without_it_any_will_do(bench: Bench, address: str, name: str, fits: bool) -> None:
+def test_an_iteration_is_one_task_and_without_it_any_will_do(
+    bench: Bench, address: str, name: str, fits: bool
+) -> None:
     bench.define(SIGNED)
     workflow = bench.conductor.begin("flow").id
     for kind in ("HUMAN", "WAIT_FOR_WEBHOOK"):
@@ -118,7 +124,8 @@ def test_a_number_of_the_users_own_makes_another_task(bench: Bench, kind: str) -
 def test_a_task_of_the_users_own_is_no_iteration_of_one_that_may_be_completed(
     bench: Bench, kind: str, in_loop: bool, first: str
 ) -> None:
-    """Its name only looks like one; with `by: id` anyone who knows the workflow's id may ask for it."""
+    """Its name only looks like one; with `by: id` anyone who knows the workflow's id may ask for
+    it."""
     bench.define(BY_ID | {"callback": {"by": "id", "tasks": ["step"]}})
     workflow = bench.conductor.begin("flow").id
     event = called(bench, workflow, "step__2") if first == "event" else ""
@@ -133,7 +140,9 @@ def test_a_task_of_the_users_own_is_no_iteration_of_one_that_may_be_completed(
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_second_url_of_a_task_that_is_being_completed_waits_for_the_first(bench: Bench, together: bool) -> None:
+def test_a_second_url_of_a_task_that_is_being_completed_waits_for_the_first(
+    bench: Bench, together: bool
+) -> None:
     bench.define(SIGNED, SIGNED | {"name": "v"})
     workflow = bench.conductor.begin("flow").id
     task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
@@ -149,7 +158,9 @@ def test_a_second_url_of_a_task_that_is_being_completed_waits_for_the_first(benc
     bench.store.claims.record_results("me", [Result(targets(bench, first)[0], "done")], bench.ms)
     bench.ms += 60 * SECOND
     decide(bench)
-    assert [target.task_id for target in targets(bench, second)] == [None], "its call says that the task has ended"
+    assert [target.task_id for target in targets(bench, second)] == [None], (
+        "its call says that the task has ended"
+    )
 
 
 def test_a_version_that_is_not_received_is_refused(bench: Bench) -> None:
@@ -181,7 +192,9 @@ def test_a_hold_ends_once_the_task_was_looked_for_after_it(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("webhook", [SIGNED, BY_ID])
-@pytest.mark.parametrize("proof", ["two answers of the right server", "the hold's end", "many of them"])
+@pytest.mark.parametrize(
+    "proof", ["two answers of the right server", "the hold's end", "many of them"]
+)
 def test_the_event_for_a_workflow_that_conductor_does_not_know_is_held_until_that_is_proven(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, webhook: dict[str, Any], proof: str
 ) -> None:
@@ -203,10 +216,14 @@ def test_the_event_for_a_workflow_that_conductor_does_not_know_is_held_until_tha
         bench.decider.addressed.right_at = bench.ms
     decide(bench)
     assert bench.event(event).hold == "no"
-    assert [one.workflow for one in targets(bench, event)] == (["unknown"] if webhook is SIGNED else [])
+    assert [one.workflow for one in targets(bench, event)] == (
+        ["unknown"] if webhook is SIGNED else []
+    )
 
 
-def test_after_downtime_a_task_that_came_within_the_hold_takes_it_and_a_later_one_does_not(bench: Bench) -> None:
+def test_after_downtime_a_task_that_came_within_the_hold_takes_it_and_a_later_one_does_not(
+    bench: Bench,
+) -> None:
     bench.define(SIGNED)
     for late in (False, True):
         workflow = bench.conductor.begin("flow").id
@@ -219,7 +236,9 @@ def test_after_downtime_a_task_that_came_within_the_hold_takes_it_and_a_later_on
         assert bench.event(event).status == ("expired" if late else "pending")
 
 
-def test_of_names_made_up_for_one_workflow_only_so_many_are_held(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_names_made_up_for_one_workflow_only_so_many_are_held(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(callbacks, "_HELD_UNSIGNED", 3)
     bench.define(BY_ID, SIGNED | {"name": "signed"})
     workflow = bench.conductor.begin("flow").id
@@ -261,14 +280,18 @@ def test_any_number_of_tasks_that_wait_in_one_workflow_are_completed(
     monkeypatch.setattr(callbacks, "_HELD_UNSIGNED", 3)
     bench.define(BY_ID)
     workflow = bench.conductor.begin("flow").id
-    tasks = [bench.conductor.schedule(workflow, f"approve{number}", None, "HUMAN") for number in range(8)]
+    tasks = [
+        bench.conductor.schedule(workflow, f"approve{number}", None, "HUMAN") for number in range(8)
+    ]
     events = [called(bench, workflow, f"approve{number}") for number in range(8)]
     bench.ms += SECOND
     decide(bench)
     assert [bench.takers(event) for event in events] == [[task.id] for task in tasks]
 
 
-def test_a_task_that_cannot_be_read_holds_up_no_callback_of_another_in_its_workflow(bench: Bench) -> None:
+def test_a_task_that_cannot_be_read_holds_up_no_callback_of_another_in_its_workflow(
+    bench: Bench,
+) -> None:
     bench.define(SIGNED)
     workflow = bench.conductor.begin("flow").id
     garbled: Any = bench.conductor.schedule(workflow, "reject", None, "HUMAN")

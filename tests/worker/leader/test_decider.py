@@ -35,21 +35,36 @@ def test_tasks_are_given_inside_what_pauses_their_leases(bench: Bench, later: bo
     assert given == [["t000"]]
     assert waits == [True, False]
     [target] = bench.store.queries.targets_of([event])
-    assert (target.due_at - bench.ms, target.attempts) == ((5000, 0) if later else (0, target.attempts))
+    assert (target.due_at - bench.ms, target.attempts) == (
+        (5000, 0) if later else (0, target.attempts)
+    )
 
 
-def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_any_worker(bench: Bench) -> None:
+def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_any_worker(
+    bench: Bench,
+) -> None:
     for _ in range(3):
         bench.wait()
     event = bench.arrive(n=1)
     undecided = bench.store.decisions.agenda(10).undecided
     bench.decider.add_tasks(bench.store.tasks.adopt(ME, bench.conductor.poll("me"), bench.ms))
-    claimed = bench.decider.decide(ME, Request(undecided, [], bench.ms, bench.ms, 2, bench.all_known(bench.ms)))
-    assert [(target.task_id, owner.id) for target, owner in claimed] == [("t000", event), ("t001", event)]
-    assert [target.state for target in bench.store.queries.targets_of([event])] == ["claimed", "claimed", "pending"]
+    claimed = bench.decider.decide(
+        ME, Request(undecided, [], bench.ms, bench.ms, 2, bench.all_known(bench.ms))
+    )
+    assert [(target.task_id, owner.id) for target, owner in claimed] == [
+        ("t000", event),
+        ("t001", event),
+    ]
+    assert [target.state for target in bench.store.queries.targets_of([event])] == [
+        "claimed",
+        "claimed",
+        "pending",
+    ]
 
 
-def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(bench: Bench) -> None:
+def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(
+    bench: Bench,
+) -> None:
     held = bench.arrive(hold=1)
     bench.decide()
     bench.store.pauses.pause("w", bench.ms)
@@ -62,36 +77,48 @@ def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(
     assert bench.store.pauses.resume("w")
     bench.conductor.schedule(early.workflow_id, "second", {})
     bench.decide()
-    assert bench.takers(held) == [early.id], "it came within the hold, though that has ended meanwhile"
+    assert bench.takers(held) == [early.id], (
+        "it came within the hold, though that has ended meanwhile"
+    )
     assert bench.takers(came) == []
     assert bench.event(came).status == "expired"
 
 
-def test_what_came_nearest_is_kept_with_the_decision_and_again_as_the_hold_ends(bench: Bench) -> None:
+def test_what_came_nearest_is_kept_with_the_decision_and_again_as_the_hold_ends(
+    bench: Bench,
+) -> None:
     near = bench.wait({"$.a": 1, "$.b": 2})
     bench.wait({"$.a": 3, "$.b": 4})
     event = bench.arrive(hold=1, a=1, b=5)
     bench.decide()
     kept = bench.store.queries.near_misses(event)
-    assert [task.id for task in kept] == [near.id, "t001"], "the one of whose criteria the most hold comes first"
+    assert [task.id for task in kept] == [near.id, "t001"], (
+        "the one of whose criteria the most hold comes first"
+    )
     nearer = bench.wait({"$.a": 1, "$.b": 5, "$.c": 0})
     bench.decide()
     bench.ms += 2 * SECOND
     bench.decide()
     assert bench.event(event).status == "expired"
     found = [task.id for task in bench.store.queries.near_misses(event)]
-    assert (found[0], near.id in found) == (nearer.id, True), "what another event took meanwhile had come nearest"
+    assert (found[0], near.id in found) == (nearer.id, True), (
+        "what another event took meanwhile had come nearest"
+    )
     taken = bench.arrive(a=1, b=2)
     bench.decide()
     assert bench.takers(taken) == [near.id]
     assert bench.store.queries.near_misses(taken) == []
 
 
-def test_a_damaged_event_ends_with_its_hold_though_nobody_can_say_what_came_nearest(bench: Bench) -> None:
+def test_a_damaged_event_ends_with_its_hold_though_nobody_can_say_what_came_nearest(
+    bench: Bench,
+) -> None:
     event = bench.arrive(hold=1)
     bench.decide()
     bench.ms += 2 * SECOND
-    with mock.patch.object(bench.store.queries, "events_up_to", side_effect=RowsUnavailable("missing chunk")):
+    with mock.patch.object(
+        bench.store.queries, "events_up_to", side_effect=RowsUnavailable("missing chunk")
+    ):
         bench.decide()
     assert bench.event(event).status == "expired"
 
@@ -119,11 +146,16 @@ def test_starts_of_one_value_have_one_key_and_those_without_a_value_none(bench: 
     assert holder.target_id == seven.id
 
 
-def test_an_edit_of_an_entrys_input_changes_only_starts_that_are_decided_afterwards(bench: Bench) -> None:
+def test_an_edit_of_an_entrys_input_changes_only_starts_that_are_decided_afterwards(
+    bench: Bench,
+) -> None:
     def inputs(event: str) -> list[str | None]:
         return [target.input for target in bench.store.queries.targets_of([event])]
 
-    webhook = {"name": "w", "starts": [{"workflow": "flow", "input": {"a": "$.n"}}, {"workflow": "flow"}]}
+    webhook = {
+        "name": "w",
+        "starts": [{"workflow": "flow", "input": {"a": "$.n"}}, {"workflow": "flow"}],
+    }
     bench.define(webhook)
     before = bench.arrive(n=1)
     bench.decide()

@@ -1,8 +1,9 @@
-"""Workers and their threads in any order: claims, calls, heartbeats, hand-overs and stops, one step at a time.
+"""Workers and their threads in any order: claims, calls, heartbeats, hand-overs and stops, one step
+at a time.
 
-What a thread does between two messages or two writes to the store is one step here, so every interleaving that matters
-can be drawn. A thread that was about to do something as its term ended does it later: heartbeats and discoveries keep
-the term that they were given.
+What a thread does between two messages or two writes to the store is one step here, so every
+interleaving that matters can be drawn. A thread that was about to do something as its term ended
+does it later: heartbeats and discoveries keep the term that they were given.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ from worker.leader.leader import Leader, TermOver, Tuning
 from worker.leader.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("quiet")
-WEBHOOK = Webhook.model_validate({"name": "w", "receivers": {"flow": "any"}, "starts": [{"workflow": "other"}]})
+WEBHOOK = Webhook.model_validate(
+    {"name": "w", "receivers": {"flow": "any"}, "starts": [{"workflow": "other"}]}
+)
 
 # None: the store works; more often than not.
 _FAILING_LOOP = [None, None, None, "tasks.adopt", "decisions.decide", "leadership.resign"]
@@ -69,7 +72,9 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.ms = 1_700_000_000_000
         memory = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="play-", dir=memory if memory.is_dir() else None))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="play-", dir=memory if memory.is_dir() else None)
+        )
         self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
             mock.patch.object(WakeUp, "wait", lambda _, seconds: self.pass_by(seconds)),
@@ -92,7 +97,9 @@ class Machine(RuleBasedStateMachine):
     def new_worker(self) -> None:
         source: Any = mock.Mock(check=lambda: False, current=Definitions((WEBHOOK,)))
         conductor: Any = self.conductor
-        made = settings_with(bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off")
+        made = settings_with(
+            bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off"
+        )
         number = len(self.workers)
         context = Context(made, self.store, conductor, source, Health(self.store.leadership), self)
         worker = Worker(context, f"worker{number}", Tuning(inbox=float("inf")))
@@ -104,7 +111,9 @@ class Machine(RuleBasedStateMachine):
         return self.ms / 1000
 
     def pass_by(self, seconds: float) -> None:
-        self.ms += math.ceil(max(0.0, seconds) * 1000)  # a wait that ends too early would be a term that isn't settled
+        self.ms += math.ceil(
+            max(0.0, seconds) * 1000
+        )  # a wait that ends too early would be a term that isn't settled
 
     def living(self) -> list[Played]:
         return [played for played in self.workers if not played.ended]
@@ -135,7 +144,9 @@ class Machine(RuleBasedStateMachine):
     def an_event_arrives(self) -> None:
         self.events += 1
         self.waited = [task for task in self.conductor.tasks.values() if task.waits]
-        self.store.deliveries.append([NewEvent(f"event{self.events}", "w", self.ms, "{}", {}, {}, self.ms + 600_000)])
+        self.store.deliveries.append(
+            [NewEvent(f"event{self.events}", "w", self.ms, "{}", {}, {}, self.ms + 600_000)]
+        )
 
     @rule(fault=st.sampled_from([None, "lost_after", "lost_before", "unreachable", "late"]))
     def the_network_fails_once(self, fault: Any) -> None:
@@ -153,7 +164,9 @@ class Machine(RuleBasedStateMachine):
         if method is None:
             return nullcontext()
         part, name = method.split(".")
-        return mock.patch.object(getattr(self.store, part), name, side_effect=StoreUnavailable("locked"))
+        return mock.patch.object(
+            getattr(self.store, part), name, side_effect=StoreUnavailable("locked")
+        )
 
     # --- the loop's thread ---
 
@@ -223,7 +236,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def a_worker_is_asked_to_stop(self, data: st.DataObject) -> None:
-        """Its loop ends the term, and the executor ends what is in flight whenever its threads come to it."""
+        """Its loop ends the term, and the executor ends what is in flight whenever its threads come
+        to it."""
         played = data.draw(st.sampled_from(self.living()))
         if not played.stopping:
             played.stopping = True
@@ -253,7 +267,8 @@ class Machine(RuleBasedStateMachine):
         raise AssertionError("it never stops")
 
     def finish(self) -> None:
-        """All stop in the end; what they leave behind, one worker brings to its end, each effect once."""
+        """All stop in the end; what they leave behind, one worker brings to its end, each effect
+        once."""
         self.conductor.fault = None
         for played in self.living():
             if not played.stopping:
@@ -262,7 +277,11 @@ class Machine(RuleBasedStateMachine):
                 played.executor.ask_to_stop()
             self.drain(played)
         unsettled = any(not term.barrier.settled for _, term in self.terms)  # its term runs out
-        assert self.store.leadership.leader() is None or unsettled or any(played.killed for played in self.workers)
+        assert (
+            self.store.leadership.leader() is None
+            or unsettled
+            or any(played.killed for played in self.workers)
+        )
         self.ms += 700_000
         self.new_worker()
         last = self.workers[-1]
@@ -281,10 +300,17 @@ class Machine(RuleBasedStateMachine):
             event = self.store.queries.event(event_id)
             assert event is not None
             assert event.status == "delivered", event
-            assert len([w for w in self.conductor.workflows.values() if w.correlation_id == event_id]) == 1
-            named = {task.id for task in self.conductor.tasks.values() if task.worker_id == event_id}
+            assert (
+                len([w for w in self.conductor.workflows.values() if w.correlation_id == event_id])
+                == 1
+            )
+            named = {
+                task.id for task in self.conductor.tasks.values() if task.worker_id == event_id
+            }
             targets = [
-                t for t in self.store.queries.targets_of([event_id]) if t.kind == "complete" and t.state == "done"
+                t
+                for t in self.store.queries.targets_of([event_id])
+                if t.kind == "complete" and t.state == "done"
             ]
             assert named == {target.task_id for target in targets}
         left = {task.id for task in self.waited if task.waits}

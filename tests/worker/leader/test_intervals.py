@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from testkit import PATIENCE
-from testkit.wall_clock import WallClock
+from tests.support.wall_clock import WallClock
+from tools.servers import PATIENCE
 from worker.leader.worker import Every, Intervals
 
 

@@ -35,11 +35,19 @@ def test_only_the_worker_that_decides_counts_and_says_what_is_in_the_store(bench
     deciding, other = bench.deciding(), bench.worker()
     bench.arrive()
     bench.store.quarantine.set_aside([SetAside("task", "t", "w", "why", 0, 1, 0)])
-    with mock.patch.object(bench.store.queries, "event_counts", side_effect=AssertionError("it need not count")):
+    with mock.patch.object(
+        bench.store.queries, "event_counts", side_effect=AssertionError("it need not count")
+    ):
         measure(other)
     measure(deciding)
     assert gauges("bridge_events")["pending"] == 1
-    assert gauges("bridge_set_aside") == {"event": 0, "task": 1, "workflow": 0, "target": 0, "definition": 0}
+    assert gauges("bridge_set_aside") == {
+        "event": 0,
+        "task": 1,
+        "workflow": 0,
+        "target": 0,
+        "definition": 0,
+    }
     deciding.end_term()
     assert gauges("bridge_events") == gauges("bridge_set_aside") == {}, "they would go stale"
     assert gauges("bridge_oldest_pending_event_seconds") == {"": 0}
@@ -50,8 +58,12 @@ def test_failed_events_count_as_unresolved_until_somebody_acknowledges_them(benc
     bench.arrive("event")
     target = NewTarget("start", "flow", correlation_id="event")
     term = Term(deciding.id)
-    [claimed] = bench.store.decisions.decide(term, [Decision("event", "pending", "no", (target,))], [], 1, 1)
-    bench.store.claims.record_results(deciding.id, [Result(claimed, "failed", "no such workflow")], 2)
+    [claimed] = bench.store.decisions.decide(
+        term, [Decision("event", "pending", "no", (target,))], [], 1, 1
+    )
+    bench.store.claims.record_results(
+        deciding.id, [Result(claimed, "failed", "no such workflow")], 2
+    )
     measure(deciding)
     assert gauges("bridge_unresolved_events") == {"": 1}
     bench.store.acknowledgements.record(["event"], Note(3, "ada", "acknowledged", "known"))
@@ -78,7 +90,9 @@ class Standstill:
 
 def old_event(bench: Bench) -> None:
     now = bench.store.now()
-    bench.store.deliveries.append([NewEvent("old", "w", now - 100_000, "{}", {}, {}, now + 600_000)])
+    bench.store.deliveries.append(
+        [NewEvent("old", "w", now - 100_000, "{}", {}, {}, now + 600_000)]
+    )
 
 
 def test_a_worker_whose_decisions_fail_again_and_again_is_not_ready(bench: Bench) -> None:
@@ -99,7 +113,9 @@ def test_a_worker_that_follows_is_ready_whatever_stands_still(bench: Bench) -> N
     assert not Standstill(bench.worker()).is_stuck()
 
 
-@pytest.mark.parametrize("why", ["paused", "set aside", "Conductor is away", "the index", "undefined"])
+@pytest.mark.parametrize(
+    "why", ["paused", "set aside", "Conductor is away", "the index", "undefined"]
+)
 def test_a_worker_that_may_do_nothing_is_ready(bench: Bench, why: str) -> None:
     worker = bench.deciding()
     standstill = Standstill(worker)

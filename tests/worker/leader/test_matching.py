@@ -17,8 +17,12 @@ from worker.leader.matching import Document, HeldEvent, HeldIndex, TaskIndex, pa
 
 scalars = st.sampled_from([None, 0, 1, 1.0, "1", True, "true", "a", "b", [1], {"x": 1}])
 paths = st.sampled_from(["$.a", "$.b", "$['a']", "$.l[*]", "$.l[0]", "$..a"])
-criteria = st.one_of(st.none(), st.dictionaries(paths, scalars, max_size=3), st.just("broken"), st.just({"$.[": 1}))
-documents = st.fixed_dictionaries({}, optional={"a": scalars, "b": scalars, "l": st.lists(scalars, max_size=4)})
+criteria = st.one_of(
+    st.none(), st.dictionaries(paths, scalars, max_size=3), st.just("broken"), st.just({"$.[": 1})
+)
+documents = st.fixed_dictionaries(
+    {}, optional={"a": scalars, "b": scalars, "l": st.lists(scalars, max_size=4)}
+)
 workflows = st.sampled_from(["one", "two", "three"])
 
 
@@ -26,9 +30,26 @@ def task(number: int, workflow: str = "one", matches: Any = None, scheduled_at: 
     return Task(f"t{number:05}", f"w{number}", workflow, "wait", matches, scheduled_at)
 
 
-def event(seq: int, webhook: str = "w", payload: Any = None, received_at: int = 0, hold_until: int = 1000) -> Event:
+def event(
+    seq: int, webhook: str = "w", payload: Any = None, received_at: int = 0, hold_until: int = 1000
+) -> Event:
     text = json.dumps(payload or {})
-    return Event(seq, f"e{seq}", webhook, received_at, None, text, {}, {}, "pending", hold_until, None, 1, None, None)
+    return Event(
+        seq,
+        f"e{seq}",
+        webhook,
+        received_at,
+        None,
+        text,
+        {},
+        {},
+        "pending",
+        hold_until,
+        None,
+        1,
+        None,
+        None,
+    )
 
 
 def holds(matches: Any, document: dict[str, Any]) -> bool:
@@ -45,7 +66,13 @@ class Tasks(RuleBasedStateMachine):
         self.index = TaskIndex()
         self.plain: dict[str, Task] = {}
 
-    @rule(number=st.integers(0, 30), workflow=workflows, matches=criteria, at=st.integers(0, 3), timed=st.booleans())
+    @rule(
+        number=st.integers(0, 30),
+        workflow=workflows,
+        matches=criteria,
+        at=st.integers(0, 3),
+        timed=st.booleans(),
+    )
     def add(self, number: int, workflow: str, matches: Any, at: int, timed: bool) -> None:
         new = replace(task(number, workflow, matches, at), response_timeout=30 if timed else 0)
         self.index.add(parse_task(new)[0])
@@ -60,7 +87,9 @@ class Tasks(RuleBasedStateMachine):
     @rule(document=documents, wanted=st.sets(workflows))
     def look(self, document: dict[str, Any], wanted: set[str]) -> None:
         found = [waiting.id for waiting in self.index.matching(Document(document), wanted)]
-        expected = [t for t in self.plain.values() if t.workflow in wanted and holds(t.matches, document)]
+        expected = [
+            t for t in self.plain.values() if t.workflow in wanted and holds(t.matches, document)
+        ]
         assert found == [t.id for t in sorted(expected, key=lambda t: (t.scheduled_at, t.id))]
 
     @invariant()
@@ -86,7 +115,12 @@ class Held(RuleBasedStateMachine):
         self.late: list[Event] = []
         self.seq = 0
 
-    @rule(webhook=st.sampled_from(["v", "w"]), payload=documents, many=st.booleans(), until=st.integers(0, 9))
+    @rule(
+        webhook=st.sampled_from(["v", "w"]),
+        payload=documents,
+        many=st.booleans(),
+        until=st.integers(0, 9),
+    )
     def hold(self, webhook: str, payload: dict[str, Any], many: bool, until: int) -> None:
         self.seq += 1
         if many:
@@ -111,14 +145,20 @@ class Held(RuleBasedStateMachine):
         self.plain[again.seq] = again
         self.held.add(HeldEvent(again), Document(again.document()))
 
-    @rule(webhook=st.sampled_from("vw"), matches=st.dictionaries(paths, scalars, max_size=3), after=st.integers(0, 8))
+    @rule(
+        webhook=st.sampled_from("vw"),
+        matches=st.dictionaries(paths, scalars, max_size=3),
+        after=st.integers(0, 8),
+    )
     def look(self, webhook: str, matches: Any, after: int) -> None:
         parsed = Criteria.parse(matches)
         if None in parsed.keys:
             return
         mine = {e.seq: e for e in self.plain.values() if e.webhook == webhook}
         if not self.held.knows(webhook, parsed.paths):
-            self.held.learn(webhook, parsed, ((e.seq, e.document()) for e in reversed(mine.values())))
+            self.held.learn(
+                webhook, parsed, ((e.seq, e.document()) for e in reversed(mine.values()))
+            )
         found = [
             candidate.seq
             for candidate, sure in self.held.candidates(webhook, parsed, 10_000 * after)
@@ -160,7 +200,9 @@ def test_an_events_path_is_evaluated_once_for_all_tasks() -> None:
         return [1, None, "1", [1]]
 
     document = Document({"a": 1})
-    assert document.keys("$.a", select) == document.keys("$.a", select) == frozenset({"1", ("[1]",)})
+    assert (
+        document.keys("$.a", select) == document.keys("$.a", select) == frozenset({"1", ("[1]",)})
+    )
     assert len(asked) == 1
 
 
@@ -198,7 +240,10 @@ def test_events_that_are_held_again_hide_no_other_however_late_they_were_stored(
     parsed = parse_task(task(0, matches={"$.a": 1}))[0].criteria
     assert parsed is not None
     held.learn("w", parsed, [])
-    events = [event(n, payload={"a": 1}, received_at=1_000_000 + n * 20_000 - by) for n, by in enumerate(late, 1)]
+    events = [
+        event(n, payload={"a": 1}, received_at=1_000_000 + n * 20_000 - by)
+        for n, by in enumerate(late, 1)
+    ]
     there: set[int] = set()
     coming = iter(events)
     for number in [*again, *range(12)]:
@@ -214,7 +259,9 @@ def test_events_that_are_held_again_hide_no_other_however_late_they_were_stored(
                 held.add(HeldEvent(each), Document({"a": 1}))
                 there.add(each.seq)
         for since in (each.received_at for each in events):
-            arrived_since = {each.id for each in events if each.seq in there and each.received_at >= since}
+            arrived_since = {
+                each.id for each in events if each.seq in there and each.received_at >= since
+            }
             assert arrived_since <= {found.id for found, _ in held.candidates("w", parsed, since)}
 
 

@@ -24,7 +24,9 @@ def made(bench: Bench, **payload: object) -> list[Target]:
     return bench.store.queries.targets_of([event])
 
 
-def test_a_workflow_gets_one_message_by_the_first_entry_that_applies_and_has_a_key(bench: Bench) -> None:
+def test_a_workflow_gets_one_message_by_the_first_entry_that_applies_and_has_a_key(
+    bench: Bench,
+) -> None:
     bench.define(WEBHOOK)
     both = [("agent", "7", "start", 3), ("audit", "8", "ignore", None)]
     for payload, expected in (
@@ -34,7 +36,9 @@ def test_a_workflow_gets_one_message_by_the_first_entry_that_applies_and_has_a_k
         ({"n": 2, "thread": 7}, []),
     ):
         targets = made(bench, **payload)
-        assert [(one.workflow, one.correlation_id, one.otherwise, one.version) for one in targets] == expected
+        assert [
+            (one.workflow, one.correlation_id, one.otherwise, one.version) for one in targets
+        ] == expected
 
 
 def test_an_event_without_a_key_is_ignored(bench: Bench) -> None:
@@ -54,7 +58,12 @@ def test_messages_of_one_key_wait_for_each_other_and_others_dont(bench: Bench) -
 def test_a_message_is_made_beside_takers_and_starts(bench: Bench) -> None:
     bench.define({**WEBHOOK, "receivers": {"flow": "any"}, "starts": [{"workflow": "first"}]})
     bench.wait()
-    assert [target.kind for target in made(bench, n=2, user=1)] == ["complete", "start", "message", "message"]
+    assert [target.kind for target in made(bench, n=2, user=1)] == [
+        "complete",
+        "start",
+        "message",
+        "message",
+    ]
 
 
 def test_a_replay_to_one_target_makes_that_message_and_no_other(bench: Bench) -> None:
@@ -63,6 +72,8 @@ def test_a_replay_to_one_target_makes_that_message_and_no_other(bench: Bench) ->
     for target in (agent, audit):
         event = replayed(bench, place_of(target))
         bench.decide()
-        assert [one.workflow for one in bench.store.queries.targets_of([event])] == [target.workflow]
+        assert [one.workflow for one in bench.store.queries.targets_of([event])] == [
+            target.workflow
+        ]
     assert str(place_of(agent)) == "message to agent"
     assert place_of(agent) == OneTarget("message", "agent")

@@ -26,7 +26,18 @@ def replayed(bench: Bench, only: OneTarget, of: str = "event1") -> str:
     bench.number += 1
     id_ = f"event{bench.number}"
     payload = bench.event(of).payload
-    new = NewEvent(id_, "w", bench.ms, payload, {}, {}, bench.ms + 600 * SECOND, replay_of=of, origin=of, only=only)
+    new = NewEvent(
+        id_,
+        "w",
+        bench.ms,
+        payload,
+        {},
+        {},
+        bench.ms + 600 * SECOND,
+        replay_of=of,
+        origin=of,
+        only=only,
+    )
     bench.store.deliveries.append([new])
     return id_
 
@@ -62,7 +73,10 @@ def test_a_task_that_it_is_not_for_needs_no_search_of_the_index(bench: Bench) ->
 def test_a_number_of_the_users_own_at_a_names_end_makes_another_task(bench: Bench) -> None:
     bench.define(WEBHOOK)
     workflow = bench.conductor.begin("flow").id
-    one, other = (bench.conductor.schedule(workflow, f"step__{number}", {}, in_loop=False) for number in (1, 2))
+    one, other = (
+        bench.conductor.schedule(workflow, f"step__{number}", {}, in_loop=False)
+        for number in (1, 2)
+    )
     of_one, of_other, *starts = decided(bench)
     for start in starts:
         settle(bench, start, "done")
@@ -74,4 +88,6 @@ def test_a_number_of_the_users_own_at_a_names_end_makes_another_task(bench: Benc
     assert other.id in bench.decider.tasks
     [target] = bench.store.queries.targets_of([event])
     settle(bench, target, "done")
-    assert bench.event("event1").resolved_by is None, "what failed at the other task wasn't delivered"
+    assert bench.event("event1").resolved_by is None, (
+        "what failed at the other task wasn't delivered"
+    )

@@ -29,10 +29,17 @@ def test_an_event_that_fails_is_set_aside_and_the_others_are_decided_in_order(be
     assert bench.event(second).hold == "held"
     assert (bench.event(sick).decided_at, bench.event(sick).status) == (None, "pending")
     [item] = bench.store.quarantine.items()
-    assert (item.kind, item.id, item.webhook, item.reason) == ("event", sick, "w", "RuntimeError: poison")
+    assert (item.kind, item.id, item.webhook, item.reason) == (
+        "event",
+        sick,
+        "w",
+        "RuntimeError: poison",
+    )
 
 
-def test_it_is_tried_again_ever_more_rarely_for_ever_and_decided_when_it_can_be(bench: Bench) -> None:
+def test_it_is_tried_again_ever_more_rarely_for_ever_and_decided_when_it_can_be(
+    bench: Bench,
+) -> None:
     sick = bench.arrive(hold=100_000)
     tries = 0
     with poison(sick):
@@ -71,7 +78,9 @@ def test_a_decision_that_the_store_refuses_is_narrowed_down_and_what_follows_is_
     assert not bench.decider.unfinished
 
 
-def test_a_held_event_whose_payload_cannot_be_read_is_passed_over_and_taken_later(bench: Bench) -> None:
+def test_a_held_event_whose_payload_cannot_be_read_is_passed_over_and_taken_later(
+    bench: Bench,
+) -> None:
     workflow = bench.conductor.begin("flow").id
     bench.ms += SECOND
     sick, well = hold(bench), hold(bench)
@@ -111,7 +120,13 @@ def test_a_hold_whose_end_is_refused_holds_up_no_others_end(bench: Bench) -> Non
     with refusing(bench, events[2]):
         for _ in range(2):
             bench.decide()
-    assert [bench.event(event).status for event in events] == ["expired", "expired", "pending", "expired", "expired"]
+    assert [bench.event(event).status for event in events] == [
+        "expired",
+        "expired",
+        "pending",
+        "expired",
+        "expired",
+    ]
     assert aside(bench) == [("event", events[2], 1)]
     bench.ms += 2 * SECOND
     bench.decide()
@@ -130,15 +145,23 @@ def test_what_another_set_aside_is_left_alone(bench: Bench) -> None:
 # --- what can't even be set aside, and tasks ---
 
 
-def test_an_event_with_more_takers_than_the_store_takes_is_set_aside_with_its_reason(bench: Bench) -> None:
-    bench.define({"name": "w", "receivers": {"flow": "any"}}, {"name": "v", "receivers": {"sub": "any"}})
+def test_an_event_with_more_takers_than_the_store_takes_is_set_aside_with_its_reason(
+    bench: Bench,
+) -> None:
+    bench.define(
+        {"name": "w", "receivers": {"flow": "any"}}, {"name": "v", "receivers": {"sub": "any"}}
+    )
     tasks = [bench.wait() for _ in range(5)]
     other = bench.wait(name="sub")
     sick, well = bench.arrive(), bench.arrive("v")
     with mock.patch.object(decisions, "MOST_TARGETS", 4):
         for _ in range(2):
             bench.decide()
-    assert (bench.takers(well), bench.takers(sick), aside(bench)) == ([other.id], [], [("event", sick, 1)])
+    assert (bench.takers(well), bench.takers(sick), aside(bench)) == (
+        [other.id],
+        [],
+        [("event", sick, 1)],
+    )
     [item] = bench.store.quarantine.items()
     assert "it has 5 targets; an event may have 4" in item.reason
     bench.ms += 2 * SECOND

@@ -42,7 +42,9 @@ def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(benc
     assert (bench.state(tasks[1]), bench.store.quarantine.items()) == ("waiting", [])
 
 
-def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it(bench: Bench) -> None:
+def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it(
+    bench: Bench,
+) -> None:
     worker = bench.deciding()
     tasks = [bench.wait() for _ in range(3)]
     worker.step()
@@ -65,7 +67,9 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
 
 
 def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> None:
-    bench.source.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    bench.source.current = Definitions(
+        (Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),)
+    )
     worker = bench.deciding()
     ill, well = bench.wait(), bench.wait()
     goes_on, hanging = threading.Event(), bench.conductor.tasks[ill].workflow_id
@@ -81,7 +85,10 @@ def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> Non
         with mock.patch.object(bench.conductor, "workflow", hang):
             worker.step()
             assert not goes_on.is_set()
-            targets = {target.task_id: target.only_versions for target in bench.store.queries.targets_of(["event"])}
+            targets = {
+                target.task_id: target.only_versions
+                for target in bench.store.queries.targets_of(["event"])
+            }
             assert targets == {ill: (1,), well: None}
     finally:
         goes_on.set()

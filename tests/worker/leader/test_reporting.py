@@ -19,7 +19,9 @@ from worker.leader import reporting
 from worker.leader.reporting import Checks, Reporter
 from worker.misfits import misfits_in
 
-HOOK = Webhook.model_validate({"name": "hook", "receivers": {"deploy": "any"}, "starts": ({"workflow": "on_push"},)})
+HOOK = Webhook.model_validate(
+    {"name": "hook", "receivers": {"deploy": "any"}, "starts": ({"workflow": "on_push"},)}
+)
 WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {}}}
 
 
@@ -84,7 +86,12 @@ def test_new_definitions_are_compared_at_once_and_the_same_ones_every_five_minut
     registry: Registry, clock: Clock, checks: Checks
 ) -> None:
     first, second = Definitions((HOOK,)), Definitions((HOOK,))
-    for definitions, seconds, asked in ((first, 0, 1), (first, 299, 1), (second, 0, 2), (second, 301, 3)):
+    for definitions, seconds, asked in (
+        (first, 0, 1),
+        (first, 299, 1),
+        (second, 0, 2),
+        (second, 301, 3),
+    ):
         clock.seconds += seconds
         checks.run(definitions)
         assert registry.asked == asked
@@ -95,10 +102,15 @@ def test_what_does_not_fit_is_logged_noted_and_counted_until_it_fits(
 ) -> None:
     missing = "Conductor has no workflow on_push; register it there, or correct the name (hook)"
     with capture_logs() as logs:
-        for versions, problems in (({"deploy": [1]}, missing), ({"deploy": [1], "on_push": [1]}, None)):
+        for versions, problems in (
+            ({"deploy": [1]}, missing),
+            ({"deploy": [1], "on_push": [1]}, None),
+        ):
             registry.versions = versions
             checks.run(Definitions((HOOK,)))
-            assert [str(one) for one in misfits_in(facts["workflow_problems"])] == ([problems] if problems else [])
+            assert [str(one) for one in misfits_in(facts["workflow_problems"])] == (
+                [problems] if problems else []
+            )
     assert facts.writes["workflow_problems"] == 2
     assert [(line["log_level"], line["problems"]) for line in logs] == [("warning", [missing])]
     assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0

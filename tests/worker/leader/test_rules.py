@@ -1,9 +1,10 @@
-"""The delivery rules as a whole: decider, store, claims and look-ups against a reference, in any order of events.
+"""The delivery rules as a whole: decider, store, claims and look-ups against a reference, in any
+order of events.
 
-A hypothesis state machine plays platforms (events arrive), users (workflows start, end, time out), other programs
-(they poll our tasks), the network (answers get lost, calls take effect late), the clock, and crashes of the worker.
-After each decision the store must hold what `reference.Rules` says; at the end Conductor must show each effect exactly
-once.
+A hypothesis state machine plays platforms (events arrive), users (workflows start, end, time out),
+other programs (they poll our tasks), the network (answers get lost, calls take effect late), the
+clock, and crashes of the worker. After each decision the store must hold what `reference.Rules`
+says; at the end Conductor must show each effect exactly once.
 """
 
 from __future__ import annotations
@@ -52,7 +53,19 @@ MATCHES: list[Any] = [
     "nonsense",
 ]
 FAULTS = st.sampled_from(
-    [None, None, None, "bad", "not_now", "unreachable", "lost_before", "lost_after", "lost_after", "late", "late"]
+    [
+        None,
+        None,
+        None,
+        "bad",
+        "not_now",
+        "unreachable",
+        "lost_before",
+        "lost_after",
+        "lost_after",
+        "late",
+        "late",
+    ]
 )
 DELAYS = st.sampled_from([5, 2000, 9999])
 FATES = st.sampled_from(["record", "record", "record", "later", "crash"])
@@ -69,12 +82,21 @@ class Machine(World):
         again=st.booleans(),
         wait=st.integers(0, 2),
     )
-    def an_event_arrives(self, webhook: str, payload: dict[str, Any], again: bool, wait: int) -> None:
+    def an_event_arrives(
+        self, webhook: str, payload: dict[str, Any], again: bool, wait: int
+    ) -> None:
         self.ms += wait
         hold = next(int(w.hold * 1000) for w in ALL if w.name == webhook)
         self.seq += 1
         new = NewEvent(
-            f"event{self.seq}", webhook, self.ms, json.dumps(payload), {}, {}, self.ms + hold, f"delivery {self.seq}"
+            f"event{self.seq}",
+            webhook,
+            self.ms,
+            json.dumps(payload),
+            {},
+            {},
+            self.ms + hold,
+            f"delivery {self.seq}",
         )
         [committed] = self.store.deliveries.append([new])
         assert committed.event_id == new.id
@@ -82,11 +104,14 @@ class Machine(World):
             [repeated] = self.store.deliveries.append([replace(new, id=f"{new.id} again")])
             assert repeated.duplicate
             assert repeated.event_id == new.id
-        self.reference.events[new.id] = RefEvent(self.seq, new.id, webhook, self.ms, new.hold_until, payload)
+        self.reference.events[new.id] = RefEvent(
+            self.seq, new.id, webhook, self.ms, new.hold_until, payload
+        )
 
     @rule(back=st.integers(1, 9), which=st.integers(0, 9), goes_round=st.booleans())
     def an_event_is_replayed_to_one_target(self, back: int, which: int, goes_round: bool) -> None:
-        """One of the newest events. `goes_round`: then its task's loop comes to the next iteration."""
+        """One of the newest events. `goes_round`: then its task's loop comes to the next
+        iteration."""
         newest = range(max(1, self.seq - back), self.seq + 1)
         targets = self.store.queries.targets_of([f"event{number}" for number in newest])
         if not targets:
@@ -113,7 +138,9 @@ class Machine(World):
             self.seq, new.id, old.webhook, self.ms, new.hold_until, old.payload, only=only
         )
         if goes_round and only.kind == "complete":
-            self.conductor.schedule(str(only.workflow_id), f"{only.reference_name}__{len(self.conductor.tasks)}", {})
+            self.conductor.schedule(
+                str(only.workflow_id), f"{only.reference_name}__{len(self.conductor.tasks)}", {}
+            )
 
     @rule(
         name=st.sampled_from(["flow", "other", "stranger"]),
@@ -130,7 +157,9 @@ class Machine(World):
     @rule(data=st.data())
     def a_workflow_ends(self, data: st.DataObject) -> None:
         """But for its tasks, which others may still complete: only a start of the same key looks."""
-        self.conductor.workflows[data.draw(st.sampled_from(sorted(self.conductor.workflows)))].ended = True
+        self.conductor.workflows[
+            data.draw(st.sampled_from(sorted(self.conductor.workflows)))
+        ].ended = True
 
     @precondition(lambda self: self.conductor.workflows)
     @rule(data=st.data(), matches=st.sampled_from(MATCHES), sub=st.booleans())
@@ -150,7 +179,8 @@ class Machine(World):
 
     @rule(task=st.integers(0, 9), shown=st.booleans())
     def what_has_ended_is_removed(self, task: int, shown: bool) -> None:
-        """As in a loop that keeps its last iterations, and by archiving. `shown`: the index still knows the task."""
+        """As in a loop that keeps its last iterations, and by archiving. `shown`: the index still
+        knows the task."""
         ended = [one.id for one in self.conductor.tasks.values() if not one.waits]
         newest = ended[-1 - task :][:1]
         self.conductor.removed.update(newest)
@@ -159,7 +189,11 @@ class Machine(World):
         self.conductor.removed |= {one.id for one in self.conductor.workflows.values() if one.ended}
 
     @rule(
-        events=st.lists(st.tuples(st.sampled_from("abbcdefgg"), st.sampled_from(PAYLOADS)), min_size=1, max_size=2),
+        events=st.lists(
+            st.tuples(st.sampled_from("abbcdefgg"), st.sampled_from(PAYLOADS)),
+            min_size=1,
+            max_size=2,
+        ),
         version=st.integers(1, 2),
         matches=st.sampled_from([None, {}, {"$.k": "a"}, {"$.k": 1}]),
         tasks=st.integers(1, 2),
@@ -181,7 +215,8 @@ class Machine(World):
         again: bool,
         sick: bool,
     ) -> None:
-        """What single rules would rarely come to: tasks and events, their decision, their calls, and what follows."""
+        """What single rules would rarely come to: tasks and events, their decision, their calls,
+        and what follows."""
         if sick:  # the workflow that is begun next
             self.fall_sick({f"w{len(self.conductor.workflows)}"})
         if order == "running":
@@ -261,7 +296,8 @@ class Machine(World):
         ends: bool,
         calls: list[tuple[Any, int, str]],
     ) -> None:
-        """Workflows whose look-ups fail run as an event comes that their tasks match, and heal or don't."""
+        """Workflows whose look-ups fail run as an event comes that their tasks match, and heal or
+        don't."""
         workflows = [self.conductor.begin("flow", version) for version in versions]
         self.fall_sick({workflows[0].id})
         self.time_passes(2500)
@@ -318,7 +354,9 @@ class Machine(World):
         known = set(self.leader.decider.tasks.ids())
         assert not (before - known) & live, "a task that still waits was dropped"
         if self.leader.scanner.searched_to:
-            self.index_shows({t.id for t in self.live() if t.status == "IN_PROGRESS" and not self.given(t.id)})
+            self.index_shows(
+                {t.id for t in self.live() if t.status == "IN_PROGRESS" and not self.given(t.id)}
+            )
 
     @rule(in_scan=st.booleans())
     def the_worker_is_killed(self, in_scan: bool) -> None:
@@ -345,7 +383,8 @@ class Machine(World):
         self.conductor.run_late()
         assert self.worker.elect()
         self.search_due = True
-        # It wakes up, polls, and finds that it isn't to decide any more; the index knows what it polled.
+        # It wakes up, polls, and finds that it isn't to decide any more; the index knows what it
+        # polled.
         try:
             with self.polls_noticed():
                 hung.decide()
@@ -383,5 +422,9 @@ TestRules = examples(Machine.TestCase)
 TestRules.settings = settings(
     max_examples=at_most(150),
     stateful_step_count=40,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+    ],
 )

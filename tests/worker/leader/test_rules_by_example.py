@@ -9,13 +9,22 @@ from tests.worker.leader.decider_bench import bench as bench
 
 
 def test_an_event_is_not_for_a_task_of_a_workflow_that_it_started_itself(bench: Bench) -> None:
-    bench.define({"name": "w", "receivers": {"flow": "any"}, "starts": [{"workflow": "flow"}] * 2, "hold": "10m"})
+    bench.define(
+        {
+            "name": "w",
+            "receivers": {"flow": "any"},
+            "starts": [{"workflow": "flow"}] * 2,
+            "hold": "10m",
+        }
+    )
     event = bench.arrive()
     bench.decide()
     started = [str(target.correlation_id) for target in starts(bench, event)]
     assert started == [event, f"{event}#2"]
     for correlation_id in started:
-        workflow = bench.conductor.begin("flow", correlation_id=correlation_id)  # as soon as the event came
+        workflow = bench.conductor.begin(
+            "flow", correlation_id=correlation_id
+        )  # as soon as the event came
         bench.wait(workflow=workflow.id)
     bench.decide()
     assert bench.takers(event) == []
@@ -44,7 +53,9 @@ def test_a_held_event_goes_to_one_of_two_tasks_that_come_together(bench: Bench) 
     assert bench.takers(event) == [first.id]
 
 
-def test_a_held_event_is_not_for_a_version_that_came_before_the_decision_and_is_no_receiver(bench: Bench) -> None:
+def test_a_held_event_is_not_for_a_version_that_came_before_the_decision_and_is_no_receiver(
+    bench: Bench,
+) -> None:
     bench.define({"name": "w", "receivers": {"flow": [1]}, "hold": "10m"})
     event = bench.arrive()
     bench.ms += SECOND

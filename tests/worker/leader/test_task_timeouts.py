@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from store.records import Target, Task, Term
-from testkit import eventually
 from tests.support.clock import Clock
 from tests.worker.play import Later
+from tools.servers import eventually
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.matching import TaskIndex, WaitingTask
@@ -79,7 +79,9 @@ class Store:
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
         return [found for name, found in sorted(self.taken.items()) if name > after][:1]
 
-    def claim_completion(self, worker: str, task_id: str, now: int, free_before: int) -> Target | str:
+    def claim_completion(
+        self, worker: str, task_id: str, now: int, free_before: int
+    ) -> Target | str:
         assert worker != "me", "the executor may give a claim of its own back twice"
         self.free_before.append(free_before)
         if task_id not in self.taken:
@@ -150,7 +152,8 @@ def test_a_workflow_that_becomes_a_receiver_has_its_tasks_extended_at_once(bench
 
 @pytest.mark.parametrize("response_timeout", [2, 5, 30, 300])
 def test_four_short_absences_of_conductor_end_no_wait(bench: Bench, response_timeout: int) -> None:
-    """Each begins as the time-out is to be put off, and lasts 0.9 s: the next try after it is in time."""
+    """Each begins as the time-out is to be put off, and lasts 0.9 s: the next try after it is in
+    time."""
     last, ticks = 1000.0, int(response_timeout / 0.2) * 6
     away_until, absences, begun = 0.0, 0, 0.0
     for tick in range(ticks):
@@ -214,7 +217,12 @@ def test_extensions_that_hang_hold_up_no_other() -> None:
 def test_the_request_leaves_while_this_worker_decides_for_certain(bench: Bench) -> None:
     limits: list[float] = []
     bench.server.extend_lease = lambda task_id, workflow_id, not_after: limits.append(not_after)
-    extend(bench.timeouts, [task("t")], {"t"}, heartbeat=Heartbeat(bench.store, Term("me"), Clock(71.0)))
+    extend(
+        bench.timeouts,
+        [task("t")],
+        {"t"},
+        heartbeat=Heartbeat(bench.store, Term("me"), Clock(71.0)),
+    )
     bench.pool.run_all()
     assert limits == [77.0]
 
@@ -239,7 +247,9 @@ def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended(bench: B
     extender.join()
 
 
-def test_the_completion_of_a_task_whose_extension_hangs_waits_until_that_has_no_effect(bench: Bench) -> None:
+def test_the_completion_of_a_task_whose_extension_hangs_waits_until_that_has_no_effect(
+    bench: Bench,
+) -> None:
     bench.server.hangs["t"] = threading.Event()
     extend(bench.timeouts, [task("t")], {"t"})
     extender = threading.Thread(target=bench.pool.run_all)
@@ -252,7 +262,9 @@ def test_the_completion_of_a_task_whose_extension_hangs_waits_until_that_has_no_
     bench.server.hangs["t"].set()
     extender.join()
     with bench.timeouts.suspended([task("t")]) as not_before:
-        assert not_before["t"] > bench.store.now() + 5_000, "what was lost on its way may still take effect"
+        assert not_before["t"] > bench.store.now() + 5_000, (
+            "what was lost on its way may still take effect"
+        )
 
 
 def test_a_task_that_is_being_given_to_an_event_is_not_extended(bench: Bench) -> None:
@@ -311,7 +323,9 @@ def test_a_completion_waits_until_a_lost_extension_has_no_effect_any_more(bench:
     assert bench.store.given_back == [("t", bench.store.now() + 10_000)]
 
 
-def test_a_thread_that_is_held_up_before_it_locks_a_completion_has_no_more_time_for_its_request(bench: Bench) -> None:
+def test_a_thread_that_is_held_up_before_it_locks_a_completion_has_no_more_time_for_its_request(
+    bench: Bench,
+) -> None:
     bench.store.taken["t"] = record("t")
     bench.timeouts.load()
     limits: list[float] = []
@@ -342,7 +356,9 @@ def test_a_decision_that_was_not_written_takes_nothing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_time_out_runs_out_whatever_is_found_taken_dropped_and_returned(bench: Bench, seed: int) -> None:
+def test_no_time_out_runs_out_whatever_is_found_taken_dropped_and_returned(
+    bench: Bench, seed: int
+) -> None:
     random, index = Random(seed), TaskIndex()
     known: dict[str, WaitingTask] = {}
     extended_at: dict[str, float] = {}

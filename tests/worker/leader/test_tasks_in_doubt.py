@@ -19,19 +19,30 @@ def heal(bench: Bench) -> None:
     bench.ms += 31 * SECOND
 
 
-@pytest.mark.parametrize("answer", [failed(500), forbidden(), Unreachable("no"), KeyError("garbage")])
-def test_a_workflow_that_cannot_be_shown_delays_its_own_task_alone(bench: Bench, answer: Exception) -> None:
-    bench.define({"name": "w", "receivers": {"flow": [1, 2]}}, {"name": "other", "receivers": {"sub": 1}})
+@pytest.mark.parametrize(
+    "answer", [failed(500), forbidden(), Unreachable("no"), KeyError("garbage")]
+)
+def test_a_workflow_that_cannot_be_shown_delays_its_own_task_alone(
+    bench: Bench, answer: Exception
+) -> None:
+    bench.define(
+        {"name": "w", "receivers": {"flow": [1, 2]}}, {"name": "other", "receivers": {"sub": 1}}
+    )
     ill, well, elsewhere = bench.wait(), bench.wait(), bench.wait(name="sub")
     sick(bench, ill)
     bench.conductor.sick_answer = lambda: answer
     event, other = bench.arrive(), bench.arrive("other")
     bench.decide()
-    targets = {target.task_id: target.only_versions for target in bench.store.queries.targets_of([event, other])}
+    targets = {
+        target.task_id: target.only_versions
+        for target in bench.store.queries.targets_of([event, other])
+    }
     assert targets == {ill.id: (1, 2), well.id: None, elsewhere.id: None}
 
 
-def test_a_held_event_stays_held_for_a_task_in_doubt_which_takes_it_when_it_can_be_looked_up(bench: Bench) -> None:
+def test_a_held_event_stays_held_for_a_task_in_doubt_which_takes_it_when_it_can_be_looked_up(
+    bench: Bench,
+) -> None:
     workflow = bench.conductor.begin("flow").id
     event = bench.arrive(hold=5)
     bench.decide()
@@ -41,14 +52,21 @@ def test_a_held_event_stays_held_for_a_task_in_doubt_which_takes_it_when_it_can_
     for _ in range(3):
         bench.ms += 10 * SECOND
         bench.decide()
-        assert bench.event(event).hold == "held", "also when its hold has ended: the task came within it"
+        assert bench.event(event).hold == "held", (
+            "also when its hold has ended: the task came within it"
+        )
     heal(bench)
     bench.decide()
     assert bench.takers(event) == [task.id]
 
 
-def test_no_event_overtakes_one_whose_task_is_looked_up_while_events_are_decided(bench: Bench) -> None:
-    bench.define({"name": "w", "receivers": {"flow": "any"}, "hold": "10m"}, {"name": "v", "receivers": {"sub": 1}})
+def test_no_event_overtakes_one_whose_task_is_looked_up_while_events_are_decided(
+    bench: Bench,
+) -> None:
+    bench.define(
+        {"name": "w", "receivers": {"flow": "any"}, "hold": "10m"},
+        {"name": "v", "receivers": {"sub": 1}},
+    )
     workflow = bench.conductor.begin("flow").id
     first = bench.arrive()
     bench.decide()
@@ -74,7 +92,9 @@ def test_no_event_overtakes_one_whose_task_is_looked_up_while_events_are_decided
     assert (bench.takers(first), bench.takers(second)) == ([task.id], [])
 
 
-def test_events_that_are_decided_together_keep_their_order_over_a_task_in_doubt(bench: Bench) -> None:
+def test_events_that_are_decided_together_keep_their_order_over_a_task_in_doubt(
+    bench: Bench,
+) -> None:
     workflow = bench.conductor.begin("flow").id
     first = bench.arrive()
     bench.ms += 10
@@ -89,7 +109,9 @@ def test_events_that_are_decided_together_keep_their_order_over_a_task_in_doubt(
     assert bench.takers(first) == [task.id]
 
 
-def test_an_event_whose_hold_ended_in_a_downtime_is_kept_for_a_task_in_doubt_that_came_in_time(bench: Bench) -> None:
+def test_an_event_whose_hold_ended_in_a_downtime_is_kept_for_a_task_in_doubt_that_came_in_time(
+    bench: Bench,
+) -> None:
     workflow = bench.conductor.begin("flow").id
     bench.ms += SECOND
     event = bench.arrive(hold=10)
@@ -118,9 +140,12 @@ def kept_beyond_its_hold(bench: Bench) -> tuple[str, SimulatedTask]:
     return event, task
 
 
-def test_a_task_in_doubt_that_another_event_takes_lets_the_event_expire_at_once(bench: Bench) -> None:
+def test_a_task_in_doubt_that_another_event_takes_lets_the_event_expire_at_once(
+    bench: Bench,
+) -> None:
     bench.define(
-        {"name": "w", "receivers": {"flow": 1}, "hold": "5s"}, {"name": "v", "receivers": {"flow": "any"}, "hold": "5s"}
+        {"name": "w", "receivers": {"flow": 1}, "hold": "5s"},
+        {"name": "v", "receivers": {"flow": "any"}, "hold": "5s"},
     )
     event, task = kept_beyond_its_hold(bench)
     assert bench.event(event).hold == "held"

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from store.errors import StoreUnavailable
 from store.records import Task, Term
-from testkit import eventually
 from tests.support.clock import Clock
 from tests.support.worker_bench import Bench, leader_of
 from tests.support.worker_bench import bench as bench
+from tools.servers import eventually
 from worker.conductor.errors import NotNow, Unreachable
 from worker.leader.decider import Decider
 from worker.leader.heartbeat import TERM_SECONDS
@@ -34,12 +34,16 @@ def test_the_password_in_conductors_address_is_not_logged(bench: Bench) -> None:
         worker.stop()
         worker.run()
     said = [line for line in logs if "http://conductor:8080/api" in str(line)]
-    assert [line["event"] for line in said] == ["Conductor can't be used; trying again", "worker started"]
+    assert [line["event"] for line in said] == [
+        "Conductor can't be used; trying again",
+        "worker started",
+    ]
     assert "hidden" not in str(logs)
 
 
 def test_the_leader_too_reads_what_it_is_told_of_targets(bench: Bench) -> None:
-    """PostgreSQL would keep all of it for as long as one worker stays leader, until nothing more can be told."""
+    """PostgreSQL would keep all of it for as long as one worker stays leader, until nothing more
+    can be told."""
     worker = bench.deciding()
     for _ in range(3):
         worker._heard_at = float("-inf")
@@ -52,7 +56,8 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
     dead = bench.deciding()
     first, second = bench.wait(), bench.wait()
     bench.arrive()
-    # The poll is on its way as the worker is killed, and Conductor carries it out only after the next one has swept.
+    # The poll is on its way as the worker is killed, and Conductor carries it out only after the
+    # next one has swept.
     polled = bench.conductor.tasks.pop(second)
     bench.store.leadership._unlock(dead.id)
     successor = bench.deciding()
@@ -65,9 +70,9 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
     polled.status, polled.started_at = "IN_PROGRESS", int(time.time() * 1000)
     bench.conductor.tasks[second] = polled
     eventually(is_decided)
-    assert sorted(target.task_id or "" for target in bench.store.queries.targets_of(["event"])) == sorted(
-        [first, second]
-    )
+    assert sorted(
+        target.task_id or "" for target in bench.store.queries.targets_of(["event"])
+    ) == sorted([first, second])
 
 
 def settled_at_once(worker: Worker) -> bool:
@@ -77,7 +82,9 @@ def settled_at_once(worker: Worker) -> bool:
     return leader.barrier.holds_up_to() > 0
 
 
-def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:
+def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(
+    bench: Bench,
+) -> None:
     first, second = bench.deciding(), bench.worker()
     assert settled_at_once(first)
     first.end_term()
@@ -90,7 +97,9 @@ def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_onc
     assert settled_at_once(third)
 
 
-def test_a_worker_waits_after_a_dead_one_though_the_answer_to_its_election_was_lost(bench: Bench) -> None:
+def test_a_worker_waits_after_a_dead_one_though_the_answer_to_its_election_was_lost(
+    bench: Bench,
+) -> None:
     dead, successor = bench.deciding(), bench.worker()
     bench.store.leadership._unlock(dead.id)
     elect = bench.store.leadership.elect
@@ -119,7 +128,9 @@ def test_a_worker_that_must_still_wait_after_a_dead_one_does_not_resign(bench: B
     assert not settled_at_once(third)
 
 
-def test_a_worker_resigns_only_if_the_index_was_searched_after_a_poll_whose_answer_was_lost(bench: Bench) -> None:
+def test_a_worker_resigns_only_if_the_index_was_searched_after_a_poll_whose_answer_was_lost(
+    bench: Bench,
+) -> None:
     first, second = bench.deciding(), bench.worker()
     bench.conductor.poll_fault = "lost"
     first.step()
@@ -177,7 +188,9 @@ def test_a_worker_that_is_frozen_just_before_its_poll_leaves_takes_no_task(bench
     worker, other = bench.deciding(), bench.worker()
     task_id, poll = bench.wait(), bench.conductor.poll
 
-    def freeze(worker_id: str, domain: Any, unreadable: Any, count: int, not_after: float) -> list[Task]:
+    def freeze(
+        worker_id: str, domain: Any, unreadable: Any, count: int, not_after: float
+    ) -> list[Task]:
         clock.seconds += TERM_SECONDS + 1
         bench.store.leadership.resign(Term(worker.id))
         assert other.elect()
@@ -192,7 +205,9 @@ def test_a_worker_that_is_frozen_just_before_its_poll_leaves_takes_no_task(bench
     assert bench.store.facts.all().get("conductor") is None, "Conductor isn't to blame"
 
 
-def test_a_term_is_certain_from_when_it_was_asked_for_and_not_from_when_that_was_answered(bench: Bench) -> None:
+def test_a_term_is_certain_from_when_it_was_asked_for_and_not_from_when_that_was_answered(
+    bench: Bench,
+) -> None:
     bench.clock = Clock()
     worker, other = bench.worker(), bench.worker()
     elect = bench.store.leadership.elect

@@ -1,4 +1,5 @@
-"""A webhook whose events cost much to evaluate takes its turn in each round, and others are decided in between."""
+"""A webhook whose events cost much to evaluate takes its turn in each round, and others are decided
+in between."""
 
 from __future__ import annotations
 
@@ -33,11 +34,20 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def test_events_of_others_are_decided_between_those_that_cost_much(bench: Bench, nodes: list[int]) -> None:
-    hooks = ({"name": "slow", "receivers": {"flow": "any"}}, {"name": "w", "receivers": {"flow": "any"}})
+def test_events_of_others_are_decided_between_those_that_cost_much(
+    bench: Bench, nodes: list[int]
+) -> None:
+    hooks = (
+        {"name": "slow", "receivers": {"flow": "any"}},
+        {"name": "w", "receivers": {"flow": "any"}},
+    )
     bench.source.current = Definitions(tuple(map(Webhook.model_validate, hooks)))
-    bench.conductor.schedule(bench.conductor.begin("flow").id, "wait", {"$..name": "none", "$..[?(@.id == -1)].id": 1})
-    bench.conductor.schedule(bench.conductor.begin("flow").id, "wait", {"$..id": 5})  # a taker of each event
+    bench.conductor.schedule(
+        bench.conductor.begin("flow").id, "wait", {"$..name": "none", "$..[?(@.id == -1)].id": 1}
+    )
+    bench.conductor.schedule(
+        bench.conductor.begin("flow").id, "wait", {"$..id": 5}
+    )  # a taker of each event
     worker = bench.deciding()
     worker.step()
 
@@ -45,7 +55,9 @@ def test_events_of_others_are_decided_between_those_that_cost_much(bench: Bench,
         now = bench.store.now()
         new = [f"{webhook}{one}" for one in range(number)]
         text = json.dumps(payload)
-        bench.store.deliveries.append([NewEvent(id_, webhook, now, text, {}, {}, now + 600_000) for id_ in new])
+        bench.store.deliveries.append(
+            [NewEvent(id_, webhook, now, text, {}, {}, now + 600_000) for id_ in new]
+        )
         return new
 
     def undecided(events: list[str]) -> list[str]:
@@ -55,7 +67,9 @@ def test_events_of_others_are_decided_between_those_that_cost_much(bench: Bench,
     nodes[0] = 0
     slow = arrive("slow", 12, SLOW)
     arrive("w", 3, {})
-    costly = [event for event in bench.store.decisions.agenda(100).undecided if event.webhook == "slow"]
+    costly = [
+        event for event in bench.store.decisions.agenda(100).undecided if event.webhook == "slow"
+    ]
     assert not leader_of(worker).decider.lacks_taker(costly)
     assert nodes[0] < 3 * 20_000, "who asks whether to look for takers ends their turn too"
     left = [len(slow)]
@@ -67,5 +81,7 @@ def test_events_of_others_are_decided_between_those_that_cost_much(bench: Bench,
         left.append(len(undecided(slow)))
         assert undecided(slow) == slow[len(slow) - left[-1] :], "in order"
         assert left[-1] < left[-2], "each round decides some"
-        assert leader_of(worker).decider.unfinished is bool(left[-1]), "the next round begins at once"
+        assert leader_of(worker).decider.unfinished is bool(left[-1]), (
+            "the next round begins at once"
+        )
     assert len(left) > 4

@@ -1,4 +1,5 @@
-"""Rows that can't be read, or hold what no bridge wrote: one is set aside, and the others are decided."""
+"""Rows that can't be read, or hold what no bridge wrote: one is set aside, and the others are
+decided."""
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ FOREIGN_TASK = [
 
 
 @pytest.mark.parametrize("column", FOREIGN_TASK)
-def test_a_task_in_whose_row_is_what_no_bridge_wrote_is_broken_and_the_others_wait(bench: Bench, column: str) -> None:
+def test_a_task_in_whose_row_is_what_no_bridge_wrote_is_broken_and_the_others_wait(
+    bench: Bench, column: str
+) -> None:
     sick, well = bench.wait(), bench.wait()
     bench.decide()
     garble(bench, f"UPDATE tasks SET {column} WHERE id = ?", sick.id)

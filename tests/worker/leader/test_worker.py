@@ -1,4 +1,5 @@
-"""The worker's loop: polled tasks that couldn't be stored, what it says of Conductor, its jobs, faults of a step."""
+"""The worker's loop: polled tasks that couldn't be stored, what it says of Conductor, its jobs,
+faults of a step."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Pruned
-from testkit import PATIENCE, eventually
 from tests.support.clock import Clock
 from tests.support.worker_bench import Bench, leader_of
 from tests.support.worker_bench import bench as bench
+from tools.servers import PATIENCE, eventually
 from worker.conductor.errors import ConductorError, NotNow, NotThere
 from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health
@@ -37,7 +38,9 @@ def test_tasks_that_were_polled_and_could_not_be_stored_are_found_again(bench: B
     assert bench.state(task) is None
     bench.arrive()
     worker.step()
-    assert bench.store.queries.targets_of(["event"]) == [], "the event waits for what a dead worker may have polled"
+    assert bench.store.queries.targets_of(["event"]) == [], (
+        "the event waits for what a dead worker may have polled"
+    )
     clock.seconds += TERM_SECONDS + LAG
     worker.step()
     assert [target.task_id for target in bench.store.queries.targets_of(["event"])] == [task]
@@ -81,7 +84,9 @@ def test_who_waits_for_room_gives_up_as_the_worker_stops(bench: Bench) -> None:
         leader._send(lambda: None)
 
 
-def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it_is_back(bench: Bench) -> None:
+def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it_is_back(
+    bench: Bench,
+) -> None:
     worker = bench.deciding()
     bench.wait()
     worker.step()
@@ -116,7 +121,9 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(
     assert "conductor_lacks" not in bench.store.facts.all()
 
 
-def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(bench: Bench) -> None:
+def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(
+    bench: Bench,
+) -> None:
     worker = bench.deciding()
     worker.step()
     task = bench.wait()
@@ -191,7 +198,8 @@ def test_a_task_that_a_person_has_forgotten_takes_nothing_more(bench: Bench) -> 
 
 
 def test_a_workflows_version_is_read_again_for_each_of_its_tasks(bench: Bench) -> None:
-    """It may have been restarted or upgraded; also if the worker is restarted before an event comes."""
+    """It may have been restarted or upgraded; also if the worker is restarted before an event
+    comes."""
     versions = Webhook.model_validate({"name": "w", "receivers": {"flow": [2]}})
     bench.source.current = Definitions((versions,))
     worker = bench.deciding()
@@ -208,7 +216,9 @@ def test_a_workflows_version_is_read_again_for_each_of_its_tasks(bench: Bench) -
     assert worker.elect()
     bench.arrive("e2")
     worker.step()
-    taken = [target.task_id for id_ in ("e1", "e2") for target in bench.store.queries.targets_of([id_])]
+    taken = [
+        target.task_id for id_ in ("e1", "e2") for target in bench.store.queries.targets_of([id_])
+    ]
     assert taken == [tasks[0].id]
 
 
@@ -240,8 +250,12 @@ def delivered(bench: Bench, id_: str = "event") -> bool:
     return event is not None and event.status == "delivered"
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("full"), LeadershipLost(), ZeroDivisionError(), KeyError("bug")])
-def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [StoreUnavailable("full"), LeadershipLost(), ZeroDivisionError(), KeyError("bug")]
+)
+def test_no_fault_of_a_step_ends_the_worker(
+    bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = bench.worker()
     errors = [error, error]
     decide = bench.store.decisions.decide
@@ -272,7 +286,9 @@ def test_a_sighup_reads_the_definitions_at_the_next_step(bench: Bench) -> None:
     assert bench.source.checked == 1
 
 
-def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ended(bench: Bench) -> None:
+def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ended(
+    bench: Bench,
+) -> None:
     deciding = bench.deciding()
     runs, ended = bench.conductor.begin("flow"), bench.conductor.begin("flow")
     ended.ended = True
@@ -289,7 +305,9 @@ def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ende
     with (
         mock.patch.object(bench.conductor, "runs", answer),
         mock.patch.object(
-            bench.store.once_keys, "pruned", lambda after, limit: [one for one in pruned if one[0] > after][:limit]
+            bench.store.once_keys,
+            "pruned",
+            lambda after, limit: [one for one in pruned if one[0] > after][:limit],
         ),
         mock.patch.object(bench.store.once_keys, "forget", forgotten.extend),
     ):
@@ -326,7 +344,9 @@ def test_it_counts_as_stuck_if_its_jobs_no_longer_run(bench: Bench) -> None:
     assert worker._health.stuck() == ["the scheduler"]
 
 
-def test_it_does_not_count_as_stuck_while_each_of_its_calls_waits_for_the_store(bench: Bench) -> None:
+def test_it_does_not_count_as_stuck_while_each_of_its_calls_waits_for_the_store(
+    bench: Bench,
+) -> None:
     worker, clock = bench.deciding(), Clock()
     worker._health = Health(bench.store.leadership, clock)
     seen: list[list[str]] = []

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from store.records import SetAside, Workflow
-from testkit import eventually
 from tests.support.clock import Clock
 from tests.worker.play import Now
+from tools.servers import eventually
 from worker.leader.workflows import InDoubt, Workflows
 
 
@@ -64,7 +64,8 @@ class Bench:
         self.hanging: dict[str, threading.Event] = {}
         self.pool = ThreadPoolExecutor(4)
         store: Any = self.store
-        # Its own clock stands still, so that what a test waits for is an answer or the patience for one.
+        # Its own clock stands still, so that what a test waits for is an answer or the patience for
+        # one.
         self.workflows = Workflows(store, self, self.pool, self.clock, 4)
         self.alone = Workflows(store, self, Now(), self.clock)
 
@@ -117,7 +118,9 @@ def test_those_that_hang_queue_before_no_other_however_many_are_asked_for(bench:
     assert len(bench.asked) == 5
 
 
-def test_a_look_up_that_hangs_holds_up_no_other_and_its_answer_is_taken_when_it_is_there(bench: Bench) -> None:
+def test_a_look_up_that_hangs_holds_up_no_other_and_its_answer_is_taken_when_it_is_there(
+    bench: Bench,
+) -> None:
     bench.hang("ill")
     bench.workflows.begin()
     bench.workflows.look_up(["a", "ill", "b"])
@@ -219,7 +222,9 @@ def test_people_are_shown_what_goes_on_failing_until_it_can_be_looked_up(bench: 
     assert bench.store.aside == {}
 
 
-def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_ever(bench: Bench) -> None:
+def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_ever(
+    bench: Bench,
+) -> None:
     bench.failing = {"ill"}
     for second in range(0, 100, 31):
         bench.clock.seconds = second

@@ -1,0 +1,2 @@
+"""What a release needs besides the code: versions that agree, its notes, and the documentation
+site."""
