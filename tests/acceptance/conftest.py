@@ -12,6 +12,7 @@ import pytest
 
 from tests.acceptance.shell import Shell, Workplace
 from tests.support.bridge import Bridge
+from tests.support.faulty_proxy import FaultyProxy, port_of
 from tools.servers.postgres import Postgres
 
 STORES = (os.environ.get("TEST_STORE", "sqlite"),)
@@ -97,6 +98,18 @@ def new_bridge(
     yield make
     for bridge in reversed(made):
         bridge.stop()
+
+
+@pytest.fixture
+def no_queue(conductor_url: str) -> Iterator[FaultyProxy]:
+    """A Conductor whose queue is empty whenever the bridge polls: what waits there is for others."""
+
+    def instead(path: str) -> bytes | None:
+        return b"[]" if path.startswith("/api/tasks/poll/") else None
+
+    proxy = FaultyProxy(port_of(conductor_url), instead=instead)
+    yield proxy
+    proxy.stop()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.bridge import Bridge, unique, waiting
-from tests.support.faulty_proxy import FaultyProxy, port_of
+from tests.support.faulty_proxy import FaultyProxy
 from tools.servers.client import Conductor, outputs, wait_for, wait_for_webhook
 
 pytestmark = pytest.mark.server
@@ -82,13 +82,12 @@ def test_tasks_that_wait_when_a_worker_starts_are_completed_known_or_polled_by_s
 
 
 def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_index_search(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
+    conductor: Conductor, no_queue: FaultyProxy, new_bridge: Callable[..., Bridge]
 ) -> None:
     bridge = new_bridge(
-        webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s"
+        webhooks("polled_meanwhile"), conductor=no_queue.url, bridge_discovery_interval="1s"
     )
     bridge.start_worker_alone()
-    # The worker scans at its start; afterwards the queue is ours until an event comes.
     wait_for(lambda: bridge.store.facts.all().get("conductor"), "the worker has reached Conductor")
     workflow_id = waiting(conductor, "polled_meanwhile", GO)
     task_id = taken_by_somebody(conductor, workflow_id)
@@ -123,7 +122,7 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
 
 
 @pytest.fixture
-def drained(conductor: Conductor, conductor_url: str) -> Iterator[FaultyProxy]:
+def drained(conductor: Conductor, no_queue: FaultyProxy) -> Iterator[FaultyProxy]:
     """The bridge's polls find nothing, somebody else's take all."""
     over = threading.Event()
 
@@ -131,16 +130,11 @@ def drained(conductor: Conductor, conductor_url: str) -> Iterator[FaultyProxy]:
         while not over.is_set():
             conductor.poll(count=100)
 
-    def instead(path: str) -> bytes | None:
-        return b"[]" if path.startswith("/api/tasks/poll/") else None
-
-    proxy = FaultyProxy(port_of(conductor_url), instead=instead)
     thread = threading.Thread(target=drain, daemon=True)
     thread.start()
-    yield proxy
+    yield no_queue
     over.set()
     thread.join()
-    proxy.stop()
 
 
 def test_where_no_queue_hands_it_out_an_event_takes_effect_at_once_and_not_at_the_next_search(

@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.test_discovery import GO, taken_by_somebody, webhooks
 from tests.support.bridge import Bridge, unique, waiting
-from tests.support.faulty_proxy import Exchange, HttpProxy, port_of
+from tests.support.faulty_proxy import Exchange, FaultyProxy, HttpProxy, port_of
 from tools.servers.client import Conductor, outputs, wait_for, wait_for_webhook
 from tools.servers.conductor import ConductorServer
 
@@ -22,21 +22,18 @@ RESOURCE_NOT_FOUND = json.dumps({"statusCode": 404, "message": "Resource not fou
 
 
 class Gateway(HttpProxy):
-    """Forwards every call, counts reads of single tasks, may have no route, and may show no queue."""
+    """Forwards every call, counts reads of single tasks, and may have no route."""
 
     has_route = True
-    has_queue = True
 
     def answer(self, exchange: Exchange, body: bytes) -> None:
         """Answers one request as API gateways do."""
         if re.fullmatch(r"/api/tasks/[0-9a-f-]{36}", exchange.path):
             self.counts[exchange.path.rpartition("/")[2]] += 1
-        if not self.has_route:
-            exchange.say(404, RESOURCE_NOT_FOUND)
-        elif not self.has_queue and "/tasks/poll/" in exchange.path:
-            exchange.say(200, b"[]")
-        else:
+        if self.has_route:
             super().answer(exchange, body)
+        else:
+            exchange.say(404, RESOURCE_NOT_FOUND)
 
 
 @pytest.fixture
@@ -113,16 +110,16 @@ def test_tasks_wait_on_while_a_gateway_answers_404(
 
 
 def test_a_task_that_is_rerun_under_its_id_and_polled_by_somebody_else_waits_again(
-    conductor: Conductor, gateway: Gateway, new_bridge: Callable[..., Bridge]
+    conductor: Conductor, no_queue: FaultyProxy, new_bridge: Callable[..., Bridge]
 ) -> None:
     # The worker polls after each effect, and would take the rerun task before somebody else does.
-    gateway.has_queue = False
-    bridge = new_bridge(webhooks("rerun"), conductor=gateway.url, bridge_discovery_interval="250ms")
+    bridge = new_bridge(
+        webhooks("rerun"), conductor=no_queue.url, bridge_discovery_interval="250ms"
+    )
     bridge.start_worker_alone()
     workflow_id = waiting(conductor, "rerun", GO)
-    wait_for(lambda: bridge.store.facts.all().get("discovery"), "the worker has searched")
+    task_id = taken_by_somebody(conductor, workflow_id)
     take_go(bridge, conductor, workflow_id)
-    task_id = conductor.task(workflow_id, "wait")["taskId"]  # type: ignore[index]
     wait_for(lambda: bridge.store.queries.task(task_id).state == "completed", "that is recorded")  # type: ignore[union-attr]
 
     conductor.call("POST", f"/workflow/{workflow_id}/rerun", {"reRunFromTaskId": task_id})
