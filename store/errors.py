@@ -29,7 +29,7 @@ class Unstorable(Exception):
 
 
 class NewerStore(Exception):
-    """The database was created by a newer version of the bridge."""
+    """A newer version of the bridge has changed the database, and this one can't use it any more."""
 
 
 class LeadershipLost(Exception):

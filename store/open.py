@@ -16,11 +16,11 @@ def open_store(
     """The store at ``sqlite:///PATH`` or ``postgresql://…``.
 
     With `migrate`, creates the database if there is none, and migrates it to this program's
-    version; without, a missing database is an error, and nothing is written. `scheduler`: for a
+    schema; without, a missing database is an error, and nothing is written. `scheduler`: for a
     process that runs greenlets (`sql.group_commit`).
 
     Raises StoreUnavailable if it can't be opened or doesn't exist (StoreRefused if that won't pass
-    by itself), NewerStore if a newer program created it.
+    by itself), NewerStore if it is for newer programs only.
     """
     scheme = url.partition(":")[0]
     if scheme == "sqlite":

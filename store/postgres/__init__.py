@@ -42,11 +42,11 @@ def open_store(
     """The store at ``postgresql://…``, as libpq reads it.
 
     With `migrate`, creates the tables if there are none, and migrates them to this program's
-    version; without, missing tables are an error, and nothing is written. `scheduler`: see
+    schema; without, missing tables are an error, and nothing is written. `scheduler`: see
     `store.sql.deliveries`.
 
-    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program
-    created it.
+    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if it is for newer
+    programs only.
     """
     connections = Connections(Address.parse(url))
     try:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from store.errors import StoreMissing, StoreUnavailable
 from store.postgres import remedies
 from store.postgres.connections import Connection, Connections
-from store.sql.schema import TABLES, Schema
+from store.sql.schema import Schema
 
 _LIVE_EVENTS = """
 -- events to which something may still happen
@@ -172,7 +172,7 @@ ALTER TABLE bridge.targets SET (autovacuum_vacuum_scale_factor = 0.02, autovacuu
 ALTER TABLE bridge.tasks SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 20000,
     autovacuum_analyze_scale_factor = 0.02, fillfactor = 50);
 """
-SCHEMA = Schema(TABLES + _OWN + _LIVE_EVENTS + _TRIGGERS)
+SCHEMA = Schema({1: _OWN + _LIVE_EVENTS + _TRIGGERS})
 
 _LOCK = 0x77656268  # "webh"; the schema's name provides the other half
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
@@ -185,57 +185,68 @@ SELECT coalesce(
 
 
 def migrate(connections: Connections, connection: Connection) -> None:
-    """Creates the tables if there are none, and migrates them to this program's version, each step
-    in a transaction.
+    """Creates the tables if there are none, and migrates them to this program's schema, all steps
+    in one transaction.
 
-    Raises NewerStore if a newer program created them, StoreRefused if a commit from before the
-    first release did, and psycopg's errors.
+    Raises NewerStore if they are for newer programs only, StoreRefused if a commit from before the
+    first release created them, and psycopg's errors.
     """
-    schema = connections.address.schema
+    if _schema_of(connections, connection) >= SCHEMA.newest:
+        return
     try:
-        while (version := _version(connections, connection)) < SCHEMA.newest:
-            # It must have time to build an index over millions of rows.
-            connection.execute(
-                f"{connection.begin}; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
-            )
-            connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
-            if _version(connections, connection) == version:
-                # Only if it doesn't exist: a user that may not create schemas may have been given
-                # one.
-                if not connection.execute(
-                    "SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)
-                ).fetchone():
-                    connection.write(f"CREATE SCHEMA {schema}")
-                SCHEMA.advance(connection, version, connection.write)
-            connection.execute("COMMIT")
+        # It must have time to build an index over millions of rows.
+        connection.execute(
+            f"{connection.begin}; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+        )
+        _take_steps(connections, connection)
+        connection.execute("COMMIT")
     except BaseException:
         if not connection.broken:
             connection.execute("ROLLBACK")
         raise
 
 
-def _version(connections: Connections, connection: Connection) -> int:
+def _take_steps(connections: Connections, connection: Connection) -> None:
+    """Of several processes that start at once, one takes the steps, and the others find them
+    taken."""
+    schema = connections.address.schema
+    connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
+    number = _schema_of(connections, connection)
+    if number >= SCHEMA.newest:
+        return
+    # Only if it doesn't exist: a user that may not create schemas may have been given one.
+    if not connection.execute(
+        "SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)
+    ).fetchone():
+        connection.write(f"CREATE SCHEMA {schema}")
+    for step in SCHEMA.steps_after(number):
+        connection.write(step.statements)
+    SCHEMA.record(connection)
+
+
+def _schema_of(connections: Connections, connection: Connection) -> int:
+    """The number of the tables' schema; 0 if there are none. Raises NewerStore, StoreRefused."""
     address = connections.address
     tables = {name for (name,) in connection.fetch(_TABLES, (address.schema,))}
-    return SCHEMA.version_of(connection, tables, address.shown)
+    return SCHEMA.number_of(connection, tables, address.shown)
 
 
 def check_version(connections: Connections, connection: Connection) -> None:
     """Raises StoreMissing if there are no tables, StoreUnavailable for older ones, NewerStore for
-    newer ones.
+    those that are for newer programs only.
 
     Raises StoreRefused for tables from before the first release, and if there are none and this
     user may not create them.
     """
     address = connections.address
-    version = _version(connections, connection)
-    if version == 0:
+    number = _schema_of(connections, connection)
+    if number == 0:
         if connection.execute(_MAY_MAKE_TABLES, (address.schema,)).fetchone() != (True,):
             raise remedies.may_make_no_tables("it lacks the right to create them", address)
         raise StoreMissing(
             f"the database at {address.shown} has none of the bridge's tables; start the relay, which creates them"
         )
-    if version < SCHEMA.newest:
+    if number < SCHEMA.newest:
         raise StoreUnavailable(
             f"the database at {address.shown} is older than this program; start the relay to migrate it"
         )

@@ -41,11 +41,11 @@ def open_store(
     """The store at ``sqlite:///PATH``.
 
     With `migrate`, creates the database if there is none, and migrates it to this program's
-    version; without, a missing database is an error, and nothing is written. `scheduler`: see
+    schema; without, a missing database is an error, and nothing is written. `scheduler`: see
     `store.sql.deliveries`.
 
-    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program
-    created it.
+    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if it is for newer
+    programs only.
     """
     connections = Connections(Path(url.removeprefix("sqlite:///")), scheduler)
     if migrate:

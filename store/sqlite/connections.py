@@ -26,7 +26,7 @@ from store.errors import RowsUnavailable, StoreMissing, StoreRefused, StoreUnava
 from store.sql import storable
 from store.sql.database import Parameters, Rows, Statement, WaitLimits
 from store.sql.deliveries import Scheduler
-from store.sqlite.schema import SCHEMA, in_sqlite_schema
+from store.sqlite.schema import SCHEMA, migrations
 
 
 class Connection(Database):
@@ -303,9 +303,9 @@ class Connections:
     # --- the schema ---
 
     def migrate(self) -> None:
-        """Creates the database if there is none, and migrates it to this program's version.
+        """Creates the database if there is none, and migrates it to this program's schema.
 
-        Raises NewerStore if a newer program created it, StoreUnavailable if it can't be written,
+        Raises NewerStore if it is for newer programs only, StoreUnavailable if it can't be written,
         StoreRefused if it is no database, another program's, or from before the first release.
         """
         with translated(), self._naming_the_file():
@@ -318,30 +318,34 @@ class Connections:
             with suppress(OSError):  # SQLite's own error says more
                 open(self.path, "ab", opener=private.opener).close()
             with self._open(create=True) as db:
-                self._version(db)  # before anything is written to it
+                self._schema_of(db)  # before anything is written to it
                 db.enable_wal()
                 if db.journal_mode != "wal":
                     raise StoreUnavailable(
                         f"{self.path}: this file system doesn't support SQLite's WAL; use a local disk"
                     )
-                while self._version(db) < SCHEMA.newest:
-                    # If several processes start at once, one migrates, and the others find it done.
-                    with self._committing(db, self.wait_limits.until(_MIGRATION)):
-                        if (version := self._version(db)) < SCHEMA.newest:
-                            SCHEMA.advance(
-                                db, version, lambda text: db.executescript(in_sqlite_schema(text))
-                            )
+                if self._schema_of(db) < SCHEMA.newest:
+                    self._take_steps(db)
+
+    def _take_steps(self, db: Connection) -> None:
+        """Of several processes that start at once, one takes the steps, and the others find them
+        taken."""
+        with self._committing(db, self.wait_limits.until(_MIGRATION)):
+            number = self._schema_of(db)
+            if number < SCHEMA.newest:
+                migrations(number).apply(db)
+                SCHEMA.record(db)
 
     def check_version(self) -> None:
         """Raises StoreMissing if there is no database, StoreUnavailable for an older one,
-        NewerStore for a newer, StoreRefused for a file that is none, for another program's, and for
+        NewerStore for one that is for newer programs only, StoreRefused for a file that is none, for another program's, and for
         one from before the first release."""
         if not self.path.exists():
             raise StoreMissing(
                 f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours"
             )
         with translated(), self._naming_the_file(), self._open() as db:
-            if self._version(db) < SCHEMA.newest:
+            if self._schema_of(db) < SCHEMA.newest:
                 raise StoreUnavailable(
                     f"the database at {self.path} is older than this program; start the relay to migrate it"
                 )
@@ -365,16 +369,16 @@ class Connections:
                 f"{self.path} can't be opened; may this user read and write the file, and create others in its folder?"
             ) from error
 
-    def _version(self, db: Connection) -> int:
-        """The version of its tables; 0 for a new file. Raises NewerStore, StoreRefused."""
+    def _schema_of(self, db: Connection) -> int:
+        """The number of its schema; 0 for a new file. Raises NewerStore, StoreRefused."""
         tables = {name for name in db.table_names() if not name.startswith("sqlite_")}
-        version = SCHEMA.version_of(db, tables, str(self.path))
-        if tables and not version:
+        number = SCHEMA.number_of(db, tables, str(self.path))
+        if tables and not number:
             raise StoreRefused(
                 f"the database at {self.path} is another program's: it has tables (such as {min(tables)}), and none "
                 "of the bridge's; set BRIDGE_DATABASE to the bridge's own file, or to a new one"
             )
-        return version
+        return number
 
 
 def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:

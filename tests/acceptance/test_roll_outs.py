@@ -110,21 +110,24 @@ def test_a_rolling_update_loses_no_delivery(hosts: list[Bridge], postgres_url: s
         ] == []
 
 
-def test_old_pods_go_on_beside_a_newer_schema_and_are_not_started_on_it(
+def test_old_pods_go_on_beside_a_newer_schema_and_start_on_it_unless_a_step_excludes_them(
     hosts: list[Bridge], postgres_url: str, conductor: Conductor
 ) -> None:
     """The first new process migrates while the old ones work."""
-    old, another = hosts[:2]
+    old, another, excluded = hosts[:3]
     old.start()
     with psycopg.connect(postgres_url) as connection:
         connection.execute("ALTER TABLE webhook_bridge.events ADD COLUMN of_the_next_version TEXT")
-        connection.execute("UPDATE webhook_bridge.schema_version SET version = version + 1")
+        connection.execute("UPDATE webhook_bridge.store_schema SET number = number + 1")
     name = conductor.register(unique("roll_out"), [wait_for_webhook("wait", {"$.ref": "main"})])
     workflow_id = conductor.start(name)
     conductor.wait_for_task(workflow_id, "wait")
-    event_id = accepted(old.github("deploys", {"ref": "main"}))
+    another.start_relay()
+    event_id = accepted(another.github("deploys", {"ref": "main"}))
     [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
     assert output["_webhook"]["eventId"] == event_id
-    worker = another.start_worker()
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("UPDATE webhook_bridge.store_schema SET usable_from = number")
+    worker = excluded.start_worker()
     wait_for(lambda: not worker.running, "a worker of the old version ends")
-    assert "created by a newer version of the bridge" in worker.output()
+    assert "changed by a newer version of the bridge" in worker.output()

@@ -26,7 +26,7 @@ from tools.servers.postgres import Postgres
 
 DERIVED = {
     *("leads", "finished_events", "ended_events", "unsettled_events", "undecided", "held_events"),
-    *("schema_version", "sqlite_sequence", "sqlite_stat1"),
+    *("store_schema", "_sqlite_migrations", "sqlite_sequence", "sqlite_stat1"),
 }
 """Tables that each store has for itself."""
 

@@ -95,7 +95,7 @@ class _Shared:
         # the processor time.
         statements = self._connection.execute(
             "SELECT format('DELETE FROM %I.%I', schemaname, tablename) FROM pg_tables"
-            " WHERE schemaname = 'webhook_bridge' AND tablename <> 'schema_version'"
+            " WHERE schemaname = 'webhook_bridge' AND tablename <> 'store_schema'"
             " UNION ALL SELECT format('ALTER SEQUENCE %I.%I RESTART', schemaname, sequencename) FROM pg_sequences"
             " WHERE schemaname = 'webhook_bridge'"
         ).fetchall()

@@ -124,9 +124,9 @@ def test_a_database_that_accepts_no_writes_is_a_warning(cli: Cli, postgres_url: 
 def test_tables_of_a_newer_bridge_are_an_error(cli: Cli, postgres_url: str) -> None:
     open_store(postgres_url).close()
     with psycopg.connect(postgres_url) as database:
-        database.execute("UPDATE webhook_bridge.schema_version SET version = 99")
+        database.execute("UPDATE webhook_bridge.store_schema SET usable_from = 99")
     found = checked(cli, postgres_url, 1)
-    assert "created by a newer version of the bridge" in str(found["what"])
+    assert "changed by a newer version of the bridge" in str(found["what"])
     assert "upgrade this program" in str(found["remedy"])
 
 
