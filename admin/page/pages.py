@@ -25,7 +25,7 @@ from flask.typing import ResponseReturnValue
 
 from admin import operations
 from admin.api.objects import ReplayTo
-from admin.bridge import DAY, Bridge
+from admin.bridge import Bridge
 from admin.check.health import ago, find_issues, state_of
 from admin.cli.tables import plain, pretty
 from admin.errors import NotFound
@@ -45,8 +45,10 @@ from admin.explain.explainer import Explainer
 from admin.explain.results import shown_first
 from admin.find import find
 from admin.page.access import COOKIE, SESSION_SECONDS
-from admin.page.charts import deliveries_by_time
+from admin.page.charts import charts, hours, small_charts
 from admin.page.context import role_of_token, sessions, set_cookie, source
+from admin.page.times import lasting, local, zone
+from admin.page.webhook_list import SORTS, Row, page_of
 from admin.setup_steps import as_html, as_text
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
@@ -61,8 +63,6 @@ PAGE = 50
 AT_ONCE = 1000
 """Events of a filter that the page, or one call of the API, handles; for more there is the command
 line."""
-_WEBHOOKS = 200
-"""Webhooks that the overview lists, at most."""
 _BROKEN = 20
 """Tasks whose matches are missing or can't be parsed that are shown above the others, at most."""
 _TASKS_EXPLAINED = 100
@@ -86,30 +86,44 @@ def overview() -> str:
     here = bridge()
     state = state_of(here)
     text = request.args.get("name", "").strip()
-    names = [name for name in here.definitions.by_name if text.lower() in name.lower()]
+    sort = request.args.get("sort", "attention")
+    if sort not in SORTS:
+        abort(400, f"the list can be sorted by {', '.join(SORTS)}")
+    failed: dict[str, list[int]] = {}
+    for event in state.failed:
+        failed.setdefault(event.webhook, []).append(event.received_at)
     paused = here.store.pauses.paused()
-    webhooks = [
-        {
-            "webhook": webhook,
-            "url": url_of(webhook, here.settings),
-            "verified_at": state.verified_at.get(name),
-            "paused_at": paused.get(name),
-            "deliveries": state.deliveries.get(name, {}),
-        }
-        for name, webhook in ((name, here.definitions.by_name[name]) for name in names[:_WEBHOOKS])
+    broken = {problem.webhook for problem in here.definitions.errors}
+    rows = [
+        Row(
+            webhook,
+            state.verified_at.get(name),
+            paused.get(name),
+            state.deliveries.get(name, {}),
+            len(failed.get(name, ())),
+            name in broken,
+        )
+        for name, webhook in here.definitions.by_name.items()
+        if text.lower() in name.lower()
     ]
+    page = max(1, request.args.get("page", 1, type=int))
+    shown, pages = page_of(rows, sort, page)
+    by_hour = here.store.queries.delivery_hours_of([row.name for row in shown], hours(state.now)[0])
     return render(
         "overview.html",
-        number=len(names),
+        number=len(rows),
         names=here.definitions.by_name,
         text=text,
+        sort=sort,
+        page=min(page, pages),
+        pages=pages,
         has_filter=bool(text) or len(here.definitions.by_name) > PAGE,
         issues=find_issues(state),
-        periods=deliveries_by_time(
-            here.store.queries.delivery_hours(state.now - 7 * DAY), state.now
-        ),
+        charts=charts(here.store.queries, state.now, zone()),
+        small=small_charts(by_hour, failed, state.now, zone()),
         counts={**state.counts, "failed": state.unresolved},
-        webhooks=webhooks,
+        rows=shown,
+        url_of=lambda webhook: url_of(webhook, here.settings),
         waiting=sum(state.waiting.values()),
         oldest_pending=state.oldest_pending,
         has_public_url=here.settings.bridge_public_url is not None,
@@ -421,5 +435,8 @@ HELPERS: dict[str, Any] = {
     "in_json": shown_value,
     "as_html": as_html,
     "as_text": as_text,
+    "lasting": lasting,
+    "local": local,
+    "grouped": "{:,}".format,
 }
 """For every template, macros included."""

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
 from admin import operations
-from admin.bridge import DAY
 from admin.definitions.entry_text import files_in
 from admin.definitions.rotation import may_add_secret, proofs_of
 from admin.definitions.writer import DefinitionsFolder, Written
 from admin.events.deliveries import of_sample
 from admin.events.send import Answer, NotReachable, for_relay, post
 from admin.page.access import NotAllowed
-from admin.page.charts import deliveries_by_time
+from admin.page.charts import charts
 from admin.page.context import check_admin, source
 from admin.page.pages import bridge, render, rows_of, with_own_scripts
+from admin.page.times import zone
 from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
 from config.references import may_hold_reference, stamp_of
@@ -84,7 +84,6 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     """The webhook's page; `more` is what a form on it has led to."""
     here = bridge()
     definition = here.webhook(name)
-    now = here.store.now()
     guide = guides()[definition.platform]
     written = None
     if here.settings.bridge_admin_writes:
@@ -111,7 +110,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         risks=[one for one in here.definitions.warnings if one.webhook == name],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
         events=rows_of(here, here.events(EventFilter(webhook=name, limit=10))),
-        periods=deliveries_by_time(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
+        charts=charts(here.store.queries, here.store.now(), zone(), name),
         changes=here.store.changes.newest(name, 10),
         paused_at=here.store.pauses.paused().get(name),
         rejections=here.store.without_events.rejections(name, 1),

@@ -118,9 +118,9 @@ def bounds_of(database: Database, query: EventFilter) -> Bounds:
     before = _NEWEST if query.before_seq is None else query.before_seq
     after = query.after_seq
     if query.since is not None:
-        after = max(after, _first_at(database, query.since - _OUT_OF_ORDER) - 1)
+        after = max(after, firsts_at(database, [query.since - _OUT_OF_ORDER])[0] - 1)
     if query.until is not None:
-        before = min(before, _first_at(database, query.until + _OUT_OF_ORDER))
+        before = min(before, firsts_at(database, [query.until + _OUT_OF_ORDER])[0])
     if not query.searches:
         return Bounds(before, after, False)
     newest = database.read(
@@ -138,27 +138,31 @@ def bounds_of(database: Database, query: EventFilter) -> Bounds:
     return Bounds(before, last, bool(older))
 
 
-def _first_at(database: Database, time: int) -> int:
-    """The first sequence number of that time or later: found by halving, since no index has the
-    times."""
-    first = database.read("SELECT seq FROM bridge.events WHERE seq >= 0 ORDER BY seq LIMIT 1")
-    last = database.read(
-        "SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (_NEWEST,)
-    )
-    if not first or not last:
-        return _NEWEST
-    low, high = first[0][0], last[0][0] + 1
-    while low < high:
-        middle = (low + high) // 2
-        found = database.read(
-            "SELECT seq, received_at FROM bridge.events WHERE seq >= %s ORDER BY seq LIMIT 1",
-            (middle,),
-        )
-        if not found or found[0][1] >= time:
-            high = middle
-        else:
-            low = found[0][0] + 1
-    return int(low)
+_MIDDLE = """
+SELECT e.received_at FROM bridge.events e WHERE e.seq >= (low + high) / 2 ORDER BY e.seq LIMIT 1
+"""
+_HALVING = f"""
+WITH RECURSIVE halving (place, at, low, high) AS (
+    SELECT place, at, (SELECT seq FROM bridge.events WHERE seq >= 0 ORDER BY seq LIMIT 1),
+        (SELECT seq FROM bridge.events WHERE seq < {_NEWEST} ORDER BY seq DESC LIMIT 1) + 1
+    FROM ({{asked}}) AS asked
+    UNION ALL SELECT place, at,
+        CASE WHEN ({_MIDDLE}) < at THEN (low + high) / 2 + 1 ELSE low END,
+        CASE WHEN ({_MIDDLE}) < at THEN high ELSE (low + high) / 2 END
+    FROM halving WHERE low < high
+)
+SELECT low FROM halving WHERE low >= high ORDER BY place
+"""
+_ASKED = "SELECT %s AS place, CAST(%s AS BIGINT) AS at"
+
+
+def firsts_at(database: Database, times: Sequence[int]) -> list[int]:
+    """For each time the first sequence number of that time or later: found by halving, since no
+    index has the times."""
+    asked = " UNION ALL ".join([_ASKED] * len(times))
+    values = [value for pair in enumerate(times) for value in pair]
+    found = database.read(_HALVING.format(asked=asked), values)
+    return [first for (first,) in found] or [_NEWEST] * len(times)
 
 
 def oldest(database: Database, bounds: Bounds) -> Event | None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import get_args
 
 from store.records import Event, EventStatus, Target, TargetState, Task
-from store.sql import event_search, rows
+from store.sql import event_search, rows, stretches
 from store.sql.database import Part
 from store.sql.event_rows import HAS_REPLAYS
 from store.sql.event_search import EventFilter, EventPage, WaitingEvents, waiting_for
+from store.sql.stretches import Stretch
 
 _ARRIVED = "SELECT seq FROM bridge.events WHERE seq > %s ORDER BY seq"
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _HOUR = 3_600_000
+_LATER = 2**62
+"""Later than any time, and more than any sequence number."""
 UNRESOLVED_COUNTED = 10_000
 """Unresolved events that are counted, at most."""
 
@@ -240,6 +244,42 @@ class Queries(Part, ABC):
             f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,)
         )
         return rows.event(found[0]) if found else None
+
+    def by_time(self, times: Sequence[int], webhook: str | None = None) -> list[Stretch]:
+        """What became of the events that arrived from each of these times to the next; the last
+        stretch has all later ones.
+
+        Counts a bounded number of events, however many there are; the rest is estimated.
+        """
+        firsts = event_search.firsts_at(self._database, [*times, _LATER])
+        lists = {
+            kind: self._parts_of(EventFilter(webhook, kind if kind != "all" else None))  # type: ignore[arg-type]
+            for kind in ("all" if webhook is None else "delivered", *stretches.ENDED)
+        }
+        sql = stretches.counting({kind: part for kind, [part] in lists.items()}, self._newest)
+        found = self._database.read_together(
+            *(
+                (sql, {"webhook": webhook, "first": first, "before": before})
+                for first, before in itertools.pairwise(firsts)
+            )
+        )
+        pending = stretches.spread(*self._pending(webhook), firsts)
+        return [
+            stretches.stretch_of(counted, first, before, number)
+            for counted, first, before, number in zip(
+                found, firsts, firsts[1:], pending, strict=False
+            )
+        ]
+
+    def _pending(self, webhook: str | None) -> tuple[list[int], int]:
+        """The numbers of the newest pending events, in order, and how many there are."""
+        parts = self._parts_of(EventFilter(webhook, "pending"))
+        values = {"webhook": webhook, "before": _LATER}
+        every = " UNION ALL ".join(f"SELECT seq FROM {part}" for part in parts)
+        newest = f"SELECT seq FROM ({every}) AS pending ORDER BY seq DESC LIMIT {stretches.PENDING}"
+        number = f"SELECT count(*) FROM ({every}) AS pending"
+        seqs, [(total,)] = self._database.read_together((newest, values), (number, values))
+        return [seq for (seq,) in reversed(seqs)], total
 
     def unresolved(self) -> int:
         """Number of failed events that are neither acknowledged nor resolved; counts at most
@@ -490,6 +530,19 @@ class Queries(Part, ABC):
         )
         found = self._database.read(sql, (since - _HOUR, *([webhook] if only else [])))
         return [(hour, outcome, number) for hour, outcome, number in found]
+
+    def delivery_hours_of(
+        self, webhooks: Sequence[str], since: int
+    ) -> dict[str, list[tuple[int, str, int]]]:
+        """The same for each of these webhooks, in no order."""
+        sql = (
+            "SELECT webhook, hour, outcome, number FROM bridge.delivery_counts"
+            " WHERE webhook = ANY(%s) AND hour > %s"
+        )
+        found: dict[str, list[tuple[int, str, int]]] = {name: [] for name in webhooks}
+        for webhook, *row in self._database.read(sql, (list(webhooks), since - _HOUR)):
+            found[webhook].append(tuple(row))
+        return found
 
 
 def _narrowed(part: str, which: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from store.delivery_records import WithoutEvent
 from store.records import Change, Decision, EventStatus, SetAside
+from store.sql import stretches
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from store.story import Note
@@ -358,3 +359,36 @@ def test_an_events_targets_are_read_page_by_page_and_counted(store: Store) -> No
     ]
     assert store.queries.target_states("many") == {"claimed": 4, "pending": 2}
     assert store.queries.target_states("unknown") == {}
+
+
+def test_what_became_of_events_is_counted_by_the_time_of_their_arrival(store: Store) -> None:
+    for back, state in ((300, "failed"), (200, "done"), (100, None)):
+        for webhook in ("a", "b"):
+            event = arrive(store, f"{webhook}-{back}", webhook=webhook, received_at=NOW - back)
+            if state is not None:
+                decide(store, event, start(back))
+                end(store, event, state)  # type: ignore[arg-type]
+    times = [NOW - 300, NOW - 200, NOW - 100]
+    for webhook, number in ((None, 2), ("a", 1)):
+        failed, delivered, pending = store.queries.by_time(times, webhook)
+        assert +Counter(failed.numbers) == {"failed": number}
+        assert +Counter(delivered.numbers) == {"delivered": number}
+        assert delivered.took == [200] * number
+        assert +Counter(pending.numbers) == {"pending": number}
+    assert not +Counter(store.queries.by_time([NOW])[0].numbers)
+    assert not +Counter(store.queries.by_time([NOW - 300], "unknown")[0].numbers)
+
+
+def test_more_events_than_are_counted_are_estimated(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        event = arrive(store, f"e-{number:02}", received_at=NOW + number)
+        if number % 2:
+            store.decisions.decide(ME, [Decision(event, "expired", "no")], [], NOW, 0)
+    for bound in ("COUNTED", "PENDING"):
+        monkeypatch.setattr(stretches, bound, 5)
+    for webhook in (None, "w"):
+        found = [one.numbers for one in store.queries.by_time([NOW, NOW + 20], webhook)]
+        counts = [one[status] for one in found for status in ("pending", "expired")]
+        assert all(abs(number - 10) <= 1 for number in counts), counts
