@@ -16,11 +16,10 @@ from config.watch import DefinitionsSource
 from config.webhooks import Definitions, DefinitionsError
 from platforms import PLATFORMS
 from platforms.base import Platform
-from relay import concurrency
+from relay import concurrency, views
 from relay.background import Background
 from relay.concurrency import run_in_thread
 from relay.definitions import Changes, warn
-from relay.http import views
 from relay.http.forwarded import believing
 from relay.receiver import Receiver
 from relay.reports.outcomes import Outcomes

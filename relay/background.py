@@ -12,7 +12,7 @@ import structlog
 from config.logs import some_of
 from config.process import WakeUp
 from config.watch import STILL_IN_FORCE, DefinitionsSource
-from relay.reports import metrics
+from relay import metrics
 from relay.reports.outcomes import Outcomes
 from relay.reports.raw_deliveries import Keeper
 from relay.waiting.senders import Waiting

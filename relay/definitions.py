@@ -10,10 +10,10 @@ from config.last_good import LastGood
 from config.logs import some_of
 from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError
+from relay import metrics
 from relay.background import Background
 from relay.concurrency import run_in_thread
 from relay.receiver import Receiver
-from relay.reports import metrics
 from relay.route import Route
 from store.sql.store import Store
 

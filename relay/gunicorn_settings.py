@@ -25,7 +25,7 @@ from gunicorn import glogging
 from config.process import allow_open_files
 from config.references import environment_with_dotenv
 from config.settings import SettingsError, port_of
-from relay.reports.log_throttle import LogThrottle
+from relay.limits.log_throttle import LogThrottle
 
 _LONGEST_LINE = 300
 

@@ -19,9 +19,9 @@ from relay.concurrency import Parameters, Value, run_in_thread
 from relay.events.parser import FEW
 from relay.events.payload import PayloadTooLarge
 from relay.events.selection import LeftOut, Misfit
-from relay.http.admission import Admission
 from relay.http.bodies import BodyTooLarge, BodyUnreadable, Overloaded, taking
 from relay.http.incoming import Incoming
+from relay.limits.admission import Admission
 from relay.reports.outcomes import Outcomes
 from relay.reports.raw_deliveries import Keeper
 from relay.reports.reporter import LONGEST_ADDRESS, Reporter

@@ -22,7 +22,7 @@ from relay.callbacks.urls import ACCEPT_BY_ID, CallbackUrls
 from relay.events.parser import Parser
 from relay.events.payload import CONDUCTOR_PAYLOAD
 from relay.events.selection import Selection
-from relay.http.addresses import is_within, read_address
+from relay.limits.addresses import is_within, read_address
 from relay.verify.vendor_keys import KeySource
 from relay.verify.verification import Verification, VerifiedWebhooks, credentials_of
 from store.records import Committed

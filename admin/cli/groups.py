@@ -34,7 +34,7 @@ def _exit_if_foreseen(error: Exception) -> None:
     from config.settings import SettingsError
     from config.webhooks import DefinitionsError
     from platforms.verifiers import CannotSign
-    from relay.reports.retry import StillRejected
+    from relay.retry import StillRejected
     from store.errors import NewerStore, StoreUnavailable
 
     if isinstance(error, BadFilter):

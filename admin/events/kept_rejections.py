@@ -13,7 +13,7 @@ from admin.bridge import Bridge
 from admin.errors import NotFound
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_query
-from relay.reports.retry import StillRejected, events_of, request_of
+from relay.retry import StillRejected, events_of, request_of
 from relay.route import Route
 from relay.verify.verification import VerifiedWebhooks
 from store.delivery_records import RawDelivery

@@ -19,8 +19,8 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 from admin.errors import CantDo
 from config.urls import is_loopback
-from relay.http.addresses import read_address, subscriber_of
-from relay.http.admission import Allowance, SharedTimes, take_one
+from relay.limits.addresses import read_address, subscriber_of
+from relay.limits.admission import Allowance, SharedTimes, take_one
 from store.sql.admin import Sessions as StoredSessions
 
 COOKIE = "bridge_admin"

@@ -47,7 +47,7 @@ from admin.page.context import Source, check_admin, role_of_token, sessions, sou
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json
 from relay.http.forwarded import believing
-from relay.reports.retry import StillRejected
+from relay.retry import StillRejected
 from store.errors import NewerStore, StoreUnavailable
 
 _OPEN = {"pages.login", "pages.log_in", "pages.health", "pages.ready", "static", "orkes.token"}

@@ -1,1 +1,1 @@
-"""What comes in over HTTP: the views, proxies and addresses, and what strangers may cost."""
+"""Requests as WSGI hands them over: where they come from, and their bodies."""

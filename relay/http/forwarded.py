@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config.settings import Proxies
-from relay.http.addresses import is_within, read_address
+from relay.limits.addresses import is_within, read_address
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication

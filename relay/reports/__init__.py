@@ -1,1 +1,1 @@
-"""What people are told of deliveries: counts, reasons, metrics, and deliveries that are kept."""
+"""What people are told of deliveries: counts, reasons, log lines, and deliveries that are kept."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 import structlog
 
-from relay.reports import metrics
+from relay import metrics
 from relay.reports.raw_deliveries import Keeper
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable

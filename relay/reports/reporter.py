@@ -13,7 +13,7 @@ from platforms.http import Request, Response
 from platforms.verifiers import Refused
 from relay.events.selection import LeftOut
 from relay.http.incoming import Incoming
-from relay.reports.log_throttle import LogThrottle
+from relay.limits.log_throttle import LogThrottle
 from relay.reports.outcomes import Outcome, Outcomes
 from relay.reports.raw_deliveries import Keeper
 from relay.route import Route

@@ -28,8 +28,8 @@ import structlog
 from config.urls import is_loopback
 from platforms.verifiers.protocol import OF_DEFINITION, Fetch, KeysUnavailable
 from relay.concurrency import at_most
-from relay.http.addresses import Address, read_address, subscriber_of
-from relay.http.admission import Allowance
+from relay.limits.addresses import Address, read_address, subscriber_of
+from relay.limits.admission import Allowance
 from store.clock import MonotonicClock
 
 TIMEOUT = 5.0

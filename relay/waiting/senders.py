@@ -20,7 +20,7 @@ import structlog
 
 from config.target_keys import Respond
 from platforms.http import Response, json_response
-from relay.reports import metrics
+from relay import metrics
 from relay.route import response_with
 from store.answers import COMPLETED, NO_WORKFLOW, TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted

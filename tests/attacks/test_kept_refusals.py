@@ -14,7 +14,7 @@ from config.webhooks import DefinitionsError, Webhook, load_definitions
 from platforms import PLATFORMS
 from platforms.bodies import BadBody
 from platforms.http import Request
-from relay.reports.retry import events_of
+from relay.retry import events_of
 from relay.route import Route
 from relay.verify.secrets import without_secrets
 from store.delivery_records import RawDelivery

@@ -13,7 +13,7 @@ import pytest
 
 from config import process
 from config.process import WakeUp, serve_metrics
-from relay.reports import metrics
+from relay import metrics
 from tests.support.descriptors import is_written_elsewhere
 from tools.servers import PATIENCE
 

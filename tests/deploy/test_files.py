@@ -34,7 +34,7 @@ def yaml(path: Path) -> Any:
 
 def families() -> list[Metric]:
     """Every metric of the bridge's processes."""
-    from relay.reports import metrics as relay_metrics
+    from relay import metrics as relay_metrics
     from worker import metrics as worker_metrics
 
     assert worker_metrics.EVENTS in REGISTRY._collector_to_names

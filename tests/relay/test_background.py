@@ -8,9 +8,8 @@ import pytest
 import structlog
 
 from config.settings import Settings
-from relay import create_app
+from relay import create_app, metrics
 from relay.definitions import GONE
-from relay.reports import metrics
 from relay.reports.outcomes import KEPT, Outcomes
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable

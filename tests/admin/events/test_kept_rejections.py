@@ -11,7 +11,7 @@ from admin.errors import NotFound
 from admin.events.kept_rejections import ALL, KeptRejections
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
-from relay.reports.retry import StillRejected
+from relay.retry import StillRejected
 from store.records import NewEvent, new_event_id
 from store.sql.event_search import EventFilter
 from tests.support.sample import KEEPING, Sample, keep_refused

@@ -15,7 +15,7 @@ from platforms.http import Request
 from platforms.verifiers import Refused
 from relay.callbacks.tokens import Address, make_token
 from relay.callbacks.urls import ACCEPT_BY_ID, Call
-from relay.http.admission import PAGES
+from relay.limits.admission import PAGES
 from relay.verify.verification import Verification
 from store.errors import StoreUnavailable
 from store.one_target import callback_to

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from config.webhooks import Webhook
+from relay import metrics
 from relay.events.selection import MOST_REASONS, Selection
-from relay.reports import metrics
 from store.records import NewEvent
 from tests.support.relay import MakeRelay, Relay
 

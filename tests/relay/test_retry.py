@@ -14,7 +14,7 @@ import pytest
 
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
-from relay.reports.retry import StillRejected, events_of
+from relay.retry import StillRejected, events_of
 from relay.route import Route
 from store.delivery_records import RawDelivery
 from tests.support.relay import NOW

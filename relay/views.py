@@ -14,11 +14,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from platforms.http import Response, error_response, json_response
+from relay import metrics
 from relay.concurrency import alarm, run_in_thread, take_turns
 from relay.http.bodies import Bodies, discard
 from relay.http.incoming import Incoming
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, Receiver
-from relay.reports import metrics
 from relay.route import CONDUCTORS_PATH, PATH
 from relay.waiting.senders import Pending, Waiting, response_to
 from store.clock import MonotonicClock

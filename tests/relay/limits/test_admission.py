@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 
 from config.model import Accept
 from config.webhooks import DefinitionsError
-from relay.http.admission import FAILURES, PROVEN_FOR, Admission, Allowance, SharedTimes
-from relay.reports import metrics
+from relay import metrics
+from relay.limits.admission import FAILURES, PROVEN_FOR, Admission, Allowance, SharedTimes
 from relay.verify.verification import Verification
 from tests.support.clock import Clock
 from tests.support.relay import MakeRelay, Relay

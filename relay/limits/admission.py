@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from config.model import Accept
-from relay.http.addresses import read_address, subscriber_of
+from relay.limits.addresses import read_address, subscriber_of
 from store.clock import MonotonicClock
 
 _LONGEST_ADDRESS = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from relay.http.views import FRESH_FOR, Readiness
+from relay.views import FRESH_FOR, Readiness
 from store.errors import StoreUnavailable
 from tools.servers import PATIENCE
 

@@ -1,0 +1,1 @@
+"""What strangers may cost, and how their addresses tell them apart."""
