@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from platforms.bodies import BadBody, Body
+from platforms.bodies import BadBody
 from platforms.http import Request
 from platforms.verifiers import KeysUnavailable, Refused
+from relay.events.parser import Parsed
 from relay.events.selection import Misfit
 from relay.route import Route, with_query
-from relay.verify.verification import VerifiedDelivery
 from store.delivery_records import RawDelivery
 from store.records import NewEvent
 
@@ -28,8 +28,8 @@ def request_of(route: Route, kept: RawDelivery) -> Request:
     )
 
 
-def _verify(route: Route, kept: RawDelivery) -> tuple[VerifiedDelivery, Body]:
-    """The delivery, proven, and its body. Raises StillRejected.
+def _parsed(route: Route, kept: RawDelivery) -> Parsed:
+    """The delivery, verified, with its body. Raises StillRejected.
 
     A signed time is compared with that of the arrival: what was too old then stays refused.
     """
@@ -45,14 +45,14 @@ def _verify(route: Route, kept: RawDelivery) -> tuple[VerifiedDelivery, Body]:
         raise StillRejected(f"the platform doesn't deliver by {kept.method}")
     try:
         delivery = route.verification.verify(request_of(route, kept))
-        body = route.parser.read(delivery)
+        parsed = route.parser.parse(delivery)
     except (Refused, BadBody, KeysUnavailable) as error:
         raise StillRejected(str(error)) from None
-    if route.signed_challenge(body) is not None:
+    if route.signed_challenge(parsed.body) is not None:
         raise StillRejected(
             "it is a challenge, which needs an answer: let the platform send it again"
         )
-    return delivery, body
+    return parsed
 
 
 def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
@@ -61,9 +61,8 @@ def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
     Each has a delivery id, so that a delivery that is retried twice leaves one event: the sender's
     own if it has one, so that it doesn't matter either if the sender has sent it again meanwhile.
     """
-    delivery, body = _verify(route, kept)
     try:
-        events = route.parser.events(delivery, body, now, remote=kept.remote)
+        events = route.parser.events(_parsed(route, kept), now, remote=kept.remote)
     except BadBody as error:
         raise StillRejected(str(error)) from None
     if not events:

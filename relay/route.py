@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,7 @@ from platforms import PLATFORMS
 from platforms.base import Accepted, Platform
 from platforms.bodies import Body
 from platforms.http import Request, Response, error_response, json_response
-from platforms.verifiers import Credentials, Fetch
+from platforms.verifiers import Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.callbacks.urls import ACCEPT_BY_ID, CallbackUrls
 from relay.events.parser import Parser
@@ -38,6 +39,16 @@ _REPLAY = (
     "this delivery has come before, and its event {0}, so it does nothing: "
     "fix the cause, then replay the event (webhook-bridge events replay {1})"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """For which a sender waits: the end of a workflow."""
+
+    seconds: float
+    output: str
+    """JSONPath into the workflow's output."""
+    respond: Respond
 
 
 class Route:
@@ -64,45 +75,48 @@ class Route:
         self.challenge_verifies = self.needs_challenge or platform.challenge_proves
         """Whether an answered unsigned challenge verifies it, though anyone may send one that
         proves nothing."""
-        self._follow_traces = follow_traces
-        dropped = self.verification.secret_headers | (
-            frozenset() if follow_traces else TRACE_HEADERS
-        )
-        self.parser = Parser(
-            webhook, platform, dropped, conductor_payload, self.verification.description or None
-        )
-        self.callback = (
-            CallbackUrls(webhook.name, webhook.callback) if webhook.callback is not None else None
-        )
+        self.callback = _callback_urls(webhook)
         """Its URLs, if each names one task; it has no other."""
-        self.accept = webhook.accept
+        self.proves_sender = self.callback is None or self.callback.is_signed
+        """Whether an accepted delivery proves who sent it: anyone can make up a workflow's id."""
+        self.accept = webhook.accept or (None if self.proves_sender else ACCEPT_BY_ID)
         """How many proven deliveries it takes; None for any number."""
-        if self.accept is None and self.callback is not None and not self.callback.is_signed:
-            self.accept = ACCEPT_BY_ID
-        self.methods = (
-            platform.methods | platform.challenge_methods | _challenge_methods(self.credentials)
-        )
+        self.methods = self._methods()
         """The methods of deliveries and challenges, and of a callback's page."""
-        if self.callback is not None:
-            self.methods |= {"GET", "HEAD"}
-        largest = platform.max_body if webhook.max_body is None else webhook.max_body
-        # A split array may be larger than what each of its elements may be.
-        self.max_body = largest if webhook.split else min(largest, conductor_payload)
+        self.max_body = self._max_body(conductor_payload)
+        self._follow_traces = follow_traces
+        self.parser = Parser(
+            webhook,
+            platform,
+            self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS),
+            conductor_payload,
+            self.verification.description or None,
+        )
         self.selection = Selection(webhook)
         self.turn = threading.RLock()
         """For what takes long: one delivery at a time, so that a webhook's own deliveries wait for
         it and no others."""
-        respond = webhook.respond
-        self._configured_response = None
-        if respond is not None and respond.wait is None:
-            is_text = isinstance(respond.body, str)
-            body = respond.body if is_text else json.dumps(respond.body)
-            self._configured_response = response_with(
-                respond, body.encode("utf-8", "replace"), is_text
-            )
+        self.wait = _wait_of(webhook.respond)
+        """What senders wait for; None if they are answered at once."""
+        self._configured_response = None if self.wait else _configured_response(webhook.respond)
         self._public_urls = {
             path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)
         }
+
+    def _methods(self) -> frozenset[str]:
+        methods = self.platform.methods | self.platform.challenge_methods
+        if self.credentials.challenge is not None:
+            methods |= {"GET"}
+        if self.credentials.answers_head or self.callback is not None:
+            methods |= {"GET", "HEAD"}
+        return methods
+
+    def _max_body(self, conductor_payload: int) -> int:
+        largest = self.webhook.max_body
+        if largest is None:
+            largest = self.platform.max_body
+        # A split array may be larger than what each of its elements may be.
+        return largest if self.webhook.split else min(largest, conductor_payload)
 
     def challenge(self, request: Request) -> Response | None:
         """The answer to an unsigned challenge; None if this isn't one. May raise Refused."""
@@ -144,24 +158,42 @@ class Route:
         """The response to an accepted delivery; `only` may have let none of its events through."""
         if self._configured_response is not None:
             return self._configured_response
+        fields = self._fields(committed, all_filtered)
         ids = tuple(one.event_id for one in committed)
-        fields: dict[str, Any]
-        if all_filtered:
-            fields = {"filtered": True}
-        elif len(ids) == 1 and not self.webhook.split:
-            fields = {"eventId": ids[0]}
-        else:
-            fields = {"eventIds": list(ids)}
-        if committed and all(one.duplicate for one in committed):
-            fields["duplicate"] = True
-            if "eventId" in fields and (came_to := committed[0].came_to) is not None:
-                fields |= {"status": came_to, "message": _REPLAY.format(came_to, ids[0])}
         return self.platform.respond(Accepted(ids, body.value, fields)) or json_response(fields)
 
+    def _fields(self, committed: Sequence[Committed], all_filtered: bool) -> dict[str, Any]:
+        if all_filtered:
+            return {"filtered": True}
+        ids = [one.event_id for one in committed]
+        is_single = len(ids) == 1 and not self.webhook.split
+        fields: dict[str, Any] = {"eventId": ids[0]} if is_single else {"eventIds": ids}
+        if not committed or not all(one.duplicate for one in committed):
+            return fields
+        fields["duplicate"] = True
+        came_to = committed[0].came_to
+        if is_single and came_to is not None:
+            fields |= {"status": came_to, "message": _REPLAY.format(came_to, ids[0])}
+        return fields
 
-def _challenge_methods(credentials: Credentials) -> frozenset[str]:
-    by_get = {"GET"} if credentials.challenge is not None else frozenset()
-    return frozenset(by_get | ({"GET", "HEAD"} if credentials.answers_head else frozenset()))
+
+def _callback_urls(webhook: Webhook) -> CallbackUrls | None:
+    return None if webhook.callback is None else CallbackUrls(webhook.name, webhook.callback)
+
+
+def _wait_of(respond: Respond | None) -> Wait | None:
+    if respond is None or respond.wait is None or respond.output is None:
+        return None
+    return Wait(respond.wait, respond.output, respond)
+
+
+def _configured_response(respond: Respond | None) -> Response | None:
+    """The response that `respond` gives to all deliveries; None without it."""
+    if respond is None:
+        return None
+    if isinstance(respond.body, str):
+        return response_with(respond, respond.body.encode("utf-8", "replace"), is_text=True)
+    return response_with(respond, json.dumps(respond.body).encode(), is_text=False)
 
 
 def public_url_of(webhook: Webhook, public_url: str | None, path: str = PATH) -> str | None:

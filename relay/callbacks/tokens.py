@@ -1,10 +1,12 @@
 """The tokens in the URLs of a webhook with `callback`: which task a URL completes, and until when.
 
-    token   = base64url, without padding, of: claims + HMAC-SHA256(secret, context + claims) claims
-    = 0x02, when it expires (Unix seconds, 5 bytes), the URL's id, workflow id, reference name
-    (UTF-8) URL's id    = the 16 bytes of a UUIDv7, which begins with the time when the URL was made
-    (Unix milliseconds) workflow id = 0x00 and the 16 bytes of a UUID, or its length (1 byte) and
-    the id itself context = "webhook-bridge callback" 0x00, the webhook's name, 0x00
+    token       = base64url, without padding, of: claims + HMAC-SHA256(secret, context + claims)
+    claims      = 0x02, when it expires (Unix seconds, 5 bytes), the URL's id, workflow id,
+                  reference name (UTF-8)
+    URL's id    = the 16 bytes of a UUIDv7, which begins with the time when the URL was made
+                  (Unix milliseconds)
+    workflow id = 0x00 and the 16 bytes of a UUID, or its length (1 byte) and the id itself
+    context     = "webhook-bridge callback" 0x00, the webhook's name, 0x00
 
 So a token is good for one webhook only, and says nothing that its holder couldn't ask for.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import unquote, unquote_plus
 
 from config.callbacks import Callback
@@ -30,11 +30,23 @@ def refuse(path: str) -> None:
         _NOBODYS.read(path, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use of the URLs for a task, of which only one can be used at a time."""
+
+    number: int
+    at: int | None = None
+    """When it was (Unix milliseconds); None if the call is the first to make it."""
+
+
+FIRST_USE = Use(1)
+
+
 class Call:
     """A call of a URL that names a task, and proves that its caller may complete it. Only
     `CallbackUrls` makes one."""
 
-    __slots__ = ("_allowed", "_path", "claims", "use")
+    __slots__ = ("_allowed", "_path", "claims")
 
     def __init__(
         self, claims: Claims, path: str, seal: object, allowed: frozenset[str] = frozenset()
@@ -46,38 +58,34 @@ class Call:
         self.claims = claims
         self._path = path
         self._allowed = allowed
-        self.use = 1
-        """Which use of its task's URLs the call is, or repeats: see `find_use`."""
 
     @property
     def is_signed(self) -> bool:
         """Whether its URL has a token, which can't be made up."""
         return self.claims.expires_at is not None
 
-    def find_use(self, used_at: Callable[[Sequence[str]], Mapping[str, int]]) -> int | None:
-        """Finds out which use it is of the URLs for its task; returns when that was (Unix
-        milliseconds), None if it is a new one.
+    def find_use(self, used_at: Callable[[Sequence[str]], Mapping[str, int]]) -> Use:
+        """Which use of the URLs for its task this call is, or repeats.
 
         Each use also uses up every other URL that had been made for the task by then, so that of
         several the first counts. A task that waits anew gets URLs that are made later. `used_at`:
         delivery ids → when they arrived, of those that are known.
         """
-        while True:
-            ids = [self._delivery_id(use) for use in range(self.use, 2 * self.use + 1)]
-            found = used_at(ids)
-            for one in ids:
-                if (at := found.get(one)) is None or at >= self.claims.made_at:
-                    return at
-                self.use += 1
-
-    @property
-    def delivery_id(self) -> str:
-        """The same for every call of a URL that this use uses up."""
-        return self._delivery_id(self.use)
+        first = 1
+        while True:  # each look-up asks for twice as many
+            numbers = range(first, 2 * first + 1)
+            known = used_at([self._delivery_id(number) for number in numbers])
+            for number in numbers:
+                at = known.get(self._delivery_id(number))
+                if at is None or at >= self.claims.made_at:
+                    return Use(number, at)
+            first = numbers.stop
 
     def _delivery_id(self, use: int) -> str:
+        """The same for every call of a URL that this use uses up."""
         address = self.claims.address
-        text = f"callback {f'#{use} ' if use > 1 else ''}{address.workflow_id}/{address.reference_name}"
+        number = f"#{use} " if use > 1 else ""
+        text = f"callback {number}{address.workflow_id}/{address.reference_name}"
         return text if len(text) <= _LONGEST_ID and text.isascii() else digest(text)
 
     def allowed(self, query: str) -> str:
@@ -87,25 +95,25 @@ class Call:
             return ""
         return "&".join(part for part in query.split("&") if _name_in(part) in self._allowed)
 
-    def addressed(self, event: NewEvent) -> NewEvent:
+    def addressed(self, event: NewEvent, use: Use) -> NewEvent:
         """The event, for the task that the URL names, and without the URL, which some proxies
         repeat in headers."""
-        claims = self.claims
-        until = (
-            event.hold_until
-            if claims.expires_at is None
-            else min(event.hold_until, claims.expires_at * 1000)
-        )
+        address, expires_at = self.claims.address, self.claims.expires_at
+        made_at = self.claims.made_at or None
+        until = event.hold_until
+        if expires_at is not None:
+            until = min(until, expires_at * 1000)
         headers = {
             name: value
             for name, value in event.headers.items()
             if name != "referer" and not self._is_in(value)
         }
-        only = callback_to(
-            claims.address.workflow_id, claims.address.reference_name, claims.made_at or None
-        )
         return replace(
-            event, only=only, delivery_id=self.delivery_id, hold_until=until, headers=headers
+            event,
+            only=callback_to(address.workflow_id, address.reference_name, made_at),
+            delivery_id=self._delivery_id(use.number),
+            hold_until=until,
+            headers=headers,
         )
 
     def _is_in(self, value: str) -> bool:
@@ -115,9 +123,8 @@ class Call:
 
 def _name_in(part: str) -> str:
     """The parameter's name, as `read_query` reads it."""
-    return unquote_plus(
-        part.partition("=")[0].encode("latin-1", "replace").decode("utf-8", "replace")
-    )
+    name = part.partition("=")[0].encode("latin-1", "replace")
+    return unquote_plus(name.decode("utf-8", "replace"))
 
 
 class CallbackUrls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from config.webhooks import Webhook
@@ -39,6 +40,14 @@ _OTHER_METADATA = 512 * 1024
 refuses such requests."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A verified delivery with its body. Only `Parser.parse` makes one."""
+
+    delivery: VerifiedDelivery
+    body: Body
+
+
 class Parser:
     """Turns one webhook's deliveries into events."""
 
@@ -69,19 +78,22 @@ class Parser:
         """Whether reading the delivery's body may keep others waiting."""
         return len(delivery.request.body) > SMALL
 
-    def may_grow(self, body: Body) -> bool:
-        """Whether this body may become large, or many events."""
-        is_long = isinstance(body.value, list) and len(body.value) > FEW
-        return is_long or bool(self._split) or self._decoder is not None
+    def parse(self, delivery: VerifiedDelivery) -> Parsed:
+        """With the body, or the query of a delivery whose method needs no body. Raises BadBody."""
+        body = self._platform.read(delivery.request, delivery.proof.signed is not None)
+        return Parsed(delivery, body)
 
-    def read(self, delivery: VerifiedDelivery) -> Body:
-        """The body, or the query of a delivery whose method needs no body. Raises BadBody."""
-        return self._platform.read(delivery.request, delivery.proof.signed is not None)
+    def takes_long(self, parsed: Parsed) -> bool:
+        """Whether making its events may keep others waiting: it is large, or may become large, or
+        many events."""
+        value = parsed.body.value
+        is_long = isinstance(value, list) and len(value) > FEW
+        may_grow = bool(self._split) or self._decoder is not None
+        return is_long or may_grow or self.is_large(parsed.delivery)
 
     def events(
         self,
-        delivery: VerifiedDelivery,
-        body: Body,
+        parsed: Parsed,
         received_at: int,
         traceparent: str | None = None,
         remote: str | None = None,
@@ -93,6 +105,7 @@ class Parser:
         Raises MalformedBody for too many elements, and PayloadTooLarge if an event is larger than
         Conductor accepts.
         """
+        delivery, body = parsed.delivery, parsed.body
         decoded = body if self._decoder is None else self._decoder.decode(body)
         if decoded is not body:
             with suppress(PayloadTooLarge):  # it stays as it came

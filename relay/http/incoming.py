@@ -20,6 +20,8 @@ _BEFORE_PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 _AFTER_PATH = re.compile(r"[?#].*\Z", re.DOTALL)
 """What a request may have around the path. It decides nothing about which webhook is called, so a
 signature that covers the URL or path must not take it for a part of them."""
+_LONGEST_ADDRESS = 100
+"""Characters of a sender's address that are recorded."""
 _OF_PROXIES = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"})
 
 
@@ -47,10 +49,15 @@ class Incoming:
         self.arrived_at = 0.0
         """When the body's last byte came (monotonic clock)."""
 
+    @property
+    def recorded_remote(self) -> str | None:
+        """The address as it is recorded: a proxy may report any text."""
+        return self.remote and self.remote[:_LONGEST_ADDRESS]
+
     @contextmanager
-    def body(self, route: Route) -> Iterator[bytes]:
-        """The body, which is held until the block ends. Raises BodyTooLarge, BodyUnreadable or
-        Overloaded."""
+    def read(self, route: Route) -> Iterator[Request]:
+        """The request in the form that verification expects; its body is held until the block ends.
+        Raises BodyTooLarge, BodyUnreadable or Overloaded."""
         environ, max_body = self._environ, route.max_body
         length = environ.get("CONTENT_LENGTH")
         expected = 0
@@ -70,10 +77,9 @@ class Incoming:
                 raise BodyTooLarge(max_body)
             if length and len(body) != expected:
                 raise BodyUnreadable
-            yield body
+            yield self._request(route, body)
 
-    def request(self, route: Route, body: bytes) -> Request:
-        """The request in the form that verification expects."""
+    def _request(self, route: Route, body: bytes) -> Request:
         url = with_query(route.public_url(self.path) or self.seen_url(), self.query)
         by_proxy = self._environ.get(BY_PROXY, False)
         headers = {name.lower(): value for name, value in EnvironHeaders(self._environ)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from platforms.http import Request, Response
+from platforms.http import Request
 from platforms.verifiers import Refused
 from relay.events.selection import LeftOut
 from relay.http.incoming import Incoming
@@ -22,8 +22,6 @@ from store.delivery_records import WithoutEvent
 from store.records import Committed
 from store.sql.store import Store
 
-LONGEST_ADDRESS = 100
-"""Characters of a sender's address that are recorded."""
 _LONGEST_REASON = 500
 _LONGEST_URL = 100
 
@@ -39,10 +37,24 @@ class Reporter:
         self._keeper = keeper
         self._log_throttle = LogThrottle(clock)
 
-    def count(self, webhook: str, outcome: Outcome, response: Response) -> Response:
-        """Counts one delivery by its outcome. Returns the response, unchanged."""
-        self._outcomes.count(webhook, outcome, response.status)
-        return response
+    def count(self, webhook: str, outcome: Outcome, status: int) -> None:
+        """Counts one delivery by its outcome, and the status of its response."""
+        self._outcomes.count(webhook, outcome, status)
+
+    def committed(self, route: Route, incoming: Incoming, committed: Sequence[Committed]) -> None:
+        """Counts a delivery's events: those that were stored, and those that repeat another, of
+        which the first is recorded."""
+        name = route.webhook.name
+        repeated = [one.event_id for one in committed if one.duplicate]
+        stored = len(committed) - len(repeated)
+        if stored:
+            self._outcomes.count(name, "accepted", 200, stored)
+            if route.webhook.listen:
+                self._keeper.has_kept(name)
+        if repeated:
+            status = 200 if route.callback is None else 410
+            self._outcomes.count(name, "duplicate", status, len(repeated))
+            self._outcomes.keep(self._of(incoming, name, status, "", event_id=repeated[0]))
 
     def keep(
         self, route: Route, incoming: Incoming, request: Request | None, refused: Refused
@@ -77,10 +89,14 @@ class Reporter:
     def _of(
         self, incoming: Incoming, webhook: str, status: int, reason: str, **more: Any
     ) -> WithoutEvent:
-        remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
-        now = self._store.now()
         return WithoutEvent(
-            webhook, now, status, reason[:_LONGEST_REASON], remote, incoming.method, **more
+            webhook,
+            self._store.now(),
+            status,
+            reason[:_LONGEST_REASON],
+            incoming.recorded_remote,
+            incoming.method,
+            **more,
         )
 
     def left_out(
@@ -95,10 +111,10 @@ class Reporter:
         records the reasons."""
         for reason in left.reasons:
             self.record(route, incoming, status, reason, kept_id)
-        if others := left.number - len(left.reasons):
-            self._outcomes.count(
-                route.webhook.name, "filtered" if status < 400 else "rejected", status, others
-            )
+        others = left.number - len(left.reasons)
+        if others:
+            outcome: Outcome = "filtered" if status < 400 else "rejected"
+            self._outcomes.count(route.webhook.name, outcome, status, others)
 
     def misfits(
         self, route: Route, incoming: Incoming, request: Request | None, left: LeftOut
@@ -107,12 +123,6 @@ class Reporter:
         if left.reasons:
             kept_id = self.keep(route, incoming, request, Refused(left.reasons[0], 422))
             self.left_out(route, incoming, 422, left, kept_id)
-
-    def repeated(self, route: Route, incoming: Incoming, committed: Sequence[Committed]) -> None:
-        """Records which event a duplicate repeats; of several the first."""
-        event_id = next(one.event_id for one in committed if one.duplicate)
-        status = 200 if route.callback is None else 410
-        self._outcomes.keep(self._of(incoming, route.webhook.name, status, "", event_id=event_id))
 
     def log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
         """Logs an error. Throttled, since senders can cause as many as they like."""

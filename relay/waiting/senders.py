@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
@@ -25,7 +25,6 @@ from relay.route import response_with
 from store.answers import COMPLETED, NO_WORKFLOW, TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from store.records import Committed
 from store.sql.answers import READ_AT_ONCE, Answers
 from store.sql.database import Signals
 
@@ -57,6 +56,7 @@ class Pending:
     """A committed delivery whose answer is still to come."""
 
     event_id: str
+    """The event that the delivery left, or repeats."""
     webhook: str
     respond: Respond
     wanted: AnswerWanted | None
@@ -64,10 +64,6 @@ class Pending:
     until: float
     """Until when to wait (monotonic clock)."""
     is_duplicate: bool = False
-
-    def of(self, committed: Committed) -> Pending:
-        """The same, for the event that the delivery is, or repeats."""
-        return replace(self, event_id=committed.event_id, is_duplicate=committed.duplicate)
 
 
 @dataclass(slots=True, eq=False)
