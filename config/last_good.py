@@ -8,7 +8,7 @@ that have a secret in the YAML itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,57 +121,59 @@ class LastGood:
             self._platforms, environment, {}, self._may_be_empty, self._conductor_payload, sources
         )
         files = loader.files(path)
-        missing = bool(errors_in(loader.problems))
-        if missing:  # the folder or file itself
-            files = (
-                [path]
-                if path.name in self._remembered
-                else [path / name for name in sorted(self._remembered)]
-            )
+        is_there = not errors_in(loader.problems)
+        if is_there:
+            self._forget_all_but(files)
+        else:  # what is wrong is the folder, or the file itself
+            files = self._remembered_files(path)
             sources |= stamps_of(files)
-        else:
-            names = {file.name for file in files}
-            self._remembered = {
-                name: one for name, one in self._remembered.items() if name in names
-            }
         unavailable: set[str] = set()
         has_good = False
         for file in files:
-            if not missing:
-                content = loader.read(file)
-                if not content.errors:
-                    self._remembered[file.name] = _Remembered(
-                        webhooks=content.written,
-                        resolved={webhook.name: webhook for webhook in content.webhooks},
-                    )
-                    loader.add(content)
-                    has_good = True
-                    continue
-                if self._partial:
-                    for webhook in content.webhooks:
-                        _add(loader, file, webhook)
-            if (remembered := self._remembered.get(file.name)) is not None:
-                unavailable |= self._fall_back(loader, file, remembered)
-                has_good = True
+            is_good = is_there and self._read(loader, file)
+            if not is_good and file.name in self._remembered:
+                unavailable |= self._fall_back(loader, file, self._remembered[file.name])
+                is_good = True
+            has_good = has_good or is_good
         definitions = loader.definitions(unavailable)
         if definitions.errors and not has_good and not self._partial:
             raise DefinitionsError(definitions.errors, definitions.warnings, sources)
         return definitions
 
+    def _remembered_files(self, path: Path) -> list[Path]:
+        """The files of which something is remembered: `path` itself, or those in this folder."""
+        if path.name in self._remembered:
+            return [path]
+        return [path / name for name in sorted(self._remembered)]
+
+    def _forget_all_but(self, files: Iterable[Path]) -> None:
+        names = {file.name for file in files}
+        self._remembered = {name: one for name, one in self._remembered.items() if name in names}
+
+    def _read(self, loader: Loader, file: Path) -> bool:
+        """Reads the file. Puts it in force and remembers it if it has no errors, and returns
+        whether that is so; with `partial`, what can be read of a broken one is in force too."""
+        content = loader.read(file)
+        if content.errors:
+            for webhook in content.webhooks if self._partial else ():
+                _add(loader, file, webhook)
+            return False
+        resolved = {webhook.name: webhook for webhook in content.webhooks}
+        self._remembered[file.name] = _Remembered(webhooks=content.written, resolved=resolved)
+        loader.add(content)
+        return True
+
     def _fall_back(self, loader: Loader, file: Path, remembered: _Remembered) -> set[str]:
         """Puts a broken file's last good webhooks in force; the last parts of the URLs of those
         that can't be."""
         unavailable = set(remembered.left_out)
-        for url_id in sorted(unavailable) if not self._partial else ():
-            _not_in_force(
-                loader, file, url_id, "its secret is in the YAML itself, and so wasn't kept"
-            )
+        if not self._partial:
+            for url_id in sorted(unavailable):
+                why = "its secret is in the YAML itself, and so wasn't kept"
+                _not_in_force(loader, file, url_id, why)
         for written in remembered.webhooks:
-            content, name, url_id = (
-                loader.read_again(file, written),
-                str(written.get("name")),
-                _url_id(written),
-            )
+            content = loader.read_again(file, written)
+            name, url_id = str(written.get("name")), _url_id(written)
             if not content.errors:
                 remembered.resolved[name] = content.webhooks[0]
                 loader.add(content)
@@ -183,9 +185,8 @@ class LastGood:
                 _add(loader, file, content.webhooks[0])
             else:
                 unavailable.add(url_id)
-                _not_in_force(
-                    loader, file, url_id, f"{content.errors[0].where}: {content.errors[0].what}"
-                )
+                error = content.errors[0]
+                _not_in_force(loader, file, url_id, f"{error.where}: {error.what}")
         return unavailable - {url for kind, url in loader.taken if kind == "url"}
 
 

@@ -8,7 +8,7 @@ as written, not on models: so they are reported even if a single value is wrong 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,40 +133,43 @@ class Loader:
     def files(self, path: Path) -> list[Path]:
         """The files to read, in the order of their names."""
         self.sources[path] = stamp_of(path)
-
-        def report(file: Path, what: str, remedy: str, warning: bool = False) -> None:
-            self.problems[Problem(str(file), 1, "webhooks", what, remedy, warning)] = None
-
         try:
-            if not path.is_dir():
-                if path.exists():
-                    return [path]
-                remedy = "create it, as webhook-bridge init does, or set BRIDGE_WEBHOOKS to yours"
-                report(path, "no such file or folder", remedy)
-                return []
-            # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so
-            # reported.
-            names = sorted(name for name in os.listdir(path) if not name.startswith("."))
+            if path.is_dir():
+                # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so
+                # reported.
+                names = sorted(name for name in os.listdir(path) if not name.startswith("."))
+                return self._files_in(path, names)
+            if path.exists():
+                return [path]
+            remedy = "create it, as webhook-bridge init does, or set BRIDGE_WEBHOOKS to yours"
+            self._report(path, "no such file or folder", remedy)
         except OSError as error:
-            report(path, f"can't be read: {error.strerror}", "make it readable by the bridge")
-            return []
+            self._report(path, f"can't be read: {error.strerror}", "make it readable by the bridge")
+        return []
+
+    def _files_in(self, folder: Path, names: Sequence[str]) -> list[Path]:
         for name in names:
             if name.lower().endswith((".yml", ".yaml")) and not name.endswith(".yaml"):
+                what = "not read: its name doesn't end in .yaml"
                 remedy = f"rename it to {Path(name).stem}.yaml, or move it elsewhere"
-                report(path / name, "not read: its name doesn't end in .yaml", remedy, warning=True)
-        files = [
-            path / name for name in names if name.endswith(".yaml") and not (path / name).is_dir()
-        ]
-        new = [
-            file
-            for file in self.instead
-            if file.parent == path and file.suffix == ".yaml" and file not in files
-        ]
-        files = sorted(file for file in (*files, *new) if self.instead.get(file, "") is not None)
+                self._report(folder / name, what, remedy, warning=True)
+        found = {folder / name for name in names if name.endswith(".yaml")}
+        files = {file for file in found if not file.is_dir()}
+        for file, text in self.instead.items():
+            if text is None:
+                files.discard(file)
+            elif file.parent == folder and file.suffix == ".yaml":
+                files.add(file)
         if not files:
-            remedy = "make one with webhook-bridge new, or write one"
-            report(path, "the folder has no *.yaml file", remedy, self.may_be_empty)
-        return files
+            what, remedy = (
+                "the folder has no *.yaml file",
+                "make one with webhook-bridge new, or write one",
+            )
+            self._report(folder, what, remedy, warning=self.may_be_empty)
+        return sorted(files)
+
+    def _report(self, file: Path, what: str, remedy: str, warning: bool = False) -> None:
+        self.problems[Problem(str(file), 1, "webhooks", what, remedy, warning)] = None
 
     def read(self, file: Path) -> FileContent:
         """What the file says. Its problems, and where it has secrets, are noted whether or not it
@@ -315,41 +318,48 @@ class _Reader:
         try:
             webhook = Webhook.model_validate(resolved)
         except ValidationError as error:
-            for detail in error.errors(include_input=False, include_url=False):
-                location = tuple(part for part in detail["loc"] if part != "[key]")
-                if location[-1:] == (0,) and not isinstance(item.at(location[:-1]), list):
-                    location = location[:-1]  # a single value is a list of one to the model
-                what, remedy = describe_error(location, detail["type"], detail["msg"])
-                place = (item.line(location), f"{item.label}: {dotted(location)}")
-                if place not in seen or "[key]" in detail["loc"]:
-                    self._report(
-                        item,
-                        location,
-                        concealed(what, item.at(location), resolved, location),
-                        remedy,
-                    )
+            self._report_invalid(item, resolved, error, seen)
         else:
-            self._read_schema(item, webhook)
-            self.content.webhooks.append(webhook)
-            self.content.written.append(item.written)
-            named: list[Where] = [("receivers", workflow) for workflow in webhook.receivers]
-            named += [("starts", index) for index in range(len(webhook.starts))]
-            named += [("messages", index) for index in range(len(webhook.messages))]
-            self.content.places |= {
-                (webhook.name, place): (str(self._file), item.line(place)) for place in named
-            }
-            self._check_size(item, webhook)
+            self._take(item, webhook)
+        self._check_proof(item, resolved)
+
+    def _report_invalid(
+        self,
+        item: _Item,
+        resolved: Mapping[str, Any],
+        error: ValidationError,
+        seen: Collection[tuple[int, str]],
+    ) -> None:
+        """Reports what the model refuses, but for places that are in `seen`: line, and where."""
+        for detail in error.errors(include_input=False, include_url=False):
+            location = tuple(part for part in detail["loc"] if part != "[key]")
+            if location[-1:] == (0,) and not isinstance(item.at(location[:-1]), list):
+                location = location[:-1]  # a single value is a list of one to the model
+            place = (item.line(location), f"{item.label}: {dotted(location)}")
+            if place in seen and "[key]" not in detail["loc"]:
+                continue
+            what, remedy = describe_error(location, detail["type"], detail["msg"])
+            what = concealed(what, item.at(location), resolved, location)
+            self._report(item, location, what, remedy)
+
+    def _take(self, item: _Item, webhook: Webhook) -> None:
+        """Adds a webhook without errors of its own."""
+        self._read_schema(item, webhook)
+        self._check_size(item, webhook)
+        self.content.webhooks.append(webhook)
+        self.content.written.append(item.written)
+        named: list[Where] = [("receivers", workflow) for workflow in webhook.receivers]
+        named += [("starts", index) for index in range(len(webhook.starts))]
+        named += [("messages", index) for index in range(len(webhook.messages))]
+        for place in named:
+            self.content.places[webhook.name, place] = str(self._file), item.line(place)
+
+    def _check_proof(self, item: _Item, resolved: Mapping[str, Any]) -> None:
+        """Reports what is wrong or risky in how deliveries are proven, whether or not single values
+        are wrong too."""
         platforms = self._loader.platforms
-        unproven = find_unproven(resolved, platforms) if platforms is not None else ()
-        for problem in unproven:
-            self._report(
-                item,
-                problem.place,
-                problem.what,
-                problem.remedy,
-                problem.warning,
-                problem.fails_check,
-            )
+        for one in find_unproven(resolved, platforms) if platforms is not None else ():
+            self._report(item, one.place, one.what, one.remedy, one.warning, one.fails_check)
         for risk in find_risks(resolved, platforms or {}):
             self._report(item, risk.place, risk.what, risk.remedy, warning=True)
 
@@ -357,41 +367,30 @@ class _Reader:
         """Reports a name or URL that another webhook has; only the name if both are the same."""
         name, url_id = webhook.get("name"), webhook.get("id")
         here = f"{self._file}:{item.line(('name',))}"
-
-        def take(kind: str, text: str) -> str:
-            return self._loader.taken.get((kind, text)) or self.content.taken.setdefault(
-                (kind, text), here
-            )
-
-        taken = None
-        if isinstance(name, str) and (taken := take("name", name)) != here:
+        name_at = here
+        if isinstance(name, str):
+            name_at = self._first(("name", name), here)
+        if name_at != here:
             what = f"the name {item.written['name']} is taken"
-            self._report(item, ("name",), what, f"choose another: {taken} has it already")
+            self._report(item, ("name",), what, f"choose another: {name_at} has it already")
         key, last_part = ("id", url_id) if isinstance(url_id, str) else ("name", name)
-        if isinstance(last_part, str) and (other := take("url", last_part)) not in (here, taken):
+        if not isinstance(last_part, str):
+            return
+        url_at = self._first(("url", last_part), here)
+        if url_at not in (here, name_at):
             what = f"the URL /webhook/{item.written[key]} is taken"
-            self._report(
-                item, (key,), what, f"choose another {key}: the webhook at {other} has it already"
-            )
+            remedy = f"choose another {key}: the webhook at {url_at} has it already"
+            self._report(item, (key,), what, remedy)
+
+    def _first(self, taken: tuple[str, str], here: str) -> str:
+        """Where this name or URL was taken first."""
+        return self._loader.taken.get(taken) or self.content.taken.setdefault(taken, here)
 
     def _resolve(self, value: Any, item: _Item, where: Where) -> Any:
         """The value without keys that have no value, and with every ${NAME} and ${file:PATH}
         replaced. What has no value, or can't be resolved, becomes a problem."""
         if isinstance(value, dict):
-            found = {}
-            for key, inner in value.items():
-                if isinstance(key, str) and "${" in key:
-                    self._report(
-                        item,
-                        (*where, key),
-                        "a reference in a key",
-                        "write the key itself, without ${…}",
-                    )
-                if inner is None and _HAVE_NULLS.isdisjoint(where):
-                    self._report(item, (*where, key), "no value", "give it one, or remove the key")
-                else:
-                    found[key] = self._resolve(inner, item, (*where, key))
-            return found
+            return self._resolve_keys(value, item, where)
         if isinstance(value, list):
             return [
                 self._resolve(inner, item, (*where, number)) for number, inner in enumerate(value)
@@ -400,7 +399,22 @@ class _Reader:
             return value
         if "${" in value and where[0] not in _KEYS:
             return UNRESOLVED  # report only the unknown key
+        return self._resolve_text(value, item, where)
 
+    def _resolve_keys(self, value: Mapping[Any, Any], item: _Item, where: Where) -> dict[Any, Any]:
+        found = {}
+        for key, inner in value.items():
+            place = (*where, key)
+            if isinstance(key, str) and "${" in key:
+                remedy = "write the key itself, without ${…}"
+                self._report(item, place, "a reference in a key", remedy)
+            if inner is None and _HAVE_NULLS.isdisjoint(where):
+                self._report(item, place, "no value", "give it one, or remove the key")
+            else:
+                found[key] = self._resolve(inner, item, place)
+        return found
+
+    def _resolve_text(self, value: str, item: _Item, where: Where) -> str:
         def report(what: str, remedy: str) -> None:
             self._report(item, where, what, remedy)
 
@@ -408,11 +422,11 @@ class _Reader:
         known = len(references.files)
         resolved = references.resolve(value, where, self._file.parent, report)
         if may_hold_reference(where):
-            named = [*references.files[known:], *([self._file] if has_secret(value) else [])]
-            label = f"{item.label}: {dotted(where)}"
-            self.content.secrets += [
-                SecretPlace(self._file, item.line(where), label, path) for path in named
-            ]
+            files = references.files[known:]
+            if has_secret(value):
+                files = [*files, self._file]
+            label, line = f"{item.label}: {dotted(where)}", item.line(where)
+            self.content.secrets += [SecretPlace(self._file, line, label, path) for path in files]
         return resolved
 
     def _read_schema(self, item: _Item, webhook: Webhook) -> None:
@@ -439,12 +453,7 @@ class _Reader:
 
     def _check_size(self, item: _Item, webhook: Webhook) -> None:
         most = self._loader.conductor_payload
-        if (
-            most is not None
-            and webhook.max_body is not None
-            and webhook.max_body > most
-            and not webhook.split
-        ):
+        if most is not None and (webhook.max_body or 0) > most and not webhook.split:
             self._report(
                 item,
                 ("max_body",),

@@ -246,33 +246,42 @@ class Webhook(StrictModel):
                 "add receivers: {WORKFLOW: any}, or starts: [{workflow: WORKFLOW}]",
             )
         yield from faults_of_messages(written)
+        yield from _faults_of_starts(written)
+        yield from _faults_of_headers(written)
         if written.get("callback") is not None:
             yield from faults_beside(written)
-        starts = written.get("starts")
-        if not written.get("receivers") and isinstance(starts, list):
-            for start in starts:
-                if isinstance(start, dict) and start.get("unless") is not None:
-                    yield (
-                        "starts",
-                        "`unless: taken` without `receivers`: no task could take the event; "
-                        "add receivers: {WORKFLOW: any}, or remove unless",
-                    )
-                    break
         respond = written.get("respond")
-        if written.get("split") and isinstance(respond, dict) and respond.get("wait") is not None:
+        waits = isinstance(respond, dict) and respond.get("wait") is not None
+        if waits and written.get("split"):
             yield (
                 "respond",
                 "`wait` with `split`: each of a delivery's events has workflows of its own, and there is one answer; "
                 "remove wait and output, or split",
             )
-        headers = written.get("headers")
-        if isinstance(headers, dict):
-            names = [name.lower() for name in headers if isinstance(name, str)]
-            for name in sorted({name for name in names if names.count(name) > 1}):
-                yield (
-                    "headers",
-                    f"the header {name} appears twice: header names are case-insensitive; remove one",
-                )
+
+
+def _faults_of_starts(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    starts = written.get("starts")
+    if written.get("receivers") or not isinstance(starts, list):
+        return
+    if any(isinstance(start, dict) and start.get("unless") is not None for start in starts):
+        yield (
+            "starts",
+            "`unless: taken` without `receivers`: no task could take the event; "
+            "add receivers: {WORKFLOW: any}, or remove unless",
+        )
+
+
+def _faults_of_headers(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    headers = written.get("headers")
+    if not isinstance(headers, dict):
+        return
+    names = [name.lower() for name in headers if isinstance(name, str)]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield (
+            "headers",
+            f"the header {name} appears twice: header names are case-insensitive; remove one",
+        )
 
 
 class WebhooksFile(BaseModel):

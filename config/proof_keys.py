@@ -4,7 +4,7 @@ challenges and ids."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -85,38 +85,37 @@ class Signature(StrictModel):
 
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        signed, form = written.get("signed", "{body}"), written.get("format")
-        in_header = _PLACEHOLDER.findall(form) if isinstance(form, str) else []
-        if isinstance(form, str):
-            yield from _faults_of_format(form, written)
-        if isinstance(signed, str):
-            yield from (("signed", message) for message in _faults_of_signed(signed))
-            if (
-                "{timestamp}" in signed
-                and "timestamp_header" not in written
-                and "timestamp" not in in_header
-            ):
-                yield (
-                    "signed",
-                    "{timestamp} is signed, but no key says where it is; add timestamp_header: NAME, or a format "
-                    "with {timestamp}",
-                )
-        secrets = written.get("secret")
-        encoding = written.get("key_encoding", "text")
-        for secret in secrets if isinstance(secrets, list) else [secrets]:
-            if (
-                isinstance(secret, str)
-                and secret not in (UNRESOLVED, NOT_LOOKED_UP)
-                and not is_key(secret, encoding)
-            ):
-                yield (
-                    "secret",
-                    f"not a key in {encoding}, as key_encoding says; correct one of them",
-                )
-                break
+        yield from _faults_of_format(written)
+        yield from _faults_of_signed(written)
+        yield from _faults_of_keys(written)
 
 
-def _faults_of_signed(signed: str) -> Iterator[str]:
+def _faults_of_keys(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    secrets, encoding = written.get("secret"), written.get("key_encoding", "text")
+    for secret in secrets if isinstance(secrets, list) else [secrets]:
+        if not isinstance(secret, str) or secret in (UNRESOLVED, NOT_LOOKED_UP):
+            continue
+        if not is_key(secret, encoding):
+            message = f"not a key in {encoding}, as key_encoding says; correct one of them"
+            yield "secret", message
+            return
+
+
+def _faults_of_signed(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    signed, form = written.get("signed", "{body}"), written.get("format")
+    if not isinstance(signed, str):
+        return
+    yield from (("signed", message) for message in _ambiguities(signed))
+    has_time = "timestamp_header" in written or "{timestamp}" in str(form)
+    if "{timestamp}" in signed and not has_time:
+        yield (
+            "signed",
+            "{timestamp} is signed, but no key says where it is; add timestamp_header: NAME, or a format "
+            "with {timestamp}",
+        )
+
+
+def _ambiguities(signed: str) -> Iterator[str]:
     """What is wrong with a text that is signed: above all, that it has more than one reading."""
     pieces = _PLACEHOLDER.split(signed)  # literal, name, literal, name, …
     literals, names = pieces[::2], pieces[1::2]
@@ -132,23 +131,40 @@ def _faults_of_signed(signed: str) -> Iterator[str]:
     for name in dict.fromkeys(lower):
         if lower.count(name) > 1:
             yield f"{{{name}}} is there twice; write it once"
-    for place, name in enumerate(lower):
-        is_before = place < lower.index("body")
-        # Before the body a part ends where the text after it begins, and after the body the other
-        # way round.
-        bound = literals[place + 1] if is_before else literals[place]
-        is_unbounded = (
-            name == "path" and not is_before and "/api".endswith(bound)
-        )  # the path may begin with it
-        if is_unbounded or (not bound and (name == "query" or name.startswith("header:"))):
-            beside = names[place + 1] if is_before else names[place - 1]
-            yield (
-                f"nothing separates {{{names[place]}}} from {{{beside}}}, so bytes of the one could be taken for the "
-                "other's; write what the sender puts between them, or leave it out"
-            )
+    yield from _neighbours(names, literals)
 
 
-def _faults_of_format(form: str, written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _neighbours(names: Sequence[str], literals: Sequence[str]) -> Iterator[str]:
+    """Parts that nothing separates. Before the body a part ends where the text after it begins, and
+    after the body the other way round."""
+    lower = [name.lower() for name in names]
+    body = lower.index("body")
+    for place in range(body):
+        if _is_unbounded(lower[place], literals[place + 1]):
+            yield _unbounded(names[place], names[place + 1])
+    for place in range(body + 1, len(names)):
+        bound = literals[place]
+        # A path may begin with the text before it.
+        may_begin_so = lower[place] == "path" and "/api".endswith(bound)
+        if may_begin_so or _is_unbounded(lower[place], bound):
+            yield _unbounded(names[place], names[place - 1])
+
+
+def _is_unbounded(name: str, bound: str) -> bool:
+    return not bound and (name == "query" or name.startswith("header:"))
+
+
+def _unbounded(name: str, beside: str) -> str:
+    return (
+        f"nothing separates {{{name}}} from {{{beside}}}, so bytes of the one could be taken for the "
+        "other's; write what the sender puts between them, or leave it out"
+    )
+
+
+def _faults_of_format(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    form = written.get("format")
+    if not isinstance(form, str):
+        return
     names = _PLACEHOLDER.findall(form)
     unknown = [name for name in names if name not in ("signature", "timestamp")]
     if unknown:

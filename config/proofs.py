@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from config.problems import ProblemAt
@@ -12,6 +13,7 @@ from criteria.suggestions import did_you_mean
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
     from platforms.base import Platform
+    from platforms.verifiers import Verifier
 
 PLATFORM_SETTINGS = (
     "secret",
@@ -26,6 +28,55 @@ PLATFORM_SETTINGS = (
 """Settings that only some platforms have."""
 
 
+@dataclass(frozen=True)
+class _Proven:
+    """A webhook as written, and how its deliveries are to be proven."""
+
+    webhook: Mapping[str, Any]
+    platform: Platform
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Those of `PLATFORM_SETTINGS` that are written."""
+        return frozenset(PLATFORM_SETTINGS).intersection(self.webhook)
+
+    @property
+    def is_signed(self) -> bool:
+        return not self.given.isdisjoint(("secret", "signature"))
+
+    @property
+    def is_verified(self) -> bool:
+        return self.is_signed or not {"headers", "jwt", "mtls"}.isdisjoint(self.webhook)
+
+    @property
+    def verifier(self) -> Verifier | None:
+        """The platform's own; None if it needs no setting, or one that isn't written."""
+        required = self.platform.required
+        return self.platform.verifier if required and required <= self.given else None
+
+    @property
+    def is_challenged(self) -> bool:
+        """Whether a challenge is answered with a value; HEAD has none, and proves nothing."""
+        challenge = self.webhook.get("challenge")
+        only_by_head = isinstance(challenge, Mapping) and "name" not in challenge
+        return self.platform.challenge_only or (challenge is not None and not only_by_head)
+
+    @property
+    def unanswerable(self) -> list[str]:
+        """Missing settings without which the challenge can't be answered."""
+        return sorted(self.platform.challenge_settings - self.given)
+
+    @property
+    def missing(self) -> list[str]:
+        """Missing settings without which no delivery is proven."""
+        missing = self.platform.required - self.given
+        if "signature" in self.given or self.is_challenged:
+            missing -= {"secret"}  # `signature` replaces the platform's own scheme
+        if self.is_challenged and not self.is_verified:
+            missing = missing.union(self.unanswerable)
+        return sorted(missing)
+
+
 def find_unproven(
     webhook: Mapping[str, Any], platforms: Mapping[str, Platform]
 ) -> Iterator[ProblemAt]:
@@ -36,53 +87,55 @@ def find_unproven(
         return
     platform = platforms.get(name)
     if platform is None:
-        yield ProblemAt(
-            ("platform",), f"unknown platform {name!r}", did_you_mean(name, sorted(platforms))
-        )
+        remedy = did_you_mean(name, sorted(platforms))
+        yield ProblemAt(("platform",), f"unknown platform {name!r}", remedy)
         return
-    given = {setting for setting in PLATFORM_SETTINGS if setting in webhook}
-    for setting in sorted(given - platform.settings):
-        understood = ", ".join(sorted(platform.settings))
+    rules = _OF_ALL
+    if webhook.get("callback") is None:  # its URLs are the proof; its other rules are in the model
+        rules += _WITHOUT_CALLBACK
+    if webhook.get("callback") is None and webhook.get("verifier") != "none":
+        rules += _OF_VERIFIED
+    for rule in rules:
+        yield from rule(_Proven(webhook, platform))
+
+
+def _foreign_settings(proven: _Proven) -> Iterator[ProblemAt]:
+    platform = proven.platform
+    understood = ", ".join(sorted(platform.settings))
+    for setting in sorted(proven.given - platform.settings):
         what = f"platform {platform.name} has no `{setting}`"
         yield ProblemAt((setting,), what, f"remove it ({platform.name} understands {understood})")
-    if webhook.get("listen") is True and platform.secret_in_body:
-        what = f"a delivery of {platform.name} has the secret in its body, which is never kept"
-        yield ProblemAt(
-            ("listen",), what, "remove it, and use a tunnel or a subscription of its own to develop"
+
+
+def _listens_to_secrets(proven: _Proven) -> Iterator[ProblemAt]:
+    if proven.webhook.get("listen") is True and proven.platform.secret_in_body:
+        what = (
+            f"a delivery of {proven.platform.name} has the secret in its body, which is never kept"
         )
-    for place, secret in secrets_at(webhook, "secret"):
-        should_be = platform.find_secret_problem(secret)
+        remedy = "remove it, and use a tunnel or a subscription of its own to develop"
+        yield ProblemAt(("listen",), what, remedy)
+
+
+def _unusable_secrets(proven: _Proven) -> Iterator[ProblemAt]:
+    for place, secret in secrets_at(proven.webhook, "secret"):
+        should_be = proven.platform.find_secret_problem(secret)
         if should_be is not None:
-            yield ProblemAt(place, f"a secret that {platform.name} can't use", should_be)
-    if (
-        webhook.get("callback") is not None
-    ):  # its URLs are the proof; what it can't have besides is in the model
+            yield ProblemAt(place, f"a secret that {proven.platform.name} can't use", should_be)
+
+
+def _unkept(proven: _Proven) -> Iterator[ProblemAt]:
+    if "keep_rejected" not in proven.webhook:
         return
-    if (
-        "keep_rejected" in webhook
-        and (reason := _why_not_kept(webhook, platform, given)) is not None
-    ):
-        yield ProblemAt(
-            ("keep_rejected",),
-            f"what this webhook rejects can't be kept: {reason}",
-            "remove keep_rejected",
-        )
-    if webhook.get("verifier") != "none":
-        yield from _missing(webhook, platform, given)
-        yield from _unpinned(webhook, platform)
+    reason = _why_not_kept(proven)
+    if reason is not None:
+        what = f"what this webhook rejects can't be kept: {reason}"
+        yield ProblemAt(("keep_rejected",), what, "remove keep_rejected")
 
 
-def _is_answered(challenge: object) -> bool:
-    """Whether a definition's `challenge` has a value that is answered; HEAD has none, and proves
-    nothing."""
-    return challenge is not None and not (
-        isinstance(challenge, Mapping) and "name" not in challenge
-    )
-
-
-def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> str | None:
+def _why_not_kept(proven: _Proven) -> str | None:
     """Why rejected deliveries must not be kept: they may hold a secret. None if they may, as only
     signatures count."""
+    webhook, platform = proven.webhook, proven.platform
     if webhook.get("verifier") == "none":
         return "nothing is verified, so nothing is rejected"
     for key, what in (("jwt", "the token"), ("mtls", "the client's certificate")):
@@ -94,29 +147,73 @@ def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str
         return (
             f"{platform.name} is verified by the vendor's keys, and no secret of yours can be wrong"
         )
-    schemes = []
-    if platform.verifier is not None and platform.required and platform.required <= given:
-        schemes.append((platform.verifier.covers, getattr(platform.verifier, "header", "")))
-    signature = webhook.get("signature")
+    verifier, signature = proven.verifier, webhook.get("signature")
+    headers = [getattr(verifier, "header", "")]
     if isinstance(signature, Mapping):
-        schemes.append((frozenset(), str(signature.get("header", ""))))
-    if not schemes:
+        headers.append(str(signature.get("header", "")))
+    elif verifier is None:
         return "no signature proves its deliveries"
-    if any("sender" in covers for covers, _ in schemes):
+    if verifier is not None and "sender" in verifier.covers:
         return f"{platform.name} sends a token, and a rejected delivery may carry one that is nearly right"
-    if any(header.lower() == "authorization" for _, header in schemes):
+    if "authorization" in map(str.lower, headers):
         return "its proof is in the header Authorization, which may hold passwords and tokens"
     return None
 
 
-def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[ProblemAt]:
-    headers = webhook.get("headers")
-    named = (
-        {name.lower() for name in headers if isinstance(name, str)}
-        if isinstance(headers, Mapping)
-        else set()
-    )
-    if platform.pinned_by and not (named | set(webhook)) & set(platform.pinned_by):
+def _settings(proven: _Proven) -> Iterator[ProblemAt]:
+    platform = proven.platform
+    if not (
+        proven.is_challenged or proven.is_verified or platform.required or platform.vendor_keys
+    ):
+        yield ProblemAt(
+            ("platform",),
+            "nothing verifies its deliveries",
+            "add headers:, signature:, jwt: or mtls:, or say verifier: none to accept anything",
+        )
+    for setting in proven.missing:
+        remedy = f"add {setting}: ${{NAME}}"
+        if setting == "secret" and proven.is_verified:
+            remedy += ", or say verifier: none if its headers alone are to prove a delivery"
+        elif setting == "secret":
+            remedy += ", or say verifier: none to accept anything"
+        yield ProblemAt((setting,), f"missing: platform {platform.name} needs it", remedy)
+
+
+def _challenges(proven: _Proven) -> Iterator[ProblemAt]:
+    """What is risky about a challenge as proof."""
+    platform = proven.platform
+    if not proven.is_challenged:
+        return
+    if proven.unanswerable:
+        if proven.is_verified:  # else they are missing
+            yield _risk(
+                f"no {' and '.join(proven.unanswerable)}: the challenge can't be answered, without which "
+                f"{platform.name} sends nothing to a new URL",
+                " and ".join(f"add {setting}: ${{NAME}}" for setting in proven.unanswerable),
+            )
+    elif not proven.is_verified:
+        has_secret = "secret" in platform.settings
+        yield _risk(
+            "no signing secret: once the challenge has come, anyone who knows the URL can post",
+            "add secret: ${NAME}" if has_secret else "add signature:, headers: or jwt:",
+        )
+    elif not proven.is_signed and "secret" in platform.required:
+        yield _risk(
+            f"no secret: nothing but its headers proves a delivery, though {platform.name} offers a better proof",
+            "add secret: ${NAME}",
+        )
+
+
+def _risk(what: str, remedy: str) -> ProblemAt:
+    return ProblemAt(("platform",), what, remedy, warning=True)
+
+
+def _unpinned(proven: _Proven) -> Iterator[ProblemAt]:
+    platform, headers = proven.platform, proven.webhook.get("headers")
+    written = set(proven.webhook)
+    if isinstance(headers, Mapping):
+        written |= {name.lower() for name in headers if isinstance(name, str)}
+    if platform.pinned_by and written.isdisjoint(platform.pinned_by):
         setting = platform.pinned_by[0]
         yield ProblemAt(
             ("platform",),
@@ -127,55 +224,7 @@ def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Proble
         )
 
 
-def _missing(
-    webhook: Mapping[str, Any], platform: Platform, given: set[str]
-) -> Iterator[ProblemAt]:
-    signed = bool(given & {"secret", "signature"})
-    verified = signed or bool({"headers", "jwt", "mtls"} & set(webhook))
-    missing = platform.required - given
-    unanswerable = platform.challenge_settings - given
-    if platform.challenge_only or _is_answered(webhook.get("challenge")):
-        missing -= {"secret"}
-        if not verified and unanswerable:
-            missing |= unanswerable
-        elif unanswerable:
-            yield ProblemAt(
-                ("platform",),
-                f"no {' and '.join(sorted(unanswerable))}: the challenge can't be answered, without which "
-                f"{platform.name} sends nothing to a new URL",
-                " and ".join(f"add {setting}: ${{NAME}}" for setting in sorted(unanswerable)),
-                warning=True,
-            )
-        elif not verified:
-            yield ProblemAt(
-                ("platform",),
-                "no signing secret: once the challenge has come, anyone who knows the URL can post",
-                "add secret: ${NAME}"
-                if "secret" in platform.settings
-                else "add signature:, headers: or jwt:",
-                warning=True,
-            )
-        elif not signed and "secret" in platform.required:
-            yield ProblemAt(
-                ("platform",),
-                f"no secret: nothing but its headers proves a delivery, though {platform.name} offers a better proof",
-                "add secret: ${NAME}",
-                warning=True,
-            )
-    elif not verified and not platform.required and not platform.vendor_keys:
-        yield ProblemAt(
-            ("platform",),
-            "nothing verifies its deliveries",
-            "add headers:, signature:, jwt: or mtls:, or say verifier: none to accept anything",
-        )
-    elif "signature" in given:
-        missing -= {"secret"}  # it replaces the platform's own scheme
-    for setting in sorted(missing):
-        remedy = f"add {setting}: ${{NAME}}"
-        if setting == "secret":
-            remedy += (
-                ", or say verifier: none if its headers alone are to prove a delivery"
-                if verified
-                else ", or say verifier: none to accept anything"
-            )
-        yield ProblemAt((setting,), f"missing: platform {platform.name} needs it", remedy)
+_Rules = tuple[Callable[[_Proven], Iterator[ProblemAt]], ...]
+_OF_ALL: _Rules = (_foreign_settings, _listens_to_secrets, _unusable_secrets)
+_WITHOUT_CALLBACK: _Rules = (_unkept,)
+_OF_VERIFIED: _Rules = (_settings, _challenges, _unpinned)

@@ -176,43 +176,45 @@ class Respond(StrictModel):
 
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        body, media_type = written.get("body", ""), written.get("content_type")
-        if written.get("status") in (204, 205):
+        yield from _faults_of_wait(written)
+        status = written.get("status")
+        if status in (204, 205):
             for key in ("body", "wait"):
                 if written.get(key, "") != "":
-                    yield (
-                        key,
-                        f"a body, which status {written['status']} can't have; remove it, or write status: 200",
-                    )
-        if "wait" in written:
-            if "output" not in written:
-                yield (
-                    "wait",
-                    "wait without `output`; add output: $.reply, the place of the answer in the output",
-                )
-            if "body" in written:
-                yield (
-                    "body",
-                    "a body beside `wait`, which answers with the workflow's output; remove one of them",
-                )
-        elif "output" in written:
+                    what = f"a body, which status {status} can't have"
+                    yield key, f"{what}; remove it, or write status: 200"
+        media_type = written.get("content_type")
+        if isinstance(media_type, str):
+            yield from _faults_of_type(media_type, written.get("body"))
+
+
+def _faults_of_wait(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "wait" not in written:
+        if "output" in written:
             yield "output", "output without `wait`; add wait: 20s, or write a fixed body"
-        if not isinstance(media_type, str):
-            return
-        if not _CONTENT_TYPE.fullmatch(media_type):
-            yield (
-                "content_type",
-                f"{media_type!r} is not a media type; write one such as text/plain",
-            )
-        elif (
-            isinstance(body, str)
-            and body
-            and media_type.partition(";")[0].strip().lower() == "application/json"
-        ):
-            try:
-                json.loads(body)
-            except ValueError as error:
-                yield (
-                    "body",
-                    f"the body is not JSON, as content_type says: {error}; fix it, or write it as a mapping",
-                )
+        return
+    if "output" not in written:
+        yield (
+            "wait",
+            "wait without `output`; add output: $.reply, the place of the answer in the output",
+        )
+    if "body" in written:
+        yield (
+            "body",
+            "a body beside `wait`, which answers with the workflow's output; remove one of them",
+        )
+
+
+def _faults_of_type(media_type: str, body: object) -> Iterator[tuple[str, str]]:
+    if not _CONTENT_TYPE.fullmatch(media_type):
+        what = f"{media_type!r} is not a media type"
+        yield "content_type", f"{what}; write one such as text/plain"
+        return
+    is_json = media_type.partition(";")[0].strip().lower() == "application/json"
+    if not is_json or not isinstance(body, str) or not body:
+        return
+    try:
+        json.loads(body)
+    except ValueError as error:
+        what = f"the body is not JSON, as content_type says: {error}"
+        yield "body", f"{what}; fix it, or write it as a mapping"
