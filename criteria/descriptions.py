@@ -77,37 +77,39 @@ def excerpt(found: Sequence[Any]) -> tuple[list[Any], str | None]:
 
 def describe_criterion(criterion: Criterion) -> str:
     """``$.action is "closed", expected is "opened"``, or ``$.size is 3, expected is $gt 10``."""
+    path = criterion.path
     if criterion.hidden:
         if not criterion.found:
-            return f"nothing at {criterion.path}, where what is expected is hidden"
-        return f"{criterion.path} is hidden, and " + (
-            "holds" if criterion.holds else "doesn't hold"
-        )
+            return f"nothing at {path}, where what is expected is hidden"
+        holds = "holds" if criterion.holds else "doesn't hold"
+        return f"{path} is hidden, and {holds}"
     if criterion.expected is None and criterion.operator is None:
-        return f"{criterion.path}: null is expected, and that never holds (a ${{…}} without a value is null)"
-    expected = f"{criterion.operator} " if criterion.operator else ""
-    expected += shown(criterion.expected)
+        return f"{path}: null is expected, and that never holds (a ${{…}} without a value is null)"
+    expected = shown(criterion.expected)
+    if criterion.operator is not None:
+        expected = f"{criterion.operator} {expected}"
     if not criterion.found:
         why = f" ({criterion.missing})" if criterion.missing and not criterion.holds else ""
-        return f"nothing at {criterion.path}, expected is {expected}{why}"
+        return f"nothing at {path}, expected is {expected}{why}"
     found = criterion.found[:_LISTED]
     values = " and ".join(map(shown, found))
-    rest = len(criterion.found) - len(found)
-    more = f" and {rest} more" if rest else ""
-    hint = ""
-    if not criterion.holds and all(_nearly(criterion.expected, value) for value in found):
-        hint = " (they differ in case or spaces, which count)"
-    elif criterion.operator in ORDERING and not any(
-        _alike(criterion.expected, value) for value in found
-    ):
-        hint = " (only numbers are ordered with numbers, and texts with texts)"
-    elif not criterion.holds and any(
-        _spelled_otherwise(criterion.expected, value) for value in found
-    ):
-        hint = " (a number or boolean equals a text only in its shortest form, such as 1.5 or true)"
-    elif criterion.operator is None and is_operators(criterion.expected):
-        hint = " (each holds for a value, but all of them for no single one)"
-    return f"{criterion.path} is {values}{more}, expected is {expected}{hint}"
+    if len(criterion.found) > _LISTED:
+        values += f" and {len(criterion.found) - _LISTED} more"
+    return f"{path} is {values}, expected is {expected}{_hint(criterion, found)}"
+
+
+def _hint(criterion: Criterion, found: Sequence[Any]) -> str:
+    """What somebody may not know who expected these values to meet the criterion."""
+    expected, fails = criterion.expected, not criterion.holds
+    if fails and all(_nearly(expected, value) for value in found):
+        return " (they differ in case or spaces, which count)"
+    if criterion.operator in ORDERING and not any(_alike(expected, value) for value in found):
+        return " (only numbers are ordered with numbers, and texts with texts)"
+    if fails and any(_spelled_otherwise(expected, value) for value in found):
+        return " (a number or boolean equals a text only in its shortest form, such as 1.5 or true)"
+    if criterion.operator is None and is_operators(expected):
+        return " (each holds for a value, but all of them for no single one)"
+    return ""
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -94,7 +94,6 @@ def compile_expression(expression: Any, depth: int = 0) -> Find:
 
 
 # --- segments
-#   -----------------------------------------------------------------------------------------------
 
 
 def _chain(part: Any, depth: int) -> Find:
@@ -215,7 +214,6 @@ def _descendants(part: Any, depth: int) -> Find:
 
 
 # --- filters
-#   ------------------------------------------------------------------------------------------------
 
 
 def _filter(part: Any, depth: int) -> Find:
@@ -331,18 +329,17 @@ def _equal(left: Any, right: Any, steps: Steps) -> bool:
     while pairs:
         left, right = pairs.pop()
         steps.take(1 + (len(left) // _CHARACTERS if isinstance(left, str) else 0))
-        if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        if isinstance(left, list) and isinstance(right, list):
+            if len(left) != len(right):
+                return False
             steps.take(len(left))
             pairs.extend(zip(left, right, strict=True))
-        elif isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+        elif isinstance(left, dict) and isinstance(right, dict):
+            if left.keys() != right.keys():
+                return False
             steps.take(len(left))
             pairs.extend((value, right[key]) for key, value in left.items())
-        elif (
-            isinstance(left, (list, dict))
-            or isinstance(right, (list, dict))
-            or isinstance(left, bool) != isinstance(right, bool)
-            or left != right
-        ):
+        elif isinstance(left, bool) != isinstance(right, bool) or left != right:
             return False
     return True
 

@@ -219,9 +219,8 @@ class Platform(_Declared):
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """The answer to an unsigned challenge; None for any other request. May raise Refused."""
-        return (
-            Response(200) if request.method == "HEAD" and "HEAD" in self.challenge_methods else None
-        )
+        asks_by_head = request.method == "HEAD" and "HEAD" in self.challenge_methods
+        return Response(200) if asks_by_head else None
 
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """The answer to a challenge in a verified body."""
@@ -241,19 +240,25 @@ class Platform(_Declared):
         that of all elements. Used if the body is proven; without one, a digest of what is signed is
         the id."""
         if self.time_at:
-            if not self.varying or at(value, *self.time_at) is None:
-                return body_with_time(request, value, *self.time_at)
-            same = {name: item for name, item in value.items() if name not in self.varying}
-            return digest(json.dumps(same, sort_keys=True))
+            return self._id_by_time(request, value)
         events = member(value, *self.events_at)
         if (self.element_id_at or self.events_at) and isinstance(events, list):
             return together([self.element_id(event) for event in events])
-        found = within(at(value, *self.scope_at), at(value, *self.id_at)) if self.id_at else None
+        if self.id_at:
+            found = within(at(value, *self.scope_at), at(value, *self.id_at))
+            if found is not None:
+                return found
         unsigned = [first_header(request, *self.topic_headers)]
-        if found is None and self.may_come_again(value):
+        if self.may_come_again(value):
             unsigned.append(first_header(request, *self.id_headers))
         headers = [header for header in unsigned if header]
-        return found if found is not None or not headers else digest(*headers, request.body)
+        return digest(*headers, request.body) if headers else None
+
+    def _id_by_time(self, request: Request, value: Any) -> str | None:
+        if not self.varying or at(value, *self.time_at) is None:
+            return body_with_time(request, value, *self.time_at)
+        same = {name: item for name, item in value.items() if name not in self.varying}
+        return digest(json.dumps(same, sort_keys=True))
 
     def may_come_again(self, value: Any) -> bool:
         """Whether another event may have this body, byte for byte, so that no digest identifies a
@@ -270,10 +275,8 @@ class Platform(_Declared):
     def header_id(self, request: Request, value: Any) -> str | None:
         """The id in the headers. They aren't signed, so it is used only if the proof is of the
         sender."""
-        identifier, topic = (
-            first_header(request, *self.id_headers),
-            first_header(request, *self.topic_headers),
-        )
+        identifier = first_header(request, *self.id_headers)
+        topic = first_header(request, *self.topic_headers)
         return f"{identifier} {topic}" if identifier and topic else identifier
 
     def conceal(self, value: Any) -> Any:
@@ -286,7 +289,6 @@ class Platform(_Declared):
 
 
 # --- delivery ids
-#   ------------------------------------------------------------------------------------------
 
 
 def first_header(request: Request, *names: str) -> str | None:
@@ -306,11 +308,8 @@ def member(value: Any, *path: str) -> Any:
 def at(value: Any, *path: str) -> str | None:
     """The text or number at these keys, as text; None if there is none."""
     value = member(value, *path)
-    return (
-        str(value)
-        if isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
-        else None
-    )
+    is_text_or_number = isinstance(value, (str, int)) and not isinstance(value, bool)
+    return str(value) if is_text_or_number and value != "" else None
 
 
 def within(scope: str | None, identifier: str | None) -> str | None:

@@ -86,20 +86,18 @@ def _read_body(body: bytes, content_type: str | None, always_json: bool) -> Body
         return _json(body)
     if not content_type or not content_type.strip():
         return _sniffed(body)
-    media_type, _, parameters = content_type.partition(";")
-    media_type = media_type.strip().lower()
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type in ("application/json", "text/json") or media_type.endswith("+json"):
         return _json(body)
     if media_type == "application/x-www-form-urlencoded":
-        return _form(body, _charset(content_type) if parameters else "utf-8")
+        return _form(body, _charset(content_type))
     if media_type == "multipart/form-data":
         return _unpacked(_multipart(body, content_type))
-    is_xml = media_type in ("application/xml", "text/xml") or media_type.endswith("+xml")
-    if is_xml or media_type.startswith("text/"):
-        default = _declared_charset(body) if is_xml else "utf-8"
-        return Body(
-            {"request": _decode(body, _charset(content_type, default) if parameters else default)}
-        )
+    if media_type in ("application/xml", "text/xml") or media_type.endswith("+xml"):
+        charset = _charset(content_type, _declared_charset(body))
+        return Body({"request": _decode(body, charset)})
+    if media_type.startswith("text/"):
+        return Body({"request": _decode(body, _charset(content_type))})
     raise UnreadableMediaType("the bridge doesn't read this content type")
 
 
@@ -151,7 +149,6 @@ def refuse_unstorable(value: Any) -> None:
 
 
 # --- a proof inside of a body
-#   ----------------------------------------------------------------------------------
 
 
 def peek_json(body: bytes) -> Any:
@@ -196,7 +193,6 @@ def peek_fields(body: bytes, names: Sequence[str]) -> dict[str, Any]:
 
 
 # --- JSON
-#   --------------------------------------------------------------------------------------------------
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -313,7 +309,6 @@ def _sniffed(body: bytes) -> Body:
 
 
 # --- forms and text
-#   ----------------------------------------------------------------------------------------
 
 
 _DECLARATION = re.compile(
@@ -331,6 +326,8 @@ def _declared_charset(body: bytes) -> str:
 
 
 def _charset(content_type: str, default: str = "utf-8") -> str:
+    if ";" not in content_type:
+        return default
     name = parse_options_header(content_type)[1].get("charset", "").strip()
     return _known_charset(name) if name else default
 
@@ -461,7 +458,6 @@ def _part_value(part: Field | File, content: bytes) -> Any:
 
 
 # --- as the platform sends it
-#   ---------------------------------------------------------------------------------
 
 
 _FORM = "application/x-www-form-urlencoded"

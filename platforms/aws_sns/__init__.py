@@ -1,6 +1,7 @@
 """Amazon SNS. There is no secret: Amazon signs with keys whose certificates it publishes."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from types import MappingProxyType
@@ -51,11 +52,8 @@ def check_certificate(certificate: Certificate, url: str, now: float) -> None:
     verify the chain either. That the certificate is Amazon's follows from the connection to a host
     and path of Amazon SNS.
     """
-    if (
-        not certificate.not_valid_before_utc.timestamp()
-        <= now
-        <= certificate.not_valid_after_utc.timestamp()
-    ):
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begin.timestamp() <= now <= end.timestamp():
         raise Refused("the certificate is not valid now")
     names = _texts(certificate.subject, NameOID.COMMON_NAME)
     if not any(_ISSUED_TO.fullmatch(name) for name in names):
@@ -69,6 +67,61 @@ def _texts(name: Name, kind: ObjectIdentifier) -> list[str]:
     return [str(attribute.value) for attribute in name.get_attributes_for_oid(kind)]
 
 
+def _read(body: bytes) -> dict[str, Any]:
+    """A message in the form of signed ones. Raises Refused."""
+    message = peek_json(body)
+    if not isinstance(message, dict):
+        raise Refused("not a message of Amazon SNS")
+    is_known = (
+        str(message.get("Type")) in _SIGNED and str(message.get("SignatureVersion")) in _ALGORITHM
+    )
+    url, signature = message.get("SigningCertURL"), message.get("Signature")
+    if not is_known or not isinstance(url, str) or not isinstance(signature, str):
+        raise Refused("not a signed message of Amazon SNS")
+    if not _CERTIFICATE.fullmatch(url):
+        raise Refused("the certificate is not at Amazon SNS")
+    return message
+
+
+def _signed(message: Mapping[str, Any]) -> bytes:
+    """What is signed of a message: some of its fields, one per line. Raises Refused."""
+    lines = []
+    for name in _SIGNED[str(message["Type"])]:
+        text = message.get(name)
+        if name == "Subject" and text is None:
+            continue
+        if not isinstance(text, str):
+            raise Refused("a signed field is missing")
+        if name != "Message" and "\n" in text:
+            # A message's lines could pass for the fields that follow it.
+            raise Refused("a signed field has a line break")
+        lines.append(f"{name}\n{text}\n")
+    return "".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _check_topic(arn: str, request: Request, credentials: Credentials) -> None:
+    """Raises Refused."""
+    topics = credentials.topics
+    if topics and not any(is_topic(arn, pattern) for pattern in topics):
+        raise Refused("the message belongs to another topic")
+    # The header isn't signed; compared with the body, it lets `headers:` pin a webhook to its
+    # topic.
+    topic = request.headers.get("x-amz-sns-topic-arn")
+    if topic is not None and topic != arn:
+        raise Refused("the header x-amz-sns-topic-arn is not the signed topic")
+
+
+def _certificate_at(url: str, request: Request, credentials: Credentials) -> Certificate:
+    """Raises ValueError if there is no certificate, Refused if it isn't one of Amazon SNS, or
+    KeysUnavailable."""
+    pem = credentials.fetch(url, remote=request.remote, read=load_pem_x509_certificate)
+    certificate = load_pem_x509_certificate(pem)
+    # A mirror's operator vouches for what it serves, as the README says.
+    if not getattr(credentials.fetch, "is_mirror", False):
+        check_certificate(certificate, url, request.now)
+    return certificate
+
+
 # https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
 @dataclass(frozen=True)
 class CertifiedMessage:
@@ -79,62 +132,24 @@ class CertifiedMessage:
 
     def check(self, credentials: Credentials) -> Check:
         def check(request: Request) -> Proof:
-            message = peek_json(request.body)
-            if not isinstance(message, dict):
-                raise Refused("not a message of Amazon SNS")
-            names = _SIGNED.get(str(message.get("Type")))
-            algorithm = _ALGORITHM.get(str(message.get("SignatureVersion")))
-            url, signature = message.get("SigningCertURL"), message.get("Signature")
-            if (
-                names is None
-                or algorithm is None
-                or not isinstance(url, str)
-                or not isinstance(signature, str)
-            ):
-                raise Refused("not a signed message of Amazon SNS")
-            if not _CERTIFICATE.fullmatch(url):
-                raise Refused("the certificate is not at Amazon SNS")
-            lines = []
-            for name in names:
-                text = message.get(name)
-                if isinstance(text, str):
-                    if name != "Message" and "\n" in text:
-                        # A message's lines could pass for the fields that follow it.
-                        raise Refused("a signed field has a line break")
-                    lines.append(f"{name}\n{text}\n")
-                elif name != "Subject" or text is not None:
-                    raise Refused("a signed field is missing")
-            signed = "".join(lines).encode("utf-8", "surrogatepass")
-            decoded = decode_base64(signature.encode("utf-8", "replace"))
-            arn, timestamp, message_id = (
-                message["TopicArn"],
-                message["Timestamp"],
-                message["MessageId"],
-            )
+            message = _read(request.body)
+            signed = _signed(message)
             # Before the certificate is fetched, so that senders that don't know the topic cause no
             # fetch.
-            if credentials.topics and not any(
-                is_topic(arn, pattern) for pattern in credentials.topics
-            ):
-                raise Refused("the message belongs to another topic")
-            # The header isn't signed; compared with the body, it lets `headers:` pin a webhook to
-            # its topic.
-            topic = request.headers.get("x-amz-sns-topic-arn")
-            if topic is not None and topic != arn:
-                raise Refused("the header x-amz-sns-topic-arn is not the signed topic")
+            _check_topic(message["TopicArn"], request, credentials)
+            url, signature = message["SigningCertURL"], message["Signature"]
+            algorithm = _ALGORITHM[str(message["SignatureVersion"])]
+            timestamp, message_id = message["Timestamp"], message["MessageId"]
             # A fetch may take seconds, and a stranger's message may be many times as large once
             # parsed.
             del message
+            decoded = decode_base64(signature.encode("utf-8", "replace"))
             try:
-                pem = credentials.fetch(url, remote=request.remote, read=load_pem_x509_certificate)
-                certificate = load_pem_x509_certificate(pem)
-                # A mirror's operator vouches for what it serves, as the README says.
-                if not getattr(credentials.fetch, "is_mirror", False):
-                    check_certificate(certificate, url, request.now)
-                proven = decoded is not None and rsa_holds(certificate, decoded, signed, algorithm)
+                certificate = _certificate_at(url, request, credentials)
+                holds = decoded is not None and rsa_holds(certificate, decoded, signed, algorithm)
             except ValueError:
-                proven = False
-            if not proven:
+                holds = False
+            if not holds:
                 raise Refused("the signature does not match")
             check_age(read_time(timestamp, "rfc3339"), request.now, credentials.tolerance)
             return Proof(signed, body=False, id=message_id or None)

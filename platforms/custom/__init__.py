@@ -24,29 +24,31 @@ class Custom(Platform):
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """Answers the query parameter or JSON field of the definition's `challenge` with its value,
         or a HEAD or GET that only asks if the URL exists."""
-        asks = (
-            Response(200)
-            if credentials.answers_head and request.method in ("HEAD", "GET")
-            else None
-        )
-        if request.method == "HEAD" or credentials.challenge is None:
+        name, asks = credentials.challenge, None
+        if credentials.answers_head and request.method in ("HEAD", "GET"):
+            asks = Response(200)
+        if name is None or request.method == "HEAD":
             return asks
-        value: Any = read_query(request.query).get(credentials.challenge)
-        if value is None and 0 < len(request.body) <= _LARGEST_CHALLENGE:
-            try:
-                body = read_body(request.body, request.headers.get("content-type"))
-            except BadBody:
-                return asks
-            # Only in JSON: a form may have such a field in every delivery.
-            is_object = body.text is not None and isinstance(body.value, dict)
-            value = body.value.get(credentials.challenge) if is_object else None
+        value = _value_of(name, request)
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return asks
-        return (
-            json_response({credentials.challenge: value})
-            if credentials.challenge_in_json
-            else text_response(str(value))
-        )
+        if credentials.challenge_in_json:
+            return json_response({name: value})
+        return text_response(str(value))
+
+
+def _value_of(challenge: str, request: Request) -> Any:
+    """What the request says is to be answered; None if it says nothing."""
+    in_query = read_query(request.query).get(challenge)
+    if in_query is not None or not 0 < len(request.body) <= _LARGEST_CHALLENGE:
+        return in_query
+    try:
+        body = read_body(request.body, request.headers.get("content-type"))
+    except BadBody:
+        return None
+    # Only in JSON: a form may have such a field in every delivery.
+    is_object = body.text is not None and isinstance(body.value, dict)
+    return body.value.get(challenge) if is_object else None
 
 
 PLATFORM = Custom()

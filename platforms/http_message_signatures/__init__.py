@@ -1,7 +1,7 @@
 """HTTP Message Signatures, with the body's digest. The secret is the sender's public key in PEM, or
 an HMAC's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, ClassVar
@@ -83,6 +83,28 @@ def _find_uncovered(covered: frozenset[str], query: str) -> str | None:
     return "@target-uri"
 
 
+def _verified(request: Request, verifiers: Sequence[_Verifier]) -> VerifyResult:
+    """What the signature by one of the keys says. Raises Refused."""
+    message = Message(request.method, request.url, request.headers)
+    reason = "the webhook's secret is not a key"
+    for verifier in verifiers:
+        try:
+            return verifier.verify(message, max_age=None, body=request.body)[0]
+        except (HTTPMessageSignaturesException, ValueError):
+            reason = "the signature does not match, or covers no digest of the body"
+    raise Refused(reason)
+
+
+def _check_times(parameters: Mapping[str, Any], now: float, tolerance: float | None) -> None:
+    """Raises Refused."""
+    created, expires = parameters.get("created"), parameters.get("expires")
+    if not isinstance(created, int):
+        raise Refused("the signature has no time (created)")
+    check_age(created, now, tolerance)
+    if isinstance(expires, int) and expires < now:
+        raise Refused("the signature has expired")
+
+
 # https://www.rfc-editor.org/rfc/rfc9421
 @dataclass(frozen=True)
 class MessageSignature:
@@ -97,35 +119,15 @@ class MessageSignature:
             for algorithm in _algorithms_of(key)
         ]
 
-        def verify(request: Request) -> VerifyResult:
-            message = Message(request.method, request.url, request.headers)
-            reason = "the webhook's secret is not a key"
-            for verifier in verifiers:
-                try:
-                    return verifier.verify(message, max_age=None, body=request.body)[0]
-                except (HTTPMessageSignaturesException, ValueError):
-                    reason = "the signature does not match, or covers no digest of the body"
-            raise Refused(reason)
-
         def check(request: Request) -> Proof:
-            result = verify(request)
-            parts = {
-                name: value
-                for name, value in result.covered_components.items()
-                if name != '"@signature-params"'
-            }
-            names = frozenset(name.strip('"') for name in parts)
-            if uncovered := _find_uncovered(names, request.query):
+            result = _verified(request, verifiers)
+            components = result.covered_components
+            names = frozenset(name.strip('"') for name in components) - {"@signature-params"}
+            uncovered = _find_uncovered(names, request.query)
+            if uncovered is not None:
                 raise Refused(f"the signature does not cover {uncovered}")
-            created, expires = (result.parameters.get(name) for name in ("created", "expires"))
-            if not isinstance(created, int):
-                raise Refused("the signature has no time (created)")
-            check_age(created, request.now, credentials.tolerance)
-            if isinstance(expires, int) and expires < request.now:
-                raise Refused("the signature has expired")
-            signed = "\n".join(
-                f"{name}: {value}" for name, value in result.covered_components.items()
-            )
+            _check_times(result.parameters, request.now, credentials.tolerance)
+            signed = "\n".join(f"{name}: {value}" for name, value in components.items())
             fields = frozenset(name for name in names if not name.startswith("@"))
             return Proof(signed.encode("utf-8", "replace"), url=True, headers=fields)
 

@@ -196,26 +196,33 @@ def _by_envoy(text: str) -> ClientNames:
     URI and DNS names as they are in the certificate, so what follows the first of them may be the
     client's words.
     """
+    pairs = _pairs_in(text)
+    keys = [key for key, _ in pairs]
+    named_by_client = [place for place, key in enumerate(keys) if key in ("uri", "dns")]
+    by_envoy = keys[: named_by_client[0]] if named_by_client else keys
+    for key in ("cert", "subject"):
+        if keys.count(key) > 1 or (key in keys and key not in by_envoy):
+            raise ValueError(f"another {key} than Envoy's")
+    if "cert" in keys:  # nothing in a name can be taken for another pair
+        return _by_certificate(dict(pairs)["cert"])
+    subjects = tuple(value for key, value in pairs if key == "subject")
+    return ClientNames(subjects, frozenset(pairs[place][1] for place in named_by_client))
+
+
+def _pairs_in(text: str) -> list[tuple[str, str]]:
+    """Lower-case key and value of each pair. Raises ValueError if they aren't those of one element."""
     pairs: list[tuple[str, str]] = []
     position = 0
     while position < len(text):
         pair = _PAIR.match(text, position)
         if pair is None:
             raise ValueError("not the one element of X-Forwarded-Client-Cert")
-        value = pair[2][1:-1] if pair[2].startswith('"') else pair[2]
-        pairs.append((pair[1].lower(), value))
+        key, value = pair[1].lower(), pair[2]
+        if value.startswith('"'):
+            value = value[1:-1]
+        pairs.append((key, value))
         position = pair.end()
-    keys = [key for key, _ in pairs]
-    by_envoy = keys[
-        : next((place for place, key in enumerate(keys) if key in ("uri", "dns")), len(keys))
-    ]
-    for key in ("cert", "subject"):
-        if keys.count(key) > 1 or (key in keys and key not in by_envoy):
-            raise ValueError(f"another {key} than Envoy's")
-    if "cert" in keys:  # nothing in a name can be taken for another pair
-        return _by_certificate(pairs[keys.index("cert")][1])
-    subjects = tuple(value for key, value in pairs if key == "subject")
-    return ClientNames(subjects, frozenset(value for key, value in pairs if key in ("uri", "dns")))
+    return pairs
 
 
 _READ: dict[Form, Callable[[str], ClientNames]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from platforms.http import Request
@@ -15,6 +15,7 @@ from platforms.verifiers.hmacs import (
     Encoding,
     KeyEncoding,
     encoded_hmac,
+    mismatch,
 )
 from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof, proof_of
 from platforms.verifiers.public_keys import usable
@@ -51,20 +52,11 @@ class CustomHmac:
         )
 
     def check(self, credentials: Credentials) -> Check:
-        name, algorithm, encoding, lower = (
-            self.header.lower(),
-            self.algorithm,
-            self.encoding,
-            self.encoding == "hex",
-        )
+        name, algorithm, encoding = self.header.lower(), self.algorithm, self.encoding
         keys = usable(credentials.secrets, READ_KEY[self.key_encoding])
         signed, read_header = SignedParts(self.signed), self._reader()
         timestamp = Timestamp(self.timestamp_header, "any") if self.timestamp_header else None
-        with_time, with_query, headers = (
-            timestamp is not None or self._has_time,
-            signed.with_query,
-            signed.headers,
-        )
+        with_time = timestamp is not None or self._has_time
 
         def check(request: Request) -> Proof:
             given, time = read_header(required_header(request, name))
@@ -72,16 +64,14 @@ class CustomHmac:
                 time = timestamp.text(request)
             at = read_time(time, "any") if with_time else 0.0
             message = signed.message(request, header_bytes(time))
-            if lower:
+            if encoding == "hex":
                 given = [signature.lower() for signature in given]
             expected = [encoded_hmac(key, message, algorithm, encoding) for key in keys]
             if not any(any_equal(signature, expected) for signature in given):
-                raise Refused(
-                    "the signature does not match" if keys else "the webhook's secret is not a key"
-                )
+                raise mismatch(keys)
             if with_time:
                 check_age(at, request.now, credentials.tolerance)
-            return proof_of(request, message, url=with_query, headers=headers)
+            return proof_of(request, message, url=signed.with_query, headers=signed.headers)
 
         return check
 
@@ -122,57 +112,69 @@ def _after_prefix(prefix: str) -> ReadHeader:
     begin = re.compile(rf"(?:^|(?<=[,\s])){re.escape(prefix)}") if prefix else _SEPARATORS
 
     def read(value: str) -> tuple[list[bytes], str]:
-        if value.startswith(prefix) and not _SEPARATORS.search(
-            value, len(prefix)
-        ):  # nearly always there is one
+        is_single = value.startswith(prefix) and not _SEPARATORS.search(value, len(prefix))
+        if is_single:  # nearly always
             return [header_bytes(value[len(prefix) :])], ""
         # No digit of a signature can be taken for what separates signatures; a prefix may contain a
         # space.
         parts = begin.split(value, maxsplit=MAX_SIGNATURES)
-        found = [
-            part
-            for text in parts[bool(prefix) :]
-            if (part := _SEPARATORS.split(text.strip(), maxsplit=1)[0])
-        ]
-        return _some(found), ""
+        after = parts[1:] if prefix else parts
+        found = [_SEPARATORS.split(text.strip(), maxsplit=1)[0] for text in after]
+        return _some([one for one in found if one]), ""
 
     return read
+
+
+@dataclass(frozen=True)
+class _Element:
+    """How a header writes one of its values: between two texts."""
+
+    name: str
+    start: str
+    end: str
+
+    def value_in(self, text: str) -> str | None:
+        """The value; None if the text is another element."""
+        around = len(self.start) + len(self.end)
+        if len(text) <= around or not text.startswith(self.start) or not text.endswith(self.end):
+            return None
+        return text[len(self.start) : len(text) - len(self.end)]
 
 
 def _in_format(form: str) -> ReadHeader:
     """Elements in any order, where the format has a comma, semicolon or space between them, so that
     several signatures can be told apart; else exactly the format."""
-    pieces = re.split(r"\{(signature|timestamp)\}", form)
-    between = re.fullmatch(r"([^,;\s]*)([,;\s]+)(.*)", pieces[2]) if len(pieces) > 3 else None
-    scheme, start = re.fullmatch(r"((?:.*[,;\s])?)(.*)", pieces[0], re.DOTALL).groups()  # type: ignore[union-attr]
-    scheme = scheme.strip()
-    if len(pieces) > 3 and (between is None or not (start and between[3])):
+    before, first, *rest = re.split(r"\{(signature|timestamp)\}", form)
+    start = re.split(r"[,;\s]", before)[-1]
+    scheme = before.removesuffix(start).strip()
+    if len(rest) == 1:
+        return _in_any_order(scheme, [_Element(first, start, rest[0])])
+    middle, second, end = rest
+    between = re.fullmatch(r"([^,;\s]*)[,;\s]+(.*)", middle)
+    if between is None or not start or not between[2]:
         return _exactly(form)
-    starts, ends = {pieces[1]: start}, {pieces[1]: pieces[2]}
-    if between is not None:
-        starts, ends = (
-            starts | {pieces[3]: between[3]},
-            {pieces[1]: between[1], pieces[3]: pieces[4]},
-        )
+    elements = [_Element(first, start, between[1]), _Element(second, between[2], end)]
+    return _in_any_order(scheme, elements)
+
+
+def _in_any_order(scheme: str, elements: Sequence[_Element]) -> ReadHeader:
+    """`scheme`: what comes before the elements."""
+    has_time = "timestamp" in [element.name for element in elements]
 
     def read(value: str) -> tuple[list[bytes], str]:
         value = value.strip()
         if not value.startswith(scheme):
             raise Refused("the signature has another form")
-        elements = re.split(r"[,;\s]+", value[len(scheme) :].strip(), maxsplit=MAX_SIGNATURES)
+        texts = re.split(r"[,;\s]+", value[len(scheme) :].strip(), maxsplit=MAX_SIGNATURES)
         found: dict[str, list[str]] = {"signature": [], "timestamp": []}
-        for element in elements:
-            for name, start in starts.items():
-                end = ends[name]
-                if (
-                    element.startswith(start)
-                    and element.endswith(end)
-                    and len(element) > len(start) + len(end)
-                ):
-                    found[name].append(element[len(start) : len(element) - len(end)])
+        for text in texts:
+            for element in elements:
+                inside = element.value_in(text)
+                if inside is not None:
+                    found[element.name].append(inside)
                     break
         times = found["timestamp"]
-        if len(times) != ("timestamp" in starts):
+        if len(times) != has_time:
             raise Refused("the signature has another form")
         return _some(found["signature"]), times[0] if times else ""
 

@@ -92,19 +92,13 @@ class Hmac:
         return usable(credentials.secrets, READ_KEY[self.key_encoding])
 
     def check(self, credentials: Credentials) -> Check:
-        names, prefix, timestamp = (
-            _lower(self.header, *self.further),
-            self.prefix.encode(),
-            self.timestamp,
-        )
-        algorithm, encoding, separator = self.algorithm, self.encoding, self.separator
+        names = _lower(self.header, *self.further)
+        prefix, separator, timestamp = self.prefix.encode(), self.separator, self.timestamp
         keys, in_body = self._keys(credentials), self.time_in_body
-        render, needed = compile_template(self.signed), names_in(self.signed)
-        lower, with_url = self.any_case and encoding == "hex", "url" in needed
-
-        def matches(message: bytes, given: list[bytes]) -> bool:
-            expected = [encoded_hmac(key, message, algorithm, encoding) for key in keys]
-            return any(any_equal(signature, expected) for signature in given)
+        lower = self.any_case and self.encoding == "hex"
+        messages, with_url = self._messages(), "url" in names_in(self.signed)
+        # The time in the body counts; then that of the header only has to have the right form.
+        tolerance = None if in_body else credentials.tolerance
 
         def check(request: Request) -> Proof:
             given = _signatures(_sent(request, names), prefix, separator)
@@ -112,33 +106,45 @@ class Hmac:
                 given = [signature.lower() for signature in given]
             time_text = timestamp.text(request) if timestamp else ""
             identifier = _identifier(request, self.identifier) if self.identifier else None
-            if needed == {"body"}:
-                if not request.body:
-                    # The signature would be the same for ever. Sentry sends it with each request
-                    # for options.
-                    raise Refused("there is no body that could be signed")
-                messages = [render({"body": request.body})]
-            else:
-                parts = {
-                    "body": request.body,
-                    "method": request.method.encode(),
-                    "timestamp": header_bytes(time_text),
-                }
-                parts["id"] = header_bytes(identifier or "")
-                called = self.urls(request.url) if with_url else ("",)
-                messages = [render(parts | {"url": header_bytes(url)}) for url in called]
-            message = next((message for message in messages if matches(message, given)), None)
-            if message is None:
-                raise Refused(
-                    "the signature does not match" if keys else "the webhook's secret is not a key"
-                )
+            message = self._proven(messages(request, time_text, identifier or ""), given, keys)
             if timestamp:
-                timestamp.check(time_text, request.now, None if in_body else credentials.tolerance)
+                timestamp.check(time_text, request.now, tolerance)
             if in_body:
                 in_body.check(request.body, request.now, credentials.tolerance)
             return proof_of(request, message, url=with_url, identifier=identifier)
 
         return check
+
+    def _proven(self, messages: list[bytes], given: list[bytes], keys: list[bytes]) -> bytes:
+        """The message that one of the given signatures is for. Raises Refused."""
+        for message in messages:
+            expected = [encoded_hmac(key, message, self.algorithm, self.encoding) for key in keys]
+            if any(any_equal(signature, expected) for signature in given):
+                return message
+        raise mismatch(keys)
+
+    def _messages(self) -> Callable[[Request, str, str], list[bytes]]:
+        """The texts that the platform may have signed, of a request, its time and its id."""
+        render, needed = compile_template(self.signed), names_in(self.signed)
+
+        def of_body(request: Request, time_text: str, identifier: str) -> list[bytes]:
+            if not request.body:
+                # The signature would be the same for ever. Sentry sends it with each request for
+                # options.
+                raise Refused("there is no body that could be signed")
+            return [render({"body": request.body})]
+
+        def of_parts(request: Request, time_text: str, identifier: str) -> list[bytes]:
+            parts = {
+                "body": request.body,
+                "method": request.method.encode(),
+                "timestamp": header_bytes(time_text),
+                "id": header_bytes(identifier),
+            }
+            called = self.urls(request.url) if "url" in needed else ("",)
+            return [render(parts | {"url": header_bytes(url)}) for url in called]
+
+        return of_body if needed == {"body"} else of_parts
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         keys = self._keys(credentials)
@@ -169,15 +175,20 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9+/=_-]{1,128}", re.ASCII)
 """
 
 
+def mismatch(keys: Sequence[bytes]) -> Refused:
+    """Why no signature by these keys matches."""
+    if not keys:
+        return Refused("the webhook's secret is not a key")
+    return Refused("the signature does not match")
+
+
 def _lower(*names: str) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
 def _sent(request: Request, names: Sequence[str]) -> list[bytes]:
     """The values of those headers that are there. Raises Refused if none is."""
-    found = [
-        header_bytes(value) for name in names if (value := request.headers.get(name)) is not None
-    ]
+    found = [header_bytes(request.headers[name]) for name in names if name in request.headers]
     if not found:
         required_header(request, names[0])
     return found

@@ -191,7 +191,6 @@ def _describe(verifier: Verifier, platform: str) -> str:
 
 
 # --- verified or not
-#   ---------------------------------------------------------------------------------------
 
 
 def fingerprint(webhook: Webhook, key: bytes) -> str:
