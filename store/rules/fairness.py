@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
 
@@ -25,12 +26,53 @@ def share(limit: int, webhooks: int) -> int:
 
 def shares(limit: int, webhooks: Sequence[str]) -> dict[str, int]:
     """How many items each webhook gets of `limit`: at least one, or it is left out."""
-    each, more = divmod(limit, len(webhooks)) if webhooks else (0, 0)
-    return {
-        webhook: each + (turn < more)
-        for turn, webhook in enumerate(webhooks)
-        if each or turn < more
-    }
+    if not webhooks:
+        return {}
+    each, rest = divmod(limit, len(webhooks))
+    found = dict.fromkeys(webhooks[:rest], each + 1)
+    if each:
+        found |= dict.fromkeys(webhooks[rest:], each)
+    return found
+
+
+class Turns:
+    """A round of claims, in which webhooks take turns until nothing more may be claimed.
+
+    What one webhook leaves of its share goes to those that got nothing yet, then to those that may
+    have more.
+    """
+
+    def __init__(self, room: int, most: Mapping[str, int]):
+        """`room`: how many targets may be claimed. `most`: webhook → how many of its targets, in
+        the order of the turns."""
+        self.served = Counter[str]()
+        self._room = room
+        self._most = most
+        self._waiting = [webhook for webhook in most if self._may_claim(webhook)]
+
+    def next_shares(self) -> dict[str, int]:
+        """webhook → how many of its targets are claimed next. Empty once the round is over."""
+        asked = shares(self._room, self._waiting)
+        return {webhook: min(share, self._left(webhook)) for webhook, share in asked.items()}
+
+    def note(self, asked: Mapping[str, int], claimed: Counter[str]) -> None:
+        """So many were claimed of what was `asked`."""
+        self._room -= claimed.total()
+        self.served += claimed
+        not_asked = [webhook for webhook in self._waiting if webhook not in asked]
+        # A webhook that got less than its share has no more targets.
+        again = [
+            webhook
+            for webhook, share in asked.items()
+            if claimed[webhook] == share and self._may_claim(webhook)
+        ]
+        self._waiting = [*not_asked, *again]
+
+    def _left(self, webhook: str) -> int:
+        return self._most[webhook] - self.served[webhook]
+
+    def _may_claim(self, webhook: str) -> bool:
+        return self._left(webhook) > 0
 
 
 def fitting(sizes: Iterable[int]) -> int:
@@ -47,10 +89,8 @@ def fitting(sizes: Iterable[int]) -> int:
 def last_served(webhooks: Sequence[str], served: Collection[str]) -> str:
     """The webhook after which the next round starts, once these have had their turn and some of
     them got something."""
-    return next(
-        (webhook for webhook in reversed(webhooks) if webhook in served),
-        webhooks[-1] if webhooks else "",
-    )
+    last = webhooks[-1] if webhooks else ""
+    return next((webhook for webhook in reversed(webhooks) if webhook in served), last)
 
 
 def read_to(tasks: Sequence[Task], limit: int) -> str:
@@ -77,7 +117,27 @@ def allowed_by_pace(rate: float, next_at: float, now: float) -> int:
     last check, up to a twentieth of a second.
     """
     begin = _begin(rate, next_at, now)
-    return int((now - begin) * rate / 1000) + 1 if begin <= now else 0
+    if begin > now:
+        return 0
+    return int((now - begin) * rate / 1000) + 1
+
+
+def within_paces(
+    most: Mapping[str, int], paces: Mapping[str, float], next_at: Mapping[str, float], now: float
+) -> dict[str, int]:
+    """`most`, how many calls each webhook may make, reduced to what its pace allows now.
+
+    `next_at` says when the next call of a webhook with a pace may be made. Those that are missing
+    there may make none: another worker is making theirs.
+    """
+    allowed = dict(most)
+    for webhook in paces.keys() & most.keys():
+        if webhook in next_at:
+            by_pace = allowed_by_pace(paces[webhook], next_at[webhook], now)
+            allowed[webhook] = min(most[webhook], by_pace)
+        else:
+            allowed[webhook] = 0
+    return allowed
 
 
 def next_by_pace(calls: int, rate: float, next_at: float, now: float) -> float:

@@ -185,6 +185,73 @@ def task_after(result: Result, now: int) -> TaskChange | None:
     return TaskChange(state, None if state == "returned" else now)
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What follows from results of calls, for everything but events."""
+
+    results: tuple[Result, ...]
+    """Those whose claims still stood, in the order of their targets."""
+    tasks: Mapping[str, TaskChange]
+    leaving: tuple[Target, ...]
+    """Messages that leave their lanes."""
+    moving: tuple[Target, ...]
+    """Targets whose lanes may have another first message now."""
+    tried_before: tuple[int, ...]
+    """Targets that have ended, but not at the first try: they may have been set aside."""
+    once_keys: frozenset[str]
+    """The once keys of starts that have ended: others may have waited for them."""
+    event_ids: frozenset[str]
+    """The events of targets that have ended."""
+    lost_a_taker: frozenset[str]
+    """Those of these events of which a completion has ended: they may be free again."""
+
+
+def may_advance_lane(result: Result) -> bool:
+    """Whether its lane, if it has one, may have another first message after this result."""
+    # One that is queued again may be the first by now.
+    return result.state in ENDED or result.state == "queued" or result.leaves_lane
+
+
+def after_results(results: Iterable[Result], now: int) -> Changes:
+    """What follows from these results, whose claims still stood, for everything but events."""
+    standing = tuple(results)
+    ended = [result for result in standing if result.state in ENDED]
+    tasks: dict[str, TaskChange] = {}
+    for result in ended:
+        task_id, change = result.target.task_id, task_after(result, now)
+        if task_id is not None and change is not None:
+            tasks[task_id] = change
+    takers = [result for result in ended if result.target.kind == "complete" and not result.final]
+    keys = [result.target.once_key for result in ended]
+    return Changes(
+        results=standing,
+        tasks=tasks,
+        leaving=tuple(result.target for result in standing if result.leaves_lane),
+        moving=tuple(result.target for result in standing if may_advance_lane(result)),
+        tried_before=tuple(r.target.id for r in ended if r.target.attempts > 1),
+        once_keys=frozenset(key for key in keys if key is not None),
+        event_ids=frozenset(result.target.event_id for result in ended),
+        lost_a_taker=frozenset(result.target.event_id for result in takers),
+    )
+
+
+def events_after(
+    changes: Changes,
+    holds: Mapping[str, Hold],
+    states: Mapping[str, Iterable[tuple[TargetKind, TargetState]]],
+    now: int,
+) -> dict[str, EventChange]:
+    """What becomes of the events with these holds, whose targets have these kinds and states once
+    the results are recorded."""
+    found = {}
+    for event_id, hold in holds.items():
+        taker_ended = event_id in changes.lost_a_taker
+        change = event_after(hold, states[event_id], taker_ended, now)
+        if change is not None:
+            found[event_id] = change
+    return found
+
+
 def event_after(
     hold: Hold, targets: Iterable[tuple[TargetKind, TargetState]], taker_ended: bool, now: int
 ) -> EventChange | None:

@@ -16,7 +16,7 @@ from store.records import Result, Target
 from store.rules import fairness, transitions
 from store.sql import rows
 from store.sql.database import Database, Rows, Signals, Transaction
-from store.sql.event_rows import EventRows
+from store.sql.event_rows import EventRows, Locked
 from store.sql.keys import advance, lanes_of, leave, note_given
 from store.sql.quarantine import take_back
 
@@ -45,6 +45,7 @@ _PACES = """
 SELECT webhook, next_at FROM bridge.paces WHERE webhook = ANY(%s) ORDER BY webhook FOR UPDATE SKIP LOCKED
 """
 _INTO_PACES = "bridge.paces (webhook, next_at)"
+_LATER = "ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at"
 # By the index over tasks that are taken, not by that of all pending targets.
 _IS_OF_TASK = "task_id = %s AND state IN ('pending', 'claimed')"
 _CLAIM_COMPLETION = f"""{CLAIM}
@@ -120,58 +121,48 @@ class Claims(ABC):
         first, expired = self._look(now, expired_before, limit)
         if not first and not expired:
             return []
-        counts = Counter(webhook for webhook, _ in first)
-        more = len(first) > limit - len(expired)
-        in_turn = self._in_turn(now, paces) if more else list(counts)
-        if not in_turn and not expired:  # their paces allow none now
+        most: Mapping[str, int] = Counter(webhook for webhook, _ in first)
+        if len(first) > limit - len(expired):
+            most = dict.fromkeys(self._in_turn(now, paces), limit)
+        if not most and not expired:  # their paces allow none now
             return []
-        claimed: list[Target] = []
-        served: Counter[str] = Counter()
         with self._database.transaction() as transaction:
-            if expired:
-                ids = [target_id for target_id, _ in expired]
-                claimed += map(
-                    rows.target, transaction.fetch(_CLAIM_AGAIN, (worker, now, ids, expired_before))
-                )
-            room = limit - len(
-                claimed
-            )  # another worker may have claimed some of the old ones again
-            turn_of = _lock_paces(transaction, sorted(paces.keys() & in_turn)) if room else {}
-            may = {
-                w: fairness.allowed_by_pace(paces[w], turn_of[w], now) if w in turn_of else 0
-                for w in in_turn
-                if w in paces
-            }
-            waiting = [webhook for webhook in in_turn if may.get(webhook, 1) > 0]
-            while (
-                asked := fairness.shares(room, waiting) if more else {w: counts[w] for w in waiting}
-            ):
-                shares = {
-                    webhook: min(share, may.get(webhook, share)) for webhook, share in asked.items()
-                }
-                made = self._claim_first(transaction, worker, now, shares)
-                claimed += (rows.target(row[:-1]) for row in made)
-                got = Counter(row[-1] for row in made)
-                served += got
-                room -= len(made)
-                may = {webhook: number - got[webhook] for webhook, number in may.items()}
-                # What others didn't use goes to those that got nothing yet, then to those that may
-                # have more.
-                again = [w for w in shares if got[w] == shares[w] and may.get(w, 1) > 0]
-                waiting = [*(w for w in waiting if w not in shares), *again] if more else []
-            next_at = [
-                (w, fairness.next_by_pace(served[w], paces[w], turn_of[w], now))
-                for w in turn_of
-                if served[w]
-            ]
-            transaction.insert(
-                _INTO_PACES,
-                next_at,
-                "ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at",
-            )
-        if in_turn and (served or room):
-            self._served = fairness.last_served(in_turn, served)
+            ids = [target_id for target_id, _ in expired]
+            claimed = _claim_again(transaction, worker, now, ids, expired_before)
+            # Another worker may have claimed some of the expired ones, so there may be more room.
+            room = limit - len(claimed)
+            if room and most:
+                claimed += self._claim_in_turn(transaction, worker, now, room, most, paces)
         return sorted(claimed, key=lambda target: target.id)
+
+    def _claim_in_turn(
+        self,
+        transaction: Transaction,
+        worker: str,
+        now: int,
+        room: int,
+        most: Mapping[str, int],
+        paces: Mapping[str, float],
+    ) -> list[Target]:
+        """Claims up to `room` due targets. `most`: webhook → how many of its targets, in the order
+        of the turns."""
+        next_at = _lock_paces(transaction, sorted(paces.keys() & most.keys()))
+        turns = fairness.Turns(room, fairness.within_paces(most, paces, next_at, now))
+        claimed: list[Target] = []
+        shares = turns.next_shares()
+        while shares:
+            found = self._claim_first(transaction, worker, now, shares)
+            claimed += (rows.target(row[:-1]) for row in found)
+            turns.note(shares, Counter(row[-1] for row in found))
+            shares = turns.next_shares()
+        later = [
+            (webhook, fairness.next_by_pace(turns.served[webhook], paces[webhook], at, now))
+            for webhook, at in next_at.items()
+            if webhook in turns.served
+        ]
+        transaction.insert(_INTO_PACES, later, _LATER)
+        self._served = fairness.last_served(list(most), turns.served)
+        return claimed
 
     def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
         """The webhooks and times of the first due targets, one more than the limit, and the targets
@@ -197,11 +188,9 @@ class Claims(ABC):
 
     def _blocked(self, now: int, paces: Collection[str]) -> list[str]:
         """The webhooks whose pace allows no call now."""
-        return (
-            [webhook for (webhook,) in self._database.read(_BLOCKED, (now, list(paces)))]
-            if paces
-            else []
-        )
+        if not paces:
+            return []
+        return [webhook for (webhook,) in self._database.read(_BLOCKED, (now, list(paces)))]
 
     def renew(self, worker: str, target: Target, now: int) -> bool:
         """Renews the claim before a late call; False if another worker has claimed the target in
@@ -223,66 +212,53 @@ class Claims(ABC):
         if not by_id:
             return
         with self._database.transaction() as transaction:
-            touched = {
-                result.target.event_id
-                for result in by_id.values()
-                if result.state in transitions.ENDED
-            }
-            locked = self._events.lock(transaction, touched)
-            over = [
-                result.target
-                for result in by_id.values()
-                if result.state in transitions.ENDED
-                or result.state == "queued"
-                or result.leaves_lane
-            ]
-            self._events.lock_lanes(transaction, lanes_of(over))
-            standing = [
-                by_id[target_id] for target_id in self._record(transaction, worker, by_id, now)
-            ]
-            ended = [result.target for result in standing if result.state in transitions.ENDED]
-            leaving = [result.target for result in standing if result.leaves_lane]
-            leave(transaction, leaving)
-            if tried_before := [str(target.id) for target in ended if target.attempts > 1]:
-                take_back(transaction, "target", tried_before)
-            note_given(transaction, standing)
-            # One that was queued again may be the first by now.
-            queued = [result.target for result in standing if result.state == "queued"]
-            more = advance(transaction, lanes_of([*ended, *leaving, *queued]), now)
-            tasks = {
-                result.target.task_id: after
-                for result in standing
-                if result.target.task_id is not None
-                and (after := transitions.task_after(result, now)) is not None
-            }
-            self._change_tasks(transaction, tasks)
-            self._hurry_once(transaction, {target.once_key for target in ended}, now)
-            taker_ended = {
-                result.target.event_id
-                for result in standing
-                if result.state in transitions.ENDED
-                and result.target.kind == "complete"
-                and not result.final
-            }
-            states = self._events.states_of(
-                transaction, sorted(locked.keys() & {target.event_id for target in ended})
-            )
-            events = {
-                event_id: change
-                for event_id, found in states.items()
-                for hold in [locked[event_id].hold]
-                if (change := transitions.event_after(hold, found, event_id in taker_ended, now))
-                is not None
-            }
-            self._events.change(transaction, events)
-            origins = {event_id: event.origin for event_id, event in locked.items()}
-            self._events.resolve(transaction, origins, events)
-        if any(task.for_decider for task in tasks.values()) or any(
-            event.for_decider for event in events.values()
-        ):
+            locked = self._lock(transaction, by_id.values())
+            recorded = self._record(transaction, worker, by_id, now)
+            changes = transitions.after_results((by_id[id_] for id_ in recorded), now)
+            has_advanced = self._change_targets(transaction, changes, now)
+            self._change_tasks(transaction, changes.tasks)
+            self._hurry_once(transaction, changes.once_keys, now)
+            events = self._change_events(transaction, locked, changes, now)
+        freed_task = any(change.for_decider for change in changes.tasks.values())
+        if freed_task or any(change.for_decider for change in events.values()):
             self._signals.notify("events")
-        if more:
+        if has_advanced:
             self._signals.notify("targets")
+
+    def _lock(self, transaction: Transaction, results: Collection[Result]) -> Mapping[str, Locked]:
+        """Locks the events and lanes that these results may change; returns the events."""
+        ended = [result.target for result in results if result.state in transitions.ENDED]
+        locked = self._events.lock(transaction, {target.event_id for target in ended})
+        moving = [result.target for result in results if transitions.may_advance_lane(result)]
+        self._events.lock_lanes(transaction, lanes_of(moving))
+        return locked
+
+    def _change_targets(
+        self, transaction: Transaction, changes: transitions.Changes, now: int
+    ) -> bool:
+        """Writes what else becomes of targets and their lanes. Returns whether the first message of
+        a lane was made due."""
+        leave(transaction, changes.leaving)
+        take_back(transaction, "target", list(map(str, changes.tried_before)))
+        note_given(transaction, changes.results)
+        return advance(transaction, lanes_of(changes.moving), now)
+
+    def _change_events(
+        self,
+        transaction: Transaction,
+        locked: Mapping[str, Locked],
+        changes: transitions.Changes,
+        now: int,
+    ) -> dict[str, transitions.EventChange]:
+        """Writes and returns what becomes of the locked events."""
+        touched = sorted(locked.keys() & changes.event_ids)
+        states = self._events.states_of(transaction, touched)
+        holds = {event_id: locked[event_id].hold for event_id in touched}
+        events = transitions.events_after(changes, holds, states, now)
+        self._events.change(transaction, events)
+        origins = {event_id: event.origin for event_id, event in locked.items()}
+        self._events.resolve(transaction, origins, events)
+        return events
 
     def claim_completion(
         self, worker: str, task_id: str, now: int, free_before: int
@@ -312,20 +288,20 @@ class Claims(ABC):
     ) -> None:
         """Writes the new states of taken tasks."""
 
-    def _hurry_once(self, transaction: Transaction, keys: Collection[str | None], now: int) -> None:
+    def _hurry_once(self, transaction: Transaction, keys: Collection[str], now: int) -> None:
         """Makes starts due that waited for the holder of one of these keys."""
-        if ended := sorted(key for key in keys if key is not None):
-            transaction.write(_HURRY_ONCE, (now, ended, now, HURRIED))
+        if keys:
+            transaction.write(_HURRY_ONCE, (now, sorted(keys), now, HURRIED))
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
         """Undoes claims without a call: the targets are due at once, for any worker."""
-        if targets:
-            with self._database.transaction() as transaction:
-                in_order = sorted(targets, key=lambda target: target.id)
-                transaction.fetch_together(
-                    [(_GIVE_BACK, (now, t.id, worker, t.attempts)) for t in in_order]
-                )
-            self._signals.notify("targets")
+        if not targets:
+            return
+        in_order = sorted(targets, key=lambda target: target.id)
+        undone = [(_GIVE_BACK, (now, target.id, worker, target.attempts)) for target in in_order]
+        with self._database.transaction() as transaction:
+            transaction.fetch_together(undone)
+        self._signals.notify("targets")
 
     def hurry(self, now: int) -> None:
         """Conductor is back: makes targets that only wait for it due now. In steps, each a
@@ -342,8 +318,21 @@ class Claims(ABC):
         None if there is none.
         """
         values = {"since": self._due_since, "paced": list(paces)}
-        found = self._database.read(_NEXT_TURN if paces else _NEXT_DUE, values)
-        return None if found[0][0] is None else math.ceil(found[0][0])
+        statement = _NEXT_TURN if paces else _NEXT_DUE
+        due_at: float | None = self._database.read(statement, values)[0][0]
+        if due_at is None:
+            return None
+        return math.ceil(due_at)
+
+
+def _claim_again(
+    transaction: Transaction, worker: str, now: int, ids: list[int], expired_before: int
+) -> list[Target]:
+    """Claims those of these targets whose claims are still as old."""
+    if not ids:
+        return []
+    found = transaction.fetch(_CLAIM_AGAIN, (worker, now, ids, expired_before))
+    return list(map(rows.target, found))
 
 
 def _lock_paces(transaction: Transaction, webhooks: list[str]) -> dict[str, float]:
@@ -353,7 +342,6 @@ def _lock_paces(transaction: Transaction, webhooks: list[str]) -> dict[str, floa
     """
     if not webhooks:
         return {}
-    transaction.insert(
-        _INTO_PACES, [(webhook, 0) for webhook in webhooks], "ON CONFLICT (webhook) DO NOTHING"
-    )
+    new = [(webhook, 0) for webhook in webhooks]
+    transaction.insert(_INTO_PACES, new, "ON CONFLICT (webhook) DO NOTHING")
     return dict(transaction.fetch(_PACES, (webhooks,)))

@@ -144,8 +144,11 @@ def _change_events(transaction: Transaction, change: str, event_ids: Sequence[st
 
 def take_back(transaction: Transaction, kind: SetAsideKind, ids: Sequence[str]) -> None:
     """Deletes items of this kind with one of these ids."""
+    if not ids:
+        return
     # Only what is locked: another worker may set others of them aside in between.
-    if locked := [item for (item,) in transaction.fetch(_LOCK, (kind, list(ids)))]:
+    locked = [item for (item,) in transaction.fetch(_LOCK, (kind, list(ids)))]
+    if locked:
         transaction.write(_TAKE_BACK, (kind, locked))
 
 

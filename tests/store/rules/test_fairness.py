@@ -1,11 +1,13 @@
-"""A pace lets no more calls through than it says, and as many over time."""
+"""Webhooks take turns; a pace lets no more calls through than it says, and as many over time."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.rules.fairness import allowed_by_pace, next_by_pace
+from store.rules.fairness import Turns, allowed_by_pace, next_by_pace
 
 
 def test_the_first_call_may_be_made_at_once() -> None:
@@ -47,3 +49,26 @@ def test_a_look_at_each_moment_reaches_the_pace(rate: float) -> None:
         next_at = next_by_pace(calls, rate, next_at, now) if calls else next_at
         made += calls
     assert made >= rate * 9
+
+
+@given(
+    room=st.integers(0, 40),
+    webhooks=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12),
+)
+def test_a_round_gives_away_all_room_that_can_be_used_and_nobody_more_than_may_be(
+    room: int, webhooks: list[tuple[int, int]]
+) -> None:
+    due = {f"w{number}": is_due for number, (is_due, _) in enumerate(webhooks)}
+    most = {f"w{number}": may for number, (_, may) in enumerate(webhooks)}
+    turns = Turns(room, most)
+    while shares := turns.next_shares():
+        assert sum(shares.values()) <= room - turns.served.total()
+        claimed = {
+            name: min(share, due[name] - turns.served[name]) for name, share in shares.items()
+        }
+        turns.note(shares, Counter(claimed))
+    usable = {name: min(due[name], most[name]) for name in most}
+    assert turns.served.total() == min(room, sum(usable.values()))
+    assert all(turns.served[name] <= usable[name] for name in usable)
+    if room >= len(most):
+        assert all(turns.served[name] for name in usable if usable[name])
