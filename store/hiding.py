@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from criteria.document import Document, Payload
 from criteria.jsonpath import blank, plain_steps
@@ -29,71 +29,69 @@ def masked(event: Event, hide: Hidden) -> Event:
     and left out of its summary. The delivery id is blanked too: it may be such a value, or a digest
     against which guesses can be tested.
     """
-    event = _without_hidden_parts(event, hide)
-    if hide is None:
-        return replace(
-            event,
-            payload=json.dumps({"hidden": BLANK}),
-            headers=dict.fromkeys(event.headers, BLANK),
-            query=dict.fromkeys(event.query, BLANK),
-            claims=None if event.claims is None else dict.fromkeys(event.claims, BLANK),
-            enclosing=None if event.enclosing is None else dict.fromkeys(event.enclosing, BLANK),
-            delivery_id=BLANK if event.delivery_id is not None else None,
-        )
-    if not hide:
+    if _hides_nothing(hide):
         return event
-    try:
-        document = event.document()
-    except ValueError:  # nobody can say where in it the hidden values are
-        return masked(event, None)
-    shown = _masked(document, hide)
+    shown: dict[str, Any] = {"hidden": BLANK}
+    if hide is not None:
+        try:
+            shown = _masked(event.document(), hide)
+        except ValueError:  # nobody can say where in it the hidden values are
+            hide = None
     about = shown.pop("_webhook", None)
-    about = (
-        about
-        if isinstance(about, dict)
-        else {"headers": BLANK, "query": BLANK, "claims": BLANK, "enclosing": BLANK}
-    )
-    return replace(
-        event,
+    if not isinstance(about, dict):
+        about = {}
+    event = replace(
+        masked_in_list(event, hide),
         payload=json.dumps(shown, ensure_ascii=False),
-        headers=_of(event.headers, about.get("headers")),
-        query=_of(event.query, about.get("query")),
-        claims=None if event.claims is None else _of(event.claims, about.get("claims")),
-        enclosing=None if event.enclosing is None else _of(event.enclosing, about.get("enclosing")),
-        delivery_id=BLANK if event.delivery_id is not None else None,
+        headers=_blanked(event.headers, about.get("headers")),
+        query=_blanked(event.query, about.get("query")),
     )
+    if event.claims is not None:
+        event = replace(event, claims=_blanked(event.claims, about.get("claims")))
+    if event.enclosing is not None:
+        event = replace(event, enclosing=_blanked(event.enclosing, about.get("enclosing")))
+    return event
 
 
 def masked_target(target: Target, hide: Hidden) -> Target:
     """The target without its correlation id, if that is a message's key: a value of the payload."""
-    return (
-        target if hide == () or target.kind != "message" else replace(target, correlation_id=BLANK)
-    )
+    if target.kind != "message" or _hides_nothing(hide):
+        return target
+    return replace(target, correlation_id=BLANK)
 
 
 def masked_in_list(event: Event, hide: Hidden) -> Event:
     """The same for an event that was read without its payload, or whose payload isn't shown."""
-    event = _without_hidden_parts(event, hide)
-    if hide == () or event.delivery_id is None:
+    if _hides_nothing(hide):
         return event
-    return replace(event, delivery_id=BLANK)
+    event = _without_hidden_parts(event, hide)
+    if event.delivery_id is not None:
+        event = replace(event, delivery_id=BLANK)
+    return event
+
+
+def _hides_nothing(hide: Hidden) -> bool:
+    return hide is not None and not hide
 
 
 def _without_hidden_parts(event: Event, hide: Hidden) -> Event:
     """The event without hidden values in its summary: `hide` may have changed since it arrived."""
-    if hide == ():
-        return event
     if not event.summary_parts:
-        return event if event.type is None else replace(event, type=None)
-    shown = {
-        path: text
-        for path, text in event.summary_parts.items()
-        if hide is not None
-        and (steps := plain_steps(path)) is not None
-        and not may_hide(hide, steps)
-    }
+        return replace(event, type=None)
+    parts = event.summary_parts.items()
+    shown = {path: text for path, text in parts if not _is_hidden(path, hide)}
     type_is_from = next(iter(event.summary_parts))
-    return replace(event, summary_parts=shown, type=event.type if type_is_from in shown else None)
+    if type_is_from in shown:
+        return replace(event, summary_parts=shown)
+    return replace(event, summary_parts=shown, type=None)
+
+
+def _is_hidden(path: str, hide: Hidden) -> bool:
+    """Whether the value at this path of a summary may be hidden."""
+    if hide is None:
+        return True
+    steps = plain_steps(path)
+    return steps is None or may_hide(hide, steps)
 
 
 def may_hide(hide: Sequence[str], steps: Sequence[str | int]) -> bool:
@@ -105,10 +103,22 @@ def may_hide(hide: Sequence[str], steps: Sequence[str | int]) -> bool:
 def shown_steps(hide: Hidden, steps: Sequence[str | int]) -> Sequence[str | int] | None:
     """The steps that may be shown of a place, up to what is hidden; None if nothing on the way to
     it is."""
+    if hide is None:
+        return ()
+    paths = list(map(_parts, hide))
     for length in range(len(steps) + 1):
-        if hide is None or any(_may_select(_parts(path), steps[:length], False) for path in hide):
+        if any(_may_select(parts, steps[:length], in_text=False) for parts in paths):
             return steps[:length]
     return None
+
+
+class _Part(NamedTuple):
+    """One step of a path."""
+
+    is_deep: bool
+    """At any depth, instead of right here."""
+    name: str | None
+    """The member; None for any."""
 
 
 _PART = re.compile(
@@ -122,39 +132,47 @@ _PART = re.compile(
 
 
 @lru_cache(maxsize=1024)
-def _parts(path: str) -> tuple[tuple[bool, str | None], ...] | None:
-    """(at any depth, member or None for all) of each step; None for a path that has others, such as
-    filters."""
-    text, position = path.strip(), 1
-    found: list[tuple[bool, str | None]] = []
+def _parts(path: str) -> tuple[_Part, ...] | None:
+    """The steps of a path; None for a path that has others, such as filters."""
+    text = path.strip()
+    if not text.startswith("$"):
+        return None
+    position = 1
+    found: list[_Part] = []
     while position < len(text):
         part = _PART.match(text, position)
         if part is None:
             return None
         position = part.end()
         names = [name for name in part.group("name", "single", "double") if name is not None]
-        found.append((part["deep"] is not None, names[0] if names else None))
-    return tuple(found) if text.startswith("$") else None
+        found.append(_Part(part["deep"] is not None, names[0] if names else None))
+    return tuple(found)
 
 
 def _may_select(
-    parts: Sequence[tuple[bool, str | None]] | None,
-    steps: Sequence[str | int],
-    in_text: bool = True,
+    parts: Sequence[_Part] | None, steps: Sequence[str | int], in_text: bool = True
 ) -> bool:
-    """`in_text`: whether there may be a text at these steps, which holds what the path leads to."""
-    if parts is None or not parts:
+    """Whether a path of these parts may select the value at these steps, or one around it.
+
+    With `in_text` also whether it may select something in that value, which may be a text that
+    holds JSON.
+    """
+    if not parts:  # it can't be told, or selects everything
         return True
-    (deep, name), rest = parts[0], parts[1:]
-    for place, step in enumerate(steps if deep else steps[:1]):
-        if name is None or name == step:
-            left = steps[place + 1 :]
-            if not rest or (
-                _may_select(rest, left, in_text)
-                if left
-                else in_text and name is not None and not rest[0][0]
-            ):
-                return True
+    part, rest = parts[0], parts[1:]
+    reached = steps if part.is_deep else steps[:1]
+    for place, step in enumerate(reached, start=1):
+        if part.name is not None and part.name != step:
+            continue
+        if not rest:
+            return True
+        left = steps[place:]
+        if left:
+            may = _may_select(rest, left, in_text)
+        else:
+            may = in_text and part.name is not None and not rest[0].is_deep
+        if may:
+            return True
     return False
 
 
@@ -196,8 +214,10 @@ class Veiled:
 
     def _touches(self, path: str) -> bool:
         """Whether the path is about something hidden, whether or not the document has it."""
+        if self.hide is None:
+            return True
         if not self.hide:
-            return self.hide is None
+            return False
         found = self.document.found(path)
         if self.shown.found(path) != found:
             return True
@@ -225,7 +245,8 @@ def _may_meet(path: str, other: str) -> bool:
 
 def _steps(path: str) -> tuple[str | int | None, ...] | None:
     """The members and indexes of a path, None for each ``[*]``; None if it has anything else."""
-    if (steps := plain_steps(path)) is not None:
+    steps = plain_steps(path)
+    if steps is not None:
         return steps
     first, *others = path.split("[*]")
     parts = [plain_steps(first), *(plain_steps(f"${part}") for part in others)]
@@ -248,9 +269,14 @@ def _masked(document: Any, hide: Sequence[str]) -> dict[str, Any]:
                     about[part] = blank(about[part], path, BLANK)
             document = blank(document, path, BLANK)
         except Exception:  # if it can't be blanked exactly, nothing is shown
-            document = {"hidden": BLANK}
-    return document if isinstance(document, dict) else {"hidden": BLANK}
+            return {"hidden": BLANK}
+    if not isinstance(document, dict):
+        return {"hidden": BLANK}
+    return document
 
 
-def _of(values: Mapping[str, Any], shown: Any) -> dict[str, Any]:
-    return dict(shown) if isinstance(shown, dict) else dict.fromkeys(values, BLANK)
+def _blanked(values: Mapping[str, Any], shown: Any) -> dict[str, Any]:
+    """What is `shown` of the values; if nothing is known of that, only their names."""
+    if isinstance(shown, dict):
+        return dict(shown)
+    return dict.fromkeys(values, BLANK)

@@ -6,6 +6,7 @@ Pure functions of values.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -48,28 +49,24 @@ def surplus(kept: Sequence[Kept], bounds: Bounds, now: int) -> list[str]:
     long. Then what has been accepted. Then each sender that has the most loses its oldest, so that
     a stranger's flood pushes out nothing but itself.
     """
-    gone = {one.id for one in kept if abs(now - one.at) > bounds.age}
-    left = [one for one in kept if one.id not in gone]
-    number, total = len(left), sum(one.size for one in left)
+    left = {one.id: one for one in kept if abs(now - one.at) <= bounds.age}
+    accepted = [one for one in left.values() if one.is_accepted]
+    _drop(accepted, left, bounds.number, bounds.bytes)
+    by_number = _in_turn(list(left.values()), lambda _: 1)
+    _drop(by_number, left, bounds.number, math.inf)
+    by_size = _in_turn(list(left.values()), attrgetter("size"))
+    _drop(by_size, left, bounds.number, bounds.bytes)
+    return [one.id for one in kept if one.id not in left]
 
-    def drop(one: Kept) -> None:
-        nonlocal number, total
-        gone.add(one.id)
-        number, total = number - 1, total - one.size
 
-    accepted = (one for one in left if one.is_accepted)
-    others = [one for one in left if not one.is_accepted]
-    while (number > bounds.number or total > bounds.bytes) and (
-        one := next(accepted, None)
-    ) is not None:
-        drop(one)
-    by_number = _in_turn(others, lambda _: 1)
-    while number > bounds.number:
-        drop(next(by_number))
-    by_size = _in_turn([one for one in others if one.id not in gone], attrgetter("size"))
-    while total > bounds.bytes:
-        drop(next(by_size))
-    return [one.id for one in kept if one.id in gone]
+def _drop(first: Iterable[Kept], left: dict[str, Kept], number: int, size: float) -> None:
+    """Takes the first of these out of what is left, until that is within number and size."""
+    total = sum(one.size for one in left.values())
+    for one in first:
+        if len(left) <= number and total <= size:
+            return
+        del left[one.id]
+        total -= one.size
 
 
 def superseded(rejections: Sequence[tuple[int, str | None]], most: int) -> list[int]:
@@ -118,11 +115,9 @@ def sender_of(remote: str | None) -> str:
         address = ip_address(remote or "")
     except ValueError:
         return remote or ""
-    return (
-        str(ip_network((address, _SITE), strict=False))
-        if isinstance(address, IPv6Address)
-        else str(address)
-    )
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, _SITE), strict=False))
+    return str(address)
 
 
 def first_within(sized: Iterable[tuple[str, int]]) -> list[str]:

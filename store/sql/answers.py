@@ -19,6 +19,7 @@ from store.delivery_records import AnswerWanted
 from store.records import NewEvent
 from store.rules.transitions import LIVE
 from store.sql import rows, storable
+from store.sql.columns import Columns, number, text
 from store.sql.database import Database, Signals, Transaction
 
 READ_AT_ONCE = 16
@@ -65,9 +66,9 @@ WHERE event_id = %s AND outcome IN ({", ".join(f"'{outcome}'" for outcome in NO_
 """
 """For an event that a replay has resolved: the next to repeat its delivery gets the replay's
 answer."""
-_ANSWER = "event_id, outcome, workflow_id, body, answered_at"
-_OF_EVENTS = f"SELECT {_ANSWER} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT NULL LIMIT %s"
-_WAITED = f"SELECT output, wait_until, {_ANSWER} FROM bridge.answers WHERE event_id = %s"
+_ANSWER = Columns(event_id=text, outcome=text, workflow_id=text, body=text, answered_at=number)
+_OF_EVENTS = f"SELECT {_ANSWER.names} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT NULL LIMIT %s"
+_WAITED = f"SELECT output, wait_until, {_ANSWER.names} FROM bridge.answers WHERE event_id = %s"
 
 
 def are_wanted(events: Iterable[NewEvent]) -> bool:
@@ -188,5 +189,4 @@ def _values(answer: Answer, now: int) -> tuple[object, ...]:
 
 def _answer(row: Sequence[Any]) -> Answer:
     """From the columns of `_ANSWER`."""
-    event_id, outcome, workflow_id, body, answered_at = rows.readable(row, (4,))
-    return Answer(event_id, outcome, workflow_id, body, answered_at)
+    return Answer(**_ANSWER.for_people(row))

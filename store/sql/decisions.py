@@ -12,7 +12,7 @@ from store.records import Agenda, Decision, Event, Target, Task, Term, Workflow
 from store.rules import transitions
 from store.sql import rows, storable
 from store.sql.database import Database, Deciding, Part, Signals, Transaction
-from store.sql.event_rows import Decided, EventRows
+from store.sql.event_rows import Decided, EventRows, Locked
 from store.sql.keys import advance, hurry, lanes_of, take_free
 
 MOST_TARGETS = 100_000
@@ -83,42 +83,36 @@ class Decisions(ABC):
                 )
         new = [target for decision in decisions for target in decision.targets]
         new_rows = _new_rows(decisions, now, term.holder, claim)
+        lanes = lanes_of(new)
+        decided = {one.event_id: transitions.after_decision(one, now) for one in decisions}
         with self._leadership.deciding(term, large=len(new) > rows.STEP) as transaction:
-            decided = {
-                decision.event_id: transitions.after_decision(decision, now)
-                for decision in decisions
-            }
-            # A worker that records results for these events has finished, or waits for this: their
-            # targets' states are final.
-            lanes = lanes_of(new)
-            locked = (
-                self._events.lock(transaction, [*decided, *expired]) if expired or lanes else {}
-            )
+            locked: Mapping[str, Locked] = {}
+            if expired or lanes:
+                # A worker that records results for these events has finished, or waits for this:
+                # their targets' states are final.
+                locked = self._events.lock(transaction, [*decided, *expired])
             self._events.lock_lanes(transaction, lanes)
             states = self._events.states_of(transaction, expired)
-            over = {
-                event_id: transitions.event_after_hold(found, now)
-                for event_id, found in states.items()
-            }
-            by = Decided(
-                now,
-                term.holder,
-                next((one.scan_at for one in decisions if one.scan_at is not None), None),
-            )
+            over = {id_: transitions.event_after_hold(states[id_], now) for id_ in states}
+            by = _decided_by(decisions, term, now)
             targets = self._events.decide(transaction, decided, over, new_rows, by)
             _keep_near(transaction, near, expired)
             take_free(transaction, targets)
             advance(transaction, lanes, now)
             hurry(transaction, new, now)
             origins = {decision.event_id: decision.origin for decision in decisions}
-            origins |= {
-                event_id: event.origin for event_id, event in locked.items() if event_id in over
-            }
+            origins |= {id_: event.origin for id_, event in locked.items() if id_ in over}
             self._events.resolve(transaction, origins, over, decided)
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(new_rows):
             self._signals.notify("targets")
         return claimed
+
+
+def _decided_by(decisions: Sequence[Decision], term: Term, now: int) -> Decided:
+    """By whom and when; all are decided after one scan."""
+    scans = [decision.scan_at for decision in decisions if decision.scan_at is not None]
+    return Decided(now, term.holder, scans[0] if scans else None)
 
 
 def _keep_near(
@@ -127,7 +121,9 @@ def _keep_near(
     """Keeps which tasks came nearest. Of an event that expires, those that had come nearest when it
     was decided stay: by now others may have taken them."""
     ended = [event_id for event_id in expired if event_id in near]
-    before: dict[str, str] = dict(transaction.fetch(_NEAR_BEFORE, (ended,))) if ended else {}
+    before: dict[str, str] = {}
+    if ended:
+        before = dict(transaction.fetch(_NEAR_BEFORE, (ended,)))
     kept = []
     for event_id, task_ids in sorted(near.items()):
         earlier = json.loads(before.get(event_id, "[]"))
@@ -143,11 +139,12 @@ def _new_rows(
     left = claim
     for decision in decisions:
         for new in decision.targets:
-            is_mine = left > 0 and not decision.paced and new.not_before <= now and new.lane is None
-            left -= is_mine
-            found.append(
-                rows.new_target_row(decision.event_id, new, worker if is_mine else None, now)
-            )
+            claimed_by = None
+            # A message isn't claimed yet: it may not be the first of its lane.
+            if left > 0 and not decision.paced and new.not_before <= now and new.lane is None:
+                claimed_by = worker
+                left -= 1
+            found.append(rows.new_target_row(decision.event_id, new, claimed_by, now))
     return found
 
 
@@ -211,12 +208,8 @@ class Tasks:
         """The tasks no longer wait: a person says so, whoever is leader. Returns those that
         waited."""
         with self._database.transaction() as transaction:
-            return [
-                task_id
-                for (task_id,) in transaction.fetch(
-                    f"{_DROP} RETURNING id", (now, sorted(task_ids))
-                )
-            ]
+            found = transaction.fetch(f"{_DROP} RETURNING id", (now, sorted(task_ids)))
+        return [task_id for (task_id,) in found]
 
     def not_waiting(self, task_ids: Sequence[str]) -> list[str]:
         """Those of the tasks that don't wait any more, as somebody else has settled them."""
@@ -261,10 +254,8 @@ class KnownWorkflows(Part):
 
     def remember(self, workflows: Sequence[Workflow]) -> None:
         """Stores what was looked up, for as long as a task of the workflow is kept."""
-        by_id = {
-            workflow.id: workflow
-            for workflow in sorted(workflows, key=lambda workflow: workflow.id)
-        }
+        in_order = sorted(workflows, key=lambda workflow: workflow.id)
+        by_id = {workflow.id: workflow for workflow in in_order}
         for step in rows.steps(list(map(rows.workflow_row, by_id.values()))):
             with self._database.transaction() as transaction:
                 transaction.insert(f"bridge.workflows ({rows.WORKFLOW})", step, _KEEP_LAST)

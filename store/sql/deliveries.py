@@ -10,7 +10,6 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +17,7 @@ from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent
 from store.rules.eviction import superseded
-from store.sql import rows
+from store.sql.columns import Columns, number, text
 from store.sql.database import Database, Part
 
 Take = Callable[[], list[Sequence[NewEvent]]]
@@ -134,11 +133,19 @@ KEPT = 100
 _HOUR = 3_600_000
 _WITHOUT_EVENT = "webhook, kind, at, status, reason, remote, method, kept_id, event_id"
 # Some of what was kept with its bytes is pruned before this is.
-_FOUND = """
-SELECT webhook, at, status, reason, remote, method, (
-    SELECT r.id FROM bridge.raw_deliveries r WHERE r.id = w.kept_id
-) AS kept_id, event_id, id FROM bridge.without_events w
-"""
+_KEPT_ID = "(SELECT r.id FROM bridge.raw_deliveries r WHERE r.id = w.kept_id) AS kept_id"
+_READ = Columns(
+    webhook=text,
+    at=number,
+    status=number,
+    reason=text,
+    remote=text,
+    method=text,
+    kept_id=text,
+    event_id=text,
+    id=number,
+)
+_FOUND = f"SELECT {_READ.with_instead({'kept_id': _KEPT_ID})} FROM bridge.without_events w"
 _OF_KIND = (
     "SELECT id, remote FROM bridge.without_events WHERE webhook = %s AND kind = %s ORDER BY id"
 )
@@ -160,7 +167,8 @@ class WithoutEvents(Part):
             transaction.insert(f"bridge.without_events ({_WITHOUT_EVENT})", list(map(values, new)))
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             for of_kind in sorted({(one.webhook, one.kind) for one in new}):
-                if gone := superseded(transaction.fetch(_OF_KIND, of_kind), KEPT):
+                gone = superseded(transaction.fetch(_OF_KIND, of_kind), KEPT)
+                if gone:
                     transaction.write(_DELETE, (gone,))
             counted = [
                 (webhook, hour, outcome, number)
@@ -191,8 +199,9 @@ class WithoutEvents(Part):
 
 
 def _without_event(row: Sequence[Any]) -> WithoutEvent:
-    *values, id_ = rows.readable(row, (1, 2, 8))
-    return replace(WithoutEvent(*values), key=str(id_))
+    values = _READ.for_people(row)
+    key = str(values.pop("id"))
+    return WithoutEvent(**values, key=key)
 
 
 CAME_TO = "CASE WHEN resolved_by IS NULL AND status IN ('expired', 'failed') THEN status END"

@@ -15,15 +15,33 @@ from store.delivery_records import RawDelivery, Verdict
 from store.records import NewEvent
 from store.rules.eviction import Bounds, Kept, first_within, surplus
 from store.sql import rows
+from store.sql.columns import Columns, number, text
 from store.sql.database import Part, Rows, Transaction
 from store.sql.storable import text_without_nul
 
 LISTENED = Bounds(number=200, bytes=32 * 1024 * 1024, age=3_600_000)
 """Of the accepted deliveries of one webhook."""
 
-_COLUMNS = "id, webhook, verdict, at, number, event_id, remote, status, reason, name, method, path, url, query, headers, body"
-"""Those of `RawDelivery`, in its order."""
-_WITHOUT_CONTENT = _COLUMNS.replace("query, headers, body", "'', '{}', ''")
+_RAW = Columns(
+    id=text,
+    webhook=text,
+    verdict=text,
+    at=number,
+    number=number,
+    event_id=text,
+    remote=text,
+    status=number,
+    reason=text,
+    name=text,
+    method=text,
+    path=text,
+    url=text,
+    query=text,
+    headers=lambda found: dict(json.loads(found)),
+    body=base64.b64decode,
+)
+_COLUMNS = _RAW.names
+_WITHOUT_CONTENT = _RAW.with_instead({"query": "''", "headers": "'{}'", "body": "''"})
 _INTO = f"bridge.raw_deliveries ({_COLUMNS}, size)"
 _OF_IDS = f"SELECT {_COLUMNS} FROM bridge.raw_deliveries WHERE id = ANY(%s)"
 _WEBHOOKS = rows.jumps("webhook", "bridge.raw_deliveries", "webhook >= ''")
@@ -106,9 +124,7 @@ def _row(raw: RawDelivery) -> tuple[object, ...]:
 def _delivery(row: Sequence[Any]) -> RawDelivery:
     """From the columns of `_COLUMNS`. Raises TypeError or ValueError if headers or body can't be
     read."""
-    values = rows.readable(row, (3, 4, 7))
-    values[14:] = dict(json.loads(row[14])), base64.b64decode(row[15])
-    return RawDelivery(*values)
+    return RawDelivery(**_RAW.for_people(row))
 
 
 def _deliveries(found: Rows) -> list[RawDelivery]:

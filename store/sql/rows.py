@@ -1,5 +1,5 @@
-"""What the SQL stores share: conversion of rows to records, with the same columns in the same
-order, and index jumps."""
+"""What the SQL stores share: the columns of each record, conversion of rows to records and back,
+and index jumps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 import structlog
 
 from store import one_target
+from store.one_target import OneTarget
 from store.records import (
     Event,
     EventStatus,
@@ -29,6 +30,7 @@ from store.records import (
     Workflow,
 )
 from store.sql import storable
+from store.sql.columns import Columns, Unreadable, json_of, number, object_of, text, word_of
 from store.story import attempts_in
 
 _HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside")
@@ -51,44 +53,137 @@ def number_of(hold: Hold) -> int:
 
 def hold_of(number: int) -> Hold | None:
     """The hold; None if the column has a value that no bridge wrote."""
-    return _HOLDS[number] if 0 <= number < len(_HOLDS) else None
+    if 0 <= number < len(_HOLDS):
+        return _HOLDS[number]
+    return None
 
 
 log = structlog.get_logger()
 
 _Item = TypeVar("_Item")
-_PLAIN = {str, int, type(None)}
-EVENT = (
-    "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
-    " settled_at, replay_of, type, telling, origin, only_target, acknowledged_at, resolved_by, claims, enclosing"
+
+
+def _hold(found: Any) -> Hold:
+    hold = hold_of(found) if isinstance(found, int) else None
+    if hold is None:
+        raise Unreadable(f"its hold in the store can't be read: {found}", "no")
+    return hold
+
+
+def _summary_parts(found: str | None) -> dict[str, str] | None:
+    if found is None:
+        return None
+    try:
+        return {str(path): str(value) for path, value in json.loads(found).items()}
+    except (AttributeError, ValueError):  # it only serves lists: the event can be read without it
+        return {}
+
+
+def _only(found: Any) -> OneTarget | None:
+    if found is None:
+        return None
+    try:
+        return one_target.from_text(found)
+    except (TypeError, ValueError) as error:  # it must not go to other targets
+        raise Unreadable(f"the target that it is for can't be read: {error}", None) from None
+
+
+def _versions(found: Any) -> tuple[int, ...] | None:
+    """A target whose versions can't be read fits none, so its event is decided again."""
+    if found is None:
+        return None
+    try:
+        return tuple(json.loads(found))
+    except (TypeError, ValueError):
+        return ()
+
+
+_EVENT = Columns(
+    seq=number,
+    id=text,
+    webhook=text,
+    received_at=number,
+    delivery_id=text,
+    payload=text,
+    headers=json_of("headers", instead=lambda _: {}),
+    query=json_of("query", instead=lambda _: {}),
+    status=word_of("status", get_args(EventStatus), instead="failed"),
+    hold_until=number,
+    decided_at=number,
+    held=_hold,
+    settled_at=number,
+    replay_of=text,
+    type=text,
+    telling=_summary_parts,
+    origin=text,
+    only_target=_only,
+    acknowledged_at=number,
+    resolved_by=text,
+    claims=object_of("claims"),
+    enclosing=object_of("enclosing"),
 )
-"""The columns of `Event`, in its order. Its `summary_parts` are in the column `telling`."""
-_STATUSES: tuple[str, ...] = get_args(EventStatus)
-_EVENT_NUMBERS = (0, 3, 9, 10, 11, 12, 18)
-LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'").replace(
-    "claims, enclosing", "NULL, NULL"
+EVENT = _EVENT.names
+_SIZED = _EVENT.places("payload", "headers", "query", "claims", "enclosing")
+LISTED_EVENT = _EVENT.with_instead(
+    {
+        **dict.fromkeys(("payload", "headers", "query"), "'{}'"),
+        **dict.fromkeys(("claims", "enclosing"), "NULL"),
+    }
 )
 """The same without large columns."""
 NEW_EVENT = (
     "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of, type, telling, origin,"
     " only_target, remote, proof, claims, enclosing"
 )
-TASK = (
-    "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
-    " broken, iteration, seen_at"
+_TASK = Columns(
+    id=text,
+    workflow_id=text,
+    workflow=text,
+    reference_name=text,
+    matches=json_of("matches", instead=str),
+    scheduled_at=number,
+    response_timeout=number,
+    domain=text,
+    found_by=word_of("found_by", get_args(FoundBy), instead="queue"),
+    state=word_of("state", get_args(TaskState), instead="gone"),
+    broken=text,
+    iteration=number,
+    seen_at=number,
 )
+TASK = _TASK.names
 _OF_TASK = attrgetter(*TASK.split(", "))
-_TASK_NUMBERS = (5, 6, 11, 12)
-_NO_CRITERIA = '""'
+_NO_CRITERIA = ""
 """It matches nothing."""
-TARGET = (
-    "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, input,"
-    " failing_since, only_versions, lane, otherwise, iteration, failures"
+_TARGET = Columns(
+    id=number,
+    event_id=text,
+    kind=word_of("kind", get_args(TargetKind), instead="start"),
+    workflow=text,
+    workflow_id=text,
+    task_id=text,
+    reference_name=text,
+    version=number,
+    correlation_id=text,
+    state=word_of("state", get_args(TargetState), instead="failed"),
+    attempts=number,
+    error=text,
+    claimed_by=text,
+    claimed_at=number,
+    due_at=number,
+    created_at=number,
+    settled_at=number,
+    once_key=text,
+    once_while=text,
+    input=text,
+    failing_since=number,
+    only_versions=_versions,
+    lane=text,
+    otherwise=text,
+    iteration=number,
+    failures=attempts_in,
 )
-_KIND, _STATE, _ERROR = map(TARGET.split(", ").index, ("kind", "state", "error"))
-_ONLY_VERSIONS = TARGET.split(", ").index("only_versions")
-_TARGET_NUMBERS = (0, 7, 10, 13, 14, 15, 16, 20, 24)
+TARGET = _TARGET.names
+_TARGET_FIELDS = TARGET.split(", ")
 NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " claimed_by, claimed_at, due_at, created_at, once_key, once_while, input, only_versions, lane, otherwise,"
@@ -130,18 +225,24 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
         event.delivery_id,
         event.payload,
         json.dumps(event.headers),
-        json.dumps(event.query) if event.query else "{}",
+        json.dumps(event.query),
         event.hold_until,
         event.replay_of,
         event.type,
-        None if event.summary_parts is None else json.dumps(event.summary_parts),
+        _json(event.summary_parts),
         event.origin,
         one_target.to_text(event.only),
         event.remote,
         event.proof,
-        None if event.claims is None else json.dumps(event.claims),
-        None if event.enclosing is None else json.dumps(event.enclosing),
+        _json(event.claims),
+        _json(event.enclosing),
     )
+
+
+def _json(value: object) -> str | None:
+    if value is None:
+        return None
+    return json.dumps(value)
 
 
 def new_target_row(
@@ -151,7 +252,12 @@ def new_target_row(
 
     A message is never claimed yet: it may not be the first of its lane.
     """
-    claimed = claimed_by is not None
+    state = "pending"
+    if new.lane is not None:
+        state = "queued"
+    elif claimed_by is not None:
+        state = "claimed"
+    claimed_at = None if claimed_by is None else now
     return (
         event_id,
         new.kind,
@@ -161,16 +267,16 @@ def new_target_row(
         new.reference_name,
         new.version,
         new.correlation_id,
-        "queued" if new.lane is not None else "claimed" if claimed else "pending",
-        int(claimed),
+        state,
+        int(state == "claimed"),
         claimed_by,
-        now if claimed else None,
+        claimed_at,
         max(now, new.not_before),
         now,
         new.once_key,
         new.once_while,
         new.input,
-        json.dumps(new.only_versions) if new.only_versions is not None else None,
+        _json(new.only_versions),
         new.lane,
         new.otherwise,
         new.iteration,
@@ -202,113 +308,34 @@ def workflow_row(found: Workflow) -> tuple[object, ...]:
     )
 
 
-def _readable(row: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], str | None]:
-    """The row's usable values, and why it can't be read, if so; `numbers` are the columns that must
-    hold numbers.
-
-    SQLite stores any value in any column, and another program may have written anything.
-    """
-    values = list(row)
-    if _PLAIN.issuperset(map(type, values)) and not any(
-        type(values[place]) is str for place in numbers
-    ):
-        return values, None
-    for place, value in enumerate(values):
-        if place in numbers:
-            values[place] = value if value is None or isinstance(value, int) else 0
-        elif type(value) not in _PLAIN:
-            values[place] = str(value)
-    return values, "its row in the store can't be read: a value is not UTF-8 text, or not a number"
-
-
 def event(row: Sequence[Any]) -> Event:
     """From the columns of `EVENT`. An unreadable event raises when its payload is requested; others
     aren't affected."""
-    values, unreadable = _readable(row, _EVENT_NUMBERS)
-    for place, name in ((6, "headers"), (7, "query")):
-        try:
-            values[place] = json.loads(values[place])
-        except (TypeError, ValueError) as error:
-            values[place], unreadable = {}, f"its {name} in the store can't be read: {error}"
-    if values[8] not in _STATUSES:
-        values[8], unreadable = "failed", f"its status in the store can't be read: {values[8]}"
-    values[10] = values[10] or None  # set aside undecided
-    hold = hold_of(values[11])
-    if hold is None:
-        hold, unreadable = "no", f"its hold in the store can't be read: {values[11]}"
-    values[11] = hold
-    values[15] = _summary_parts(values[15])
-    if values[17] is not None:
-        try:
-            values[17] = one_target.from_text(values[17])
-        except (TypeError, ValueError) as error:  # it must not go to other targets
-            values[17], unreadable = None, f"the target that it is for can't be read: {error}"
-    for place, name in ((20, "claims"), (21, "enclosing")):
-        if values[place] is not None:
-            try:
-                values[place] = dict(json.loads(values[place]))
-            except (TypeError, ValueError) as error:
-                values[place], unreadable = None, f"its {name} in the store can't be read: {error}"
-    found = Event(*values)
-    return found if unreadable is None else replace(found, unreadable=unreadable)
-
-
-def _summary_parts(text: str | None) -> dict[str, str] | None:
-    if text is None:
-        return None
-    try:
-        return {str(path): str(value) for path, value in json.loads(text).items()}
-    except (
-        AttributeError,
-        ValueError,
-    ):  # it only serves lists, so the event can be read without it
-        return {}
+    values, unreadable = _EVENT.read(row)
+    values["hold"] = values.pop("held")
+    values["summary_parts"] = values.pop("telling")
+    values["only"] = values.pop("only_target")
+    if values["decided_at"] == ASIDE_UNDECIDED:
+        values["decided_at"] = None
+    return Event(**values, unreadable=unreadable)
 
 
 def task(row: Sequence[Any]) -> Task:
-    """From the columns of `TASK`. A task whose matches can't be read is broken; others aren't
-    affected."""
-    values, unreadable = _readable(row, _TASK_NUMBERS)
+    """From the columns of `TASK`. A task that can't be read is broken; others aren't affected."""
+    values, unreadable = _TASK.read(row)
     if unreadable is not None:
-        values[4], values[10] = _NO_CRITERIA, unreadable
-    try:
-        values[4] = json.loads(values[4])
-    except (TypeError, ValueError) as error:
-        values[4] = str(values[4])  # no criteria: it matches nothing
-        values[10] = f"its matches in the store can't be read: {error}"
-    for place, words, instead in (
-        (8, get_args(FoundBy), "queue"),
-        (9, get_args(TaskState), "gone"),
-    ):
-        if values[place] not in words:
-            name = TASK.split(", ")[place]
-            values[place], values[10] = (
-                instead,
-                f"its {name} in the store can't be read: {values[place]}",
-            )
-    return Task(*values)
+        values["broken"] = unreadable
+        if not isinstance(values["matches"], str):
+            values["matches"] = _NO_CRITERIA
+    return Task(**values)
 
 
 def target_for_people(row: Sequence[Any]) -> Target:
-    """The same, with text for a value that can't be read: it must not hide the targets beside it."""
-    values = _readable(row, _TARGET_NUMBERS)[0]
-    for place, words, instead in (
-        (_KIND, get_args(TargetKind), "start"),
-        (_STATE, get_args(TargetState), "failed"),
-    ):
-        if values[place] not in words:
-            name = TARGET.split(", ")[place]
-            values[place], values[_ERROR] = (
-                instead,
-                f"its {name} in the store can't be read: {values[place]}",
-            )
-    return target(values)
-
-
-def readable(row: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
-    """The row's values, for people; `numbers` are the columns that must hold numbers, and hold 0 if
-    they don't."""
-    return _readable(row, numbers)[0]
+    """From the columns of `TARGET`. A value that can't be read must not hide the targets beside it."""
+    values, unreadable = _TARGET.read(row)
+    if unreadable is not None:
+        values["error"] = unreadable
+    return Target(**values)
 
 
 def readable_ones(
@@ -329,16 +356,11 @@ def readable_ones(
 
 
 def target(row: Sequence[Any]) -> Target:
-    """From the columns of `TARGET`. A target whose versions can't be read fits none, so its event
-    is decided again."""
-    values = list(row)
-    try:
-        versions = values[_ONLY_VERSIONS]
-        values[_ONLY_VERSIONS] = tuple(json.loads(versions)) if versions is not None else None
-    except (TypeError, ValueError):
-        values[_ONLY_VERSIONS] = ()
-    values[-1] = attempts_in(values[-1])
-    return Target(*values)
+    """From the columns of `TARGET`, for its call, which fails if a value isn't what it must be."""
+    values = dict(zip(_TARGET_FIELDS, row, strict=True))
+    values["only_versions"] = _versions(values["only_versions"])
+    values["failures"] = attempts_in(values["failures"])
+    return Target(**values)
 
 
 def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
@@ -353,7 +375,7 @@ def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
 def size(row: Sequence[Any]) -> int:
     """Characters of payload, headers, query, claims and what enclosed it in a row of the columns of
     `EVENT`."""
-    return len(row[5]) + len(row[6]) + len(row[7]) + len(row[20] or "") + len(row[21] or "")
+    return sum(len(row[place] or "") for place in _SIZED)
 
 
 def jumps(column: str, table: str, where: str, after: str = "", to: str = "") -> str:

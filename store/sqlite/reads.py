@@ -23,7 +23,7 @@ _WEBHOOKS_TO = jumps("webhook", "events", _IS_UNDECIDED, to=":after") + " LIMIT 
 _NEXT_OF_WEBHOOK = (
     "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
 )
-
+_WHOLE = f"SELECT {rows.EVENT} FROM events WHERE seq = ?"
 _RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' AND id > ? ORDER BY id LIMIT ?"
 
 
@@ -54,12 +54,17 @@ class SqliteDecisions(Decisions):
         )
 
     def _undecided(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
+        """The undecided events that are read now, and whether there may be more."""
         if not without:
             first = "WHERE status = 'pending' AND decided_at IS NULL ORDER BY seq LIMIT ?"
             found, cut = self._some_events(first, (limit + 1,))
             if not cut and len(found) <= limit:
                 return found, False
-        # There are more than are read at once, or some are left out: webhooks take turns.
+        return self._undecided_in_turn(limit, without)
+
+    def _undecided_in_turn(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
+        """The same if there are more than are read at once, or some are left out: webhooks take
+        turns."""
         webhooks = self._next_webhooks(without)
         share = fairness.share(limit, len(webhooks))
         firsts = [
@@ -71,42 +76,29 @@ class SqliteDecisions(Decisions):
         for seq in fairness.in_turn(firsts)[:limit]:
             if room <= 0:
                 break
-            for row in self._connections.read(
-                f"SELECT {rows.EVENT} FROM events WHERE seq = ?", (seq,)
-            ):
+            for row in self._connections.read(_WHOLE, (seq,)):
                 events.append(rows.event(row))
                 room -= size(row)
+        events.sort(key=lambda event: event.seq)
         self._undecided_after = fairness.last_served(webhooks, {event.webhook for event in events})
-        more = (
-            room <= 0
-            or len(webhooks) == fairness.WEBHOOKS
-            or any(len(seqs) == share for seqs in firsts)
-        )
-        return sorted(events, key=lambda event: event.seq), more
+        has_more = any(len(seqs) == share for seqs in firsts)
+        return events, room <= 0 or len(webhooks) == fairness.WEBHOOKS or has_more
 
     def _next_webhooks(self, without: Collection[str]) -> list[str]:
         """The webhooks with undecided events whose turn is next."""
-        most = fairness.WEBHOOKS + len(without)
-        values = {"after": self._undecided_after, "most": most}
-        found = [
-            name
-            for (name,) in self._connections.read(_WEBHOOKS_AFTER, values)
-            if name not in without
-        ]
-        if len(found) < fairness.WEBHOOKS:
-            found += [
-                name
-                for (name,) in self._connections.read(_WEBHOOKS_TO, values)
-                if name not in without
-            ]
+        values = {"after": self._undecided_after, "most": fairness.WEBHOOKS + len(without)}
+        found: list[str] = []
+        for statement in (_WEBHOOKS_AFTER, _WEBHOOKS_TO):
+            if len(found) < fairness.WEBHOOKS:
+                names = [name for (name,) in self._connections.read(statement, values)]
+                found += [name for name in names if name not in without]
         return found[: fairness.WEBHOOKS]
 
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
-        of = "" if webhook is None else "webhook = ? AND "
-        values = (after_seq, limit) if webhook is None else (webhook, after_seq, limit)
-        return self._some_events(
-            f"WHERE {of}{_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", values
-        )[0]
+        first = f"{_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?"
+        if webhook is None:
+            return self._some_events(f"WHERE {first}", (after_seq, limit))[0]
+        return self._some_events(f"WHERE webhook = ? AND {first}", (webhook, after_seq, limit))[0]
 
     def _freed(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         # They are few, even with paused webhooks: no more than calls can be in flight.
