@@ -122,8 +122,7 @@ def record_webhook(
     Raises StoreUnavailable.
     """
     bridge.record(what, name, detail)
-    for kind in ("tags", "orkes"):
-        bridge.store.facts.set(f"{kind}:{name}", None)
+    bridge.store.orkes_clients.forget(name)
 
 
 def pause(bridge: Bridge, name: str) -> None:

@@ -15,6 +15,7 @@ from relay.background import Background
 from relay.concurrency import run_in_thread
 from relay.receiver import Receiver
 from relay.route import Route
+from store.reports import Reports
 from store.sql.store import Store
 
 GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
@@ -63,7 +64,7 @@ class Changes(Listener):
         if not self._background.is_running:  # gunicorn's parent must not use the store
             return
         metrics.set_definitions_ok(error is None)
-        self._store.facts.set("definitions_error:relay", error)
+        self._store.reports.write(Reports(relay_definitions_error=error or ""))
         self._store.kept_definitions.keep(run_in_thread(self._last_good.kept))
         # Values stay hidden after their definition is removed.
         kept, webhooks = self._store.hidden_paths.all(), self._source.current.webhooks

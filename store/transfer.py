@@ -93,7 +93,7 @@ def transfer(source: Store, to: Store, name: str, say: Say) -> dict[str, int]:
 
 def _note_of(to: Store, name: str) -> dict[str, Any]:
     """How far an earlier transfer got."""
-    text = to.facts.all().get(TRANSFER)
+    text = to.tables.note()
     if text is None:
         full = [table.name for table in TABLES[:3] if to.tables.count(table)]
         if full:

@@ -18,7 +18,7 @@ from config.settings import Settings
 from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError, Webhook
 from store.clock import MonotonicClock
-from store.sql.facts import facts_of_gone
+from store.reports import Reports
 from store.sql.store import Store
 from worker import metrics
 from worker.conductor.client import Conductor
@@ -26,11 +26,6 @@ from worker.health import Health
 from worker.retries import concerns_all
 
 log = structlog.get_logger()
-
-
-RIGHT_AT = "conductor_right_at"
-"""The fact when Conductor was last seen to be the server whose tasks wait here, in Unix
-milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +139,10 @@ class _Changes(Listener):
 
     def record(self, error: str | None) -> None:
         store = self._store
-        store.facts.set("definitions_error:worker", error)
+        store.reports.write(Reports(worker_definitions_error=error or ""))
         names = set(self._source.current.by_name)
         gone = self._known - names
-        for name, value in facts_of_gone(store.facts.all(), gone, names, store.now()).items():
-            store.facts.set(name, value)
+        store.reports.webhooks_gone(gone, names)
         if gone:
             log.warning("webhooks are gone from the definitions", webhooks=some_of(sorted(gone)))
         self._known = names

@@ -21,10 +21,9 @@ from config.quantities import counted
 from config.settings import SettingsError
 from store.delivery_records import WRONG_TOKEN
 from store.errors import StoreUnavailable
+from store.reports import Reports
 from store.rules.transitions import FAILED
-from store.sql.facts import gone_webhooks
 from store.sql.store import Store
-from worker.misfits import FACT, misfits_in
 
 log = structlog.get_logger()
 
@@ -53,7 +52,6 @@ OVER = {
     "tokens": "Nobody is guessing tokens at the admin page any more",
 }
 """Every kind of trouble → the title of the message that it is over."""
-_MEMORY = "notices"
 
 Send = Callable[[str, str, bool], list[bool]]
 """Title, body, and whether trouble is over → for each URL whether the message was sent. Never
@@ -110,7 +108,7 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
         )
 
     store.deliveries.check_writable()
-    now, facts = store.now(), store.facts.all()
+    now, reports = store.now(), store.reports.read()
     if failed := store.queries.failed_since(now - LASTING, _READ):
         shown = failed[:_LISTED]
         targets = store.queries.some_targets_of([event_id for event_id, _ in shown], _LISTED)
@@ -138,10 +136,10 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
             )
         title = f"{_listed(rejecting)} reject{'s' if len(rejecting) == 1 else ''} every delivery"
         yield Message("rejecting", title, _text(lines, len(rejecting)), rejecting)
-    if facts.get("conductor", "up") != "up":
+    if reports.conductor_error:
         body = "It has been down for a minute. Events are still accepted, and are delivered when it is back."
         yield Message("conductor", "Conductor can't be used", body, ("conductor",))
-    if "another_server" in facts:
+    if reports.another_server:
         body = (
             "Is CONDUCTOR_SERVER_URL right, and Conductor's database there? The tasks are kept. "
             + see("/", "check")
@@ -149,13 +147,11 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
         yield Message(
             "another server", "Conductor knows none of the waiting tasks", body, ("conductor",)
         )
-    if broken := tuple(
-        process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")
-    ):
+    if broken := tuple(reports.definitions_errors):
         body = f"Found by {_listed(broken)}. The last good ones stay in force. {see('/', 'check')}"
         yield Message("definitions", "The webhook definitions have errors", body, broken)
     if gone := tuple(
-        name for name in sorted(gone_webhooks(facts, now)) if not store.changes.was_deleted(name)
+        name for name in sorted(reports.webhooks_gone) if not store.changes.was_deleted(name)
     ):
         body = "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the files."
         title = f"{_listed(gone)} {'is' if len(gone) == 1 else 'are'} gone from the definitions"
@@ -170,7 +166,7 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
         advice = f"No task took them within their hold. {see('/events?status=expired', 'events --status expired')}"
         title = f"Events of {_listed(sorted(expired))} expired"
         yield Message("expired", title, _text(lines, len(expired), advice), tuple(sorted(expired)))
-    if misfits := misfits_in(facts.get(FACT)):
+    if misfits := reports.misfits:
         lines = [_short(str(one)) for one in misfits[:_LISTED]]
         body = _text(lines, len(misfits), f"Their events will expire or fail. {see('/', 'check')}")
         yield Message(
@@ -327,7 +323,7 @@ class Notifier:
                 self._notices = None
                 return
             if self._notices is None:
-                self._notices = Notices(self._store.facts.all().get(_MEMORY))
+                self._notices = Notices(self._store.reports.read().notices)
         except StoreUnavailable:
             if (
                 self._notices is not None
@@ -342,7 +338,7 @@ class Notifier:
         )
         if (memory := self._notices.memory()) != self._memory:
             with suppress(StoreUnavailable):
-                self._store.facts.set(_MEMORY, memory)
+                self._store.reports.write(Reports(notices=memory))
                 self._memory = memory
 
     def _tell(

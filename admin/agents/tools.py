@@ -74,7 +74,7 @@ def check(bridge: Bridge, _: NoQuery) -> dict[str, Any]:
         "definitions": list(
             map(objects.problem, [*bridge.definitions.errors, *bridge.definitions.warnings])
         ),
-        "conductor": state.facts.get("conductor"),
+        "conductor": state.reports.conductor,
     }
 
 

@@ -25,6 +25,7 @@ from config.settings import Settings, SettingsError, find_unknown_settings, port
 from config.webhooks import Definitions, DefinitionsError, Problem, load_definitions
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
+from store.reports import Reports
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
@@ -179,14 +180,17 @@ def _found(name: str, level: Level, error: Exception) -> Found:
     return name, CheckResult(level, what, remedy)
 
 
-_REPORTED = {
-    "definitions_error:relay": "the relay found errors in the definitions, and keeps using the last good ones: {}",
-    "definitions_error:worker": "the worker found errors in the definitions, and keeps using the last good ones: {}",
-    "conductor": "the worker can't use Conductor: {}",
-    "another_server": "Conductor knows none of the tasks that waited before, as another server would: {}",
-    "index_fails": "events wait for Conductor's index: {}",
-}
-"""What relay and worker last reported in the store → what it means."""
+def _reported(reports: Reports) -> Iterator[str]:
+    """What relay and worker last reported to be wrong."""
+    for process, error in reports.definitions_errors.items():
+        yield f"the {process} found errors in the definitions, and keeps using the last good ones: {error}"
+    if reports.conductor_error:
+        yield f"the worker can't use Conductor: {reports.conductor_error}"
+    if reports.another_server:
+        what = "Conductor knows none of the tasks that waited before, as another server would"
+        yield f"{what}: {reports.another_server}"
+    if reports.index_fails:
+        yield f"events wait for Conductor's index: {reports.index_fails}"
 
 
 def _on_store(open_bridge: Callable[[], Bridge]) -> Iterator[Found]:
@@ -196,10 +200,8 @@ def _on_store(open_bridge: Callable[[], Bridge]) -> Iterator[Found]:
         store = bridge.store
         for advice in store.maintenance.advice():
             yield "BRIDGE_DATABASE", CheckResult("warning", advice)
-        facts = store.facts.all()
-        for fact, text in _REPORTED.items():
-            if (said := facts.get(fact, "up")) != "up":
-                yield "BRIDGE_DATABASE", CheckResult("warning", text.format(said))
+        for warning in _reported(store.reports.read()):
+            yield "BRIDGE_DATABASE", CheckResult("warning", warning)
         for name, (number, seen) in sorted(KeptRejections(bridge).acceptable().items()):
             remedy = f"webhook-bridge rejections retry --webhook {name}"
             yield (

@@ -1,4 +1,4 @@
-"""What is wrong right now, worst first. Pure: facts and counts in, issues out."""
+"""What is wrong right now, worst first. Pure: reports and counts in, issues out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from config.quantities import counted
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
 from store.records import Event, SetAside, SetAsideKind, Task
+from store.reports import Reports
 from store.sql.event_search import EventFilter
-from store.sql.facts import Pause, gone_webhooks
-from worker.misfits import FACT, misfits_in
+from store.sql.facts import Pause
 from worker.notify import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
@@ -56,7 +56,7 @@ class Issue:
 class State:
     """What issues are derived from."""
 
-    facts: Mapping[str, str]
+    reports: Reports
     problems: Sequence[Problem]
     warnings: Sequence[Problem]
     webhooks: Mapping[str, Webhook]
@@ -108,37 +108,36 @@ def _lines(texts: Iterable[str]) -> tuple[Detail, ...]:
 
 
 def _conductor(state: State) -> Iterator[Issue]:
-    facts = state.facts
-    conductor = facts.get("conductor")
+    reports = state.reports
     if state.deciding_until is None or state.deciding_until < state.now:
         yield Issue(
             "error", "No worker is running: events are accepted and kept, but not delivered."
         )
-    elif conductor is None:
+    elif reports.conductor is None:
         yield Issue(
             "error", "The worker has never reached Conductor: is CONDUCTOR_SERVER_URL right?"
         )
-    elif conductor != "up":
+    elif error := reports.conductor_error:
         text = (
             "Conductor can't be used. Events are accepted and kept, and delivered once it is back."
         )
-        yield Issue("error", text, _lines([conductor]))
-    elif tasks := facts.get("another_server"):
+        yield Issue("error", text, _lines([error]))
+    elif tasks := reports.another_server:
         text = (
             "Conductor knows none of the tasks that waited before: it is another server, or its database is empty. They"
             " are kept. If it has lost them for good, run `webhook-bridge tasks forget`."
         )
         yield Issue("error", text, _lines([tasks]), "tasks")
-    elif lacks := facts.get("conductor_lacks"):
+    elif lacks := reports.missing_calls:
         yield Issue(
             "error",
             "Conductor lacks calls that the bridge needs, or doesn't allow them.",
             _lines([lacks]),
         )
-    elif fails := facts.get("index_fails"):
+    elif fails := reports.index_fails:
         text = "Conductor's index can't be searched: events of these webhooks wait for it, unless a known task matches."
         yield Issue("error", text, _lines([fails]))
-    elif (discovery := facts.get("discovery", "")).startswith("workflows"):
+    elif (discovery := reports.discovery or "").startswith("workflows"):
         text = "Conductor's tasks can't be searched, so running workflows are read at intervals. Is indexing off?"
         yield Issue("warning", text, _lines([discovery]))
 
@@ -147,14 +146,13 @@ def _definitions(state: State) -> Iterator[Issue]:
     if state.problems:
         text = "The definitions have errors. Relay and worker keep using the last good ones of each file."
         yield Issue("error", text, _lines(map(str, state.problems)))
-    for process in ("relay", "worker") if not state.problems else ():
-        if error := state.facts.get(f"definitions_error:{process}"):
+    else:
+        for process, error in state.reports.definitions_errors.items():
             text = f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
             yield Issue("error", text, _lines(error.splitlines()))
-    gone = gone_webhooks(state.facts, state.now)
     if gone := {
         name: at
-        for name, at in gone.items()
+        for name, at in state.reports.webhooks_gone.items()
         if name not in state.webhooks and name not in state.deleted
     }:
         text = "Webhooks are gone from the definitions. Deliveries to them are answered with 404."
@@ -211,7 +209,7 @@ def _waiting(state: State) -> Iterator[Issue]:
 
 
 def _workflows(state: State) -> Iterator[Issue]:
-    if misfits := misfits_in(state.facts.get(FACT)):
+    if misfits := state.reports.misfits:
         details = tuple(Detail(str(one), next(iter(one.webhooks), None)) for one in misfits)
         yield Issue("warning", "Webhooks don't fit the workflows that Conductor has.", details)
 
@@ -288,10 +286,10 @@ _SET_ASIDE_SHOWN = 20
 def state_of(bridge: Bridge) -> State:
     """What `find_issues` needs."""
     store, now = bridge.store, bridge.store.now()
-    facts = store.facts.all()
+    reports = store.reports.read()
     decider = store.leadership.leader()
     return State(
-        facts=facts,
+        reports=reports,
         problems=bridge.definitions.errors,
         warnings=bridge.definitions.warnings,
         webhooks=bridge.definitions.by_name,
@@ -309,7 +307,7 @@ def state_of(bridge: Bridge) -> State:
         now=now,
         expired=store.queries.expired_since(now - HOUR),
         pauses=store.pauses.lasting(),
-        deleted=[name for name in gone_webhooks(facts, now) if store.changes.was_deleted(name)],
+        deleted=[name for name in reports.webhooks_gone if store.changes.was_deleted(name)],
         acceptable=KeptRejections(bridge).acceptable(),
     )
 

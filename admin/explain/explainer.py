@@ -20,7 +20,6 @@ from criteria.document import Document
 from criteria.evaluator import Steps
 from store.records import Event, Target, Task, Workflow
 from store.sql.event_search import EventFilter
-from worker.misfits import FACT, misfits_in
 
 
 def explain_task(
@@ -243,19 +242,18 @@ class Explainer:
             workflow = self._store.workflows.find(task.workflow_id)
             if workflow is not None:
                 workflows[task.workflow_id] = workflow
-        facts = self._store.facts.all()
-        conductor = facts.get("conductor", "up")
+        reports = self._store.reports.read()
         return Context(
             webhooks=self._bridge.definitions.by_name,
             hide=self._bridge.hide,
             targets_of=targets_of,
             targets_on=targets_on,
             workflows=workflows,
-            conductor_offset=int(facts.get("conductor_clock_offset", "0")),
+            conductor_offset=reports.clock_offset or 0,
             clock_skew=int(self._bridge.settings.bridge_clock_skew * 1000),
-            conductor_error=None if conductor == "up" else conductor,
-            conductor_since=self._store.facts.said_at("conductor"),
-            misfits=misfits_in(facts.get(FACT)),
+            conductor_error=reports.conductor_error,
+            conductor_since=reports.conductor_at,
+            misfits=reports.misfits or (),
             paused=self._store.pauses.paused(),
             set_aside=self._set_aside(targets_of, looked_at),
             left=self._bridge.settings.bridge_leave_to_conductor,

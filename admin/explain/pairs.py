@@ -14,8 +14,8 @@ from criteria.evaluator import TooCostly
 from criteria.matches import BadMatches, Criteria, Criterion
 from store.hiding import Hidden, Veiled
 from store.records import Event, Target, TargetState, Task, Workflow, iso
+from store.reports import Misfit
 from store.rules.transitions import is_started_by, was_running, was_waiting
-from worker.misfits import Misfit
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ def overview() -> Any:
         unresolved=state.unresolved,
         oldest_pending_at=state.oldest_pending,
         waiting_tasks=sum(state.waiting.values()),
-        conductor=state.facts.get("conductor"),
-        discovery=state.facts.get("discovery"),
+        conductor=state.reports.conductor,
+        discovery=state.reports.discovery,
     )
 
 

@@ -83,7 +83,7 @@ class Source:
         """Why the page can't be used, in words that hold no secret: anybody may ask. None if it
         can."""
         try:
-            self.store().facts.all()
+            self.store().reports.read()
         except (StoreUnavailable, NewerStore) as error:
             return f"the store can't be used: {error}"
         definitions = self.definitions()

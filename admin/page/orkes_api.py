@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request
@@ -92,10 +91,10 @@ def token() -> Response:
 def get_all() -> Response:
     """Orkes: all webhooks"""
     here = bridge()
-    verified, facts = here.verified_at(), here.store.facts.all()
+    verified, words = here.verified_at(), here.store.orkes_clients.all("orkes")
     return jsonify(
         [
-            _shown(one, verified[name] is not None, facts)
+            _shown(one, verified[name] is not None, words.get(name))
             for name, one in here.definitions.by_name.items()
         ]
     )
@@ -213,7 +212,9 @@ def _remember(name: str, body: dict[str, Any]) -> None:
         words["headers"] = dict.fromkeys(map(str, body["headers"]), HIDDEN)
     kept = {"words": words, "for": proof}
     text = json.dumps(kept)
-    bridge().store.facts.set(f"orkes:{name}", text if len(text) <= _LONGEST_WORDS else None)
+    if len(text) > _LONGEST_WORDS:
+        text = ""
+    bridge().store.orkes_clients.set("orkes", name, text)
 
 
 def _is_header(text: str, *headers: str | None) -> bool:
@@ -225,10 +226,10 @@ def _is_header(text: str, *headers: str | None) -> bool:
     )
 
 
-def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[str, Any]:
+def _shown(webhook: Webhook, verified: bool, words: str | None) -> dict[str, Any]:
     """The webhook in the terms of the client that sent it through this API, or in Orkes' own."""
     found = to_orkes(webhook, verified)
-    kept = json.loads(facts.get(f"orkes:{webhook.name}", "{}"))
+    kept = json.loads(words or "{}")
     if kept.get("for") == proof_of(webhook):  # otherwise it has since been changed in another way
         found |= kept["words"]
     return found
@@ -265,7 +266,8 @@ def _written(webhook: Webhook) -> Written:
 
 def _one(name: str) -> Response:
     here = bridge()
-    found = _shown(here.webhook(name), here.verified_at()[name] is not None, here.store.facts.all())
+    words = here.store.orkes_clients.all("orkes")
+    found = _shown(here.webhook(name), here.verified_at()[name] is not None, words.get(name))
     created = [
         change.who for change in here.store.changes.newest(name, 1000) if change.what == "created"
     ]
@@ -277,13 +279,17 @@ def _one(name: str) -> Response:
 
 
 def _tags(name: str) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = json.loads(bridge().store.facts.all().get(f"tags:{name}", "[]"))
+    tags = bridge().store.orkes_clients.all("tags")
+    found: list[dict[str, str]] = json.loads(tags.get(name, "[]"))
     return found
 
 
 def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
     folder()  # tags belong to the definition, so they need the same permission
-    bridge().store.facts.set(f"tags:{name}", json.dumps(tags) if tags else None)
+    text = ""
+    if tags:
+        text = json.dumps(tags)
+    bridge().store.orkes_clients.set("tags", name, text)
     bridge().record(
         "tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200]
     )

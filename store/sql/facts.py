@@ -1,52 +1,91 @@
 """What the processes last reported, how their calls fare, random bytes that a store generates once,
-and what is remembered about webhooks: which are paused, which are verified, and their last good
-definitions.
+and what is remembered about webhooks: which are paused, which are verified, their last good
+definitions, and what clients of Orkes' API said of them.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple, get_args
 
 from store.records import TargetKind
+from store.reports import GONE, GONE_FOR, ROWS, Reports, reports_in, rows_of
 from store.rules.transitions import Effects, after_effect
-from store.sql.database import Database, Part, Signals
+from store.sql.database import Database, Part, Signals, Transaction
 
 SecretFact = Literal["fingerprint_salt", "session_key"]
-_SHOWN = (
-    "SELECT name, value FROM bridge.facts WHERE name NOT IN ('fingerprint_salt', 'session_key')"
-)
+_REPORTED = f"""
+SELECT name, value, at FROM bridge.facts
+WHERE name = ANY(%s) OR (strpos(name, '{GONE}') = 1 AND at > %s)
+"""
 SET_FACT = """
 INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at
 """
+_FORGET_GONE = f"""
+DELETE FROM bridge.facts WHERE strpos(name, '{GONE}') = 1 AND (at <= %s OR name = ANY(%s))
+"""
+_ADD_FACT = "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+_OF_KIND_OF_FACT = "SELECT name, value FROM bridge.facts WHERE strpos(name, %s) = 1"
 _OF_NAME = "SELECT value FROM bridge.facts WHERE name = %s"
 
 
-class Facts(Part):
-    """What the processes last reported about themselves: conductor (up or the error), definitions
-    errors, …
+class StoredReports(Part):
+    """What the processes last reported. One row per field of `Reports`, and one per webhook that
+    is gone."""
 
-    The facts, except secret ones.
-    """
+    def read(self) -> Reports:
+        """All that is reported."""
+        return reports_in(self._database.read(_REPORTED, (ROWS, self._database.now() - GONE_FOR)))
 
-    def all(self) -> dict[str, str]:
-        """name → what was reported."""
-        return dict(self._database.read(_SHOWN))
-
-    def said_at(self, name: str) -> int | None:
-        """When the fact was set; None if it isn't."""
-        found = self._database.read("SELECT at FROM bridge.facts WHERE name = %s", (name,))
-        return found[0][0] if found else None
-
-    def set(self, name: str, value: str | None) -> None:
-        """Sets the fact; None deletes it."""
+    def write(self, reports: Reports) -> None:
+        """Writes the fields that are reported (see `Reports`), and leaves the others as they
+        are."""
         with self._database.transaction() as transaction:
-            if value is None:
-                transaction.write("DELETE FROM bridge.facts WHERE name = %s", (name,))
-            else:
-                transaction.write(SET_FACT, (name, value, self._database.now()))
+            for name, text in rows_of(reports).items():
+                _set(transaction, name, text, self._database.now())
+
+    def webhooks_gone(self, gone: Collection[str], defined: Collection[str]) -> None:
+        """Reports that webhooks are gone from the definitions. Forgets those that are defined, and
+        those that have been gone for long."""
+        now = self._database.now()
+        with self._database.transaction() as transaction:
+            transaction.write(_FORGET_GONE, (now - GONE_FOR, [GONE + name for name in defined]))
+            for name in sorted(set(gone) - set(defined)):
+                transaction.write(_ADD_FACT, (GONE + name, str(now), now))
+
+
+ClientWords = Literal["tags", "orkes"]
+"""What clients of Orkes' API say of a webhook: its tags, or the rest of their own terms."""
+
+
+class OrkesClients(Part):
+    """What clients of Orkes' API said of webhooks, in JSON that only that API writes and reads.
+    One row per webhook and kind."""
+
+    def all(self, kind: ClientWords) -> dict[str, str]:
+        """webhook → what was said."""
+        found = self._database.read(_OF_KIND_OF_FACT, (f"{kind}:",))
+        return {name.partition(":")[2]: text for name, text in found}
+
+    def set(self, kind: ClientWords, webhook: str, text: str) -> None:
+        """Replaces what was said; an empty text deletes it."""
+        with self._database.transaction() as transaction:
+            _set(transaction, f"{kind}:{webhook}", text, self._database.now())
+
+    def forget(self, webhook: str) -> None:
+        """Deletes everything that was said of the webhook."""
+        for kind in get_args(ClientWords):
+            self.set(kind, webhook, "")
+
+
+def _set(transaction: Transaction, name: str, text: str, now: int) -> None:
+    """An empty text deletes the row."""
+    if text:
+        transaction.write(SET_FACT, (name, text, now))
+    else:
+        transaction.write("DELETE FROM bridge.facts WHERE name = %s", (name,))
 
 
 def secret_fact(database: Database, name: SecretFact, until: float = float("inf")) -> bytes:
@@ -54,10 +93,7 @@ def secret_fact(database: Database, name: SecretFact, until: float = float("inf"
     found = database.read(_OF_NAME, (name,), until=until)
     if not found:
         with database.transaction(until=until) as transaction:
-            transaction.write(
-                "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                (name, secrets.token_hex(32), database.now()),
-            )
+            transaction.write(_ADD_FACT, (name, secrets.token_hex(32), database.now()))
         found = database.read(_OF_NAME, (name,), until=until)
     return bytes.fromhex(found[0][0])
 
@@ -84,34 +120,6 @@ class EffectsOfCalls(Part):
         recorded."""
         found = self._database.read(_OF_KIND, (kind,))
         return Effects(*found[0]) if found else None
-
-
-GONE_FOR = 24 * 3_600_000
-"""Milliseconds for which people are told about one."""
-_GONE = "webhook_gone:"
-
-
-def gone_webhooks(facts: Mapping[str, str], now: int) -> dict[str, int]:
-    """name → when it disappeared (Unix milliseconds), of those that people are still told about."""
-    found = {
-        name.removeprefix(_GONE): int(at)
-        for name, at in facts.items()
-        if name.startswith(_GONE) and at.isdecimal()
-    }
-    return {name: at for name, at in found.items() if now - at < GONE_FOR}
-
-
-def facts_of_gone(
-    facts: Mapping[str, str], gone: set[str], there: set[str], now: int
-) -> dict[str, str | None]:
-    """The facts to set (None to delete one) for webhooks that just disappeared, exist, or
-    disappeared long ago."""
-    told = gone_webhooks(facts, now)
-    old = {name: name.removeprefix(_GONE) for name in facts if name.startswith(_GONE)}
-    changes: dict[str, str | None] = {
-        fact: None for fact, name in old.items() if name in there or name not in told
-    }
-    return changes | {f"{_GONE}{name}": str(now) for name in gone - there - told.keys()}
 
 
 PAUSED = "SELECT webhook, at FROM bridge.pauses"

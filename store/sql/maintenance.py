@@ -223,6 +223,11 @@ class Tables(Part, ABC):
     columns: ClassVar[str]
     """Selects the columns of the table with this name, in their order."""
 
+    def note(self) -> str | None:
+        """How far a transfer into this store has got, as last written; None if none has begun."""
+        found = self._database.read("SELECT value FROM bridge.facts WHERE name = %s", (TRANSFER,))
+        return found[0][0] if found else None
+
     def with_columns(self, table: Table) -> Table:
         """The table with its columns."""
         found = [name for (name,) in self._database.read(self.columns, (table.name,))]

@@ -19,7 +19,14 @@ from store.sql.database import Connections, Deciding, Leadership, Signals
 from store.sql.decisions import Decisions, KnownWorkflows, Tasks
 from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.event_rows import EventRows
-from store.sql.facts import EffectsOfCalls, Facts, KeptDefinitions, Pauses, Verifications
+from store.sql.facts import (
+    EffectsOfCalls,
+    KeptDefinitions,
+    OrkesClients,
+    Pauses,
+    StoredReports,
+    Verifications,
+)
 from store.sql.keys import Conversations, Lanes, OnceKeys
 from store.sql.maintenance import Maintenance, Tables
 from store.sql.quarantine import Quarantine
@@ -59,7 +66,8 @@ class Store:
         self.effects = EffectsOfCalls(database)
         self.quarantine = Quarantine(database)
         self.pauses = Pauses(database, signals)
-        self.facts = Facts(database)
+        self.reports = StoredReports(database)
+        self.orkes_clients = OrkesClients(database)
         self.kept_definitions = KeptDefinitions(database)
         self.acknowledgements = Acknowledgements(database)
         self.erasures = Erasures(database)

@@ -88,7 +88,7 @@ def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_i
         webhooks("polled_meanwhile"), conductor=no_queue.url, bridge_discovery_interval="1s"
     )
     bridge.start_worker_alone()
-    wait_for(lambda: bridge.store.facts.all().get("conductor"), "the worker has reached Conductor")
+    wait_for(lambda: bridge.store.reports.read().conductor, "the worker has reached Conductor")
     workflow_id = waiting(conductor, "polled_meanwhile", GO)
     task_id = taken_by_somebody(conductor, workflow_id)
 
@@ -143,7 +143,7 @@ def test_where_no_queue_hands_it_out_an_event_takes_effect_at_once_and_not_at_th
     bridge = new_bridge(
         webhooks("drained"), conductor=drained.url, bridge_discovery_interval="1h"
     ).start_worker_alone()
-    wait_for(lambda: bridge.store.facts.all().get("discovery"), "the worker has searched")
+    wait_for(lambda: bridge.store.reports.read().discovery, "the worker has searched")
     workflow_id = waiting(conductor, "drained", GO)
     wait_for(
         lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS",

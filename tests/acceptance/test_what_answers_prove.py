@@ -70,7 +70,7 @@ def test_tasks_wait_on_while_the_address_leads_to_an_empty_conductor(
     empty.start()
     try:
         right, gateway.to = gateway.to, empty.port
-        wait_for(lambda: "another_server" in bridge.store.facts.all(), "people are told")
+        wait_for(lambda: bridge.store.reports.read().another_server, "people are told")
         assert "knows none of the tasks" in bridge.cli("check", all_output=True)
         gateway.counts.clear()
         wait_for(
@@ -88,7 +88,7 @@ def test_tasks_wait_on_while_the_address_leads_to_an_empty_conductor(
         empty.stop()
     take_go(bridge, conductor, *workflows, event_id=event_id)
     wait_for(
-        lambda: "another_server" not in bridge.store.facts.all(),
+        lambda: not bridge.store.reports.read().another_server,
         "it is known to be the right one again",
     )
 
@@ -170,7 +170,7 @@ def test_tasks_of_workflows_that_are_nobodys_receivers_are_not_read(
     tasks = [str(conductor.task(workflow_id, "wait")["taskId"]) for workflow_id in theirs]  # type: ignore[index]
     bridge = new_bridge(webhooks("ours"), conductor=gateway.url, bridge_discovery_interval="250ms")
     bridge.start_worker_alone()
-    wait_for(lambda: bridge.store.facts.all().get("index_searched_to"), "the worker has searched")
+    wait_for(lambda: bridge.store.reports.read().index_searched_to, "the worker has searched")
     ours = waiting(conductor, "ours", GO)
     take_go(bridge, conductor, ours)
     assert not gateway.counts.keys() & set(tasks)

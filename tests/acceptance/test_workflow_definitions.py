@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.bridge import Bridge, unique
 from tools.servers.client import Conductor, set_variable, wait_for, wait_for_webhook
-from worker.misfits import misfits_in
 
 NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(
     unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic")
@@ -152,10 +151,10 @@ def test_a_task_of_a_sub_workflow_that_is_defined_inside_belongs_to_the_sub_work
 
 def test_the_worker_notes_what_does_not_fit_for_the_overview(bridge: Bridge) -> None:
     found = wait_for(
-        lambda: bridge.store.facts.all().get("workflow_problems"),
+        lambda: bridge.store.reports.read().misfits,
         "the worker compares the workflows",
     )
-    misfits = [str(misfit) for misfit in misfits_in(found)]
+    misfits = [str(misfit) for misfit in found]
     assert any(
         f"Conductor has no workflow {NESTED}d; did you mean {NESTED}?" in misfit
         for misfit in misfits

@@ -18,6 +18,7 @@ from selenium.webdriver.common.by import By
 from relay.app import create_app as create_relay
 from store.delivery_records import WithoutEvent
 from store.records import Change, Decision, NewTarget, Result, SetAside, Task, Term
+from store.reports import Reports
 from tests.support import browser
 from tests.support.sample import Sample, make_sample
 
@@ -97,9 +98,9 @@ def attacked(sample: Sample) -> list[str]:
             for kind in ("event", "task", "workflow")
         ]
     )
-    store.facts.set("conductor", ALL)
-    store.facts.set("conductor_lacks", ALL)
-    store.facts.set("definitions_error:relay", ALL)
+    store.reports.write(Reports(conductor=ALL))
+    store.reports.write(Reports(missing_calls=ALL))
+    store.reports.write(Reports(relay_definitions_error=ALL))
     text = quote(ALL, safe="")
     return [
         "/",

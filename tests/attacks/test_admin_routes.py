@@ -234,8 +234,8 @@ def test_an_admin_changes_something_at_every_route_that_may(tmp_path: Path) -> N
             unsafe.add(rule.endpoint)
             walk = Walk(tmp_path / f"{number}-{place}")
             if rule.endpoint == "orkes.delete_tags":
-                walk.sample.store.facts.set(
-                    "tags:github-deploys", '[{"key": "team", "value": "a"}]'
+                walk.sample.store.orkes_clients.set(
+                    "tags", "github-deploys", '[{"key": "team", "value": "a"}]'
                 )
             if (rule.defaults or {}).get("verb") == "reopen":
                 note = Note(0, "ada", "acknowledged", "known")

@@ -129,7 +129,7 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
     background.start()
     try:
         background.reload_now()
-        said = relay.store.facts.all()["definitions_error:relay"]
+        said = relay.store.reports.read().relay_definitions_error
         assert "webhooks.yaml:1: YAML" in said
         assert "/webhook/inline: its last good definition can't be used" in said
         assert b'bridge_definitions_ok{process="relay"} 0.0' in metrics.exposition()
@@ -137,7 +137,7 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
         background.reload_now()
         assert client.post("/webhook/plain", json={}, headers=KEY).status_code == 200
         assert list(relay.store.kept_definitions.all()) == ["webhooks.yaml"]
-        assert "definitions_error:relay" not in relay.store.facts.all()
+        assert not relay.store.reports.read().relay_definitions_error
     finally:
         background.stop()
 

@@ -16,6 +16,7 @@ from store.answers import Answer
 from store.delivery_records import AnswerWanted, RawDelivery, WithoutEvent
 from store.open import open_store
 from store.records import Change, Decision, NewTarget, Result, SetAside, Term, Workflow
+from store.reports import Reports
 from store.sql.event_search import EventFilter
 from store.sql.maintenance import Row, Table
 from store.sql.store import Store
@@ -109,7 +110,7 @@ def filled(store: Store) -> Store:
         [Answer("e1", "COMPLETED", "w1", '"\\u0000"'), Answer("e2", "FAILED", "w2")]
     )
     store.changes.record(Change(NOW, "admin", "edited", "w", "…"))
-    store.facts.set("conductor", "up")
+    store.reports.write(Reports(conductor="up"))
     store.kept_definitions.keep({"webhooks.yaml": "{}"})
     store.verifications.salt()
     store.sessions.end("session", NOW + 9, NOW)

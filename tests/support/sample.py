@@ -16,6 +16,7 @@ from platforms import PLATFORMS
 from relay.verify.verification import fingerprint
 from store.delivery_records import RawDelivery, WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Workflow, new_event_id
+from store.reports import Reports
 from store.sqlite import SqliteStore, open_store
 from store.summary import Summarizer
 from tests.support.settings import settings_with
@@ -326,7 +327,7 @@ def _fill(sample: Sample, now: int) -> None:
             ("orders", "rejected"): 3,
         },
     )
-    store.facts.set("conductor", "up")
+    store.reports.write(Reports(conductor="up"))
 
 
 def _task(name: str, workflow: str, matches: Any, at: int, broken: str | None = None) -> Task:

@@ -13,6 +13,7 @@ from platforms import PLATFORMS
 from relay.verify.verification import fingerprint
 from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, new_event_id
+from store.reports import Reports
 from store.sqlite import open_store
 from store.summary import Summarizer
 from tests.support.sample import Sample, settings_for
@@ -89,7 +90,7 @@ def make_traffic(folder: Path, **more: Any) -> Sample:
         for minutes in (50, 38, 21)
     ]
     store.without_events.record(rejections, {})
-    store.facts.set("conductor", "up")
+    store.reports.write(Reports(conductor="up"))
     return sample
 
 

@@ -13,7 +13,6 @@ from config.last_good import LastGood
 from config.watch import DefinitionsSource
 from config.webhooks import DefinitionsError
 from store.errors import StoreUnavailable
-from store.sql.facts import GONE_FOR, facts_of_gone, gone_webhooks
 from store.sqlite import SqliteStore, open_store
 from tests.support.settings import settings_with
 from worker import metrics
@@ -62,12 +61,12 @@ def test_a_worker_begins_with_what_was_kept_while_the_file_is_broken(setup: Setu
     assert sorted(source.current.by_name) == ["one", "two"]
     assert ok() == 0
     source.announce()
-    assert "webhooks.yaml:1: YAML" in setup.store.facts.all()["definitions_error:worker"]
+    assert "webhooks.yaml:1: YAML" in setup.store.reports.read().worker_definitions_error
     setup.write(ONE)
     source.force()
     assert source.check()
     assert ok() == 1
-    assert "definitions_error:worker" not in setup.store.facts.all()
+    assert not setup.store.reports.read().worker_definitions_error
 
 
 def test_a_worker_needs_no_secret(setup: Setup) -> None:
@@ -94,29 +93,11 @@ def test_the_going_of_a_webhook_is_noted_until_it_is_back(setup: Setup) -> None:
     setup.write(ONE)
     source.force()
     source.check()
-    now = setup.store.now()
-    assert list(gone_webhooks(setup.store.facts.all(), now)) == ["two"]
+    assert list(setup.store.reports.read().webhooks_gone) == ["two"]
     setup.write(ONE, TWO)
     source.force()
     source.check()
-    assert gone_webhooks(setup.store.facts.all(), now) == {}
-    assert not [name for name in setup.store.facts.all() if name.startswith("webhook_gone")]
-
-
-def test_what_went_long_ago_is_forgotten() -> None:
-    facts = {
-        "webhook_gone:old": "1000",
-        "webhook_gone:new": "5000",
-        "webhook_gone:bad": "x",
-        "conductor": "up",
-    }
-    now = 1000 + GONE_FOR
-    assert gone_webhooks(facts, now) == {"new": 5000}
-    assert facts_of_gone(facts, {"new", "newest"}, {"there"}, now) == {
-        "webhook_gone:old": None,
-        "webhook_gone:bad": None,
-        "webhook_gone:newest": str(now),
-    }
+    assert setup.store.reports.read().webhooks_gone == {}
 
 
 def test_what_is_left_to_conductor_is_no_receiver_and_is_not_started(setup: Setup) -> None:

@@ -18,6 +18,7 @@ from config.settings import SettingsError
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget, Result, SetAside
+from store.reports import Reports
 from store.sqlite import SqliteStore, open_store
 from store.story import Note
 from tests.support.stand_in import Answer, StandIn
@@ -228,14 +229,14 @@ def test_what_is_set_aside_is_named_with_its_reason_the_longest_first(store: Sql
 
 
 def test_webhooks_that_have_gone_are_named(store: SqliteStore) -> None:
-    store.facts.set("webhook_gone:orders", str(store.now()))
+    store.reports.webhooks_gone({"orders"}, ())
     found = troubles(store)["gone"]
     assert found.title == "orders is gone from the definitions"
     assert "503 for a minute, then 404" in found.body
 
 
 def test_a_conductor_that_knows_none_of_the_waiting_tasks_is_told_of(store: SqliteStore) -> None:
-    store.facts.set("another_server", "t1")
+    store.reports.write(Reports(another_server="t1"))
     assert "The tasks are kept" in troubles(store)["another server"].body
 
 
@@ -305,7 +306,7 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(
     leads = {1: True, 2: False}
     one = Notifier(store, Apprise(url(inbox)).send, lambda: leads[1])
     two = Notifier(store, Apprise(url(inbox)).send, lambda: leads[2])
-    store.facts.set("definitions_error:relay", "webhooks.yaml:3: secret-value")
+    store.reports.write(Reports(relay_definitions_error="webhooks.yaml:3: secret-value"))
     for notifier in (one, two, one):
         notifier.step()
     assert [message["title"] for message in received(inbox)] == [
@@ -313,7 +314,7 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(
     ]
     assert "secret-value" not in json.dumps(received(inbox))
     leads |= {1: False, 2: True}
-    store.facts.set("definitions_error:relay", None)
+    store.reports.write(Reports(relay_definitions_error=""))
     for notifier in (one, two, one, two):
         notifier.step()
     assert [message["type"] for message in received(inbox)] == ["warning", "success"]
@@ -322,9 +323,9 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(
 def test_one_url_that_fails_does_not_make_others_told_twice(store: SqliteStore) -> None:
     sender = Sender(True, False)
     notifier = Notifier(store, sender.send, lambda: True)
-    store.facts.set("definitions_error:relay", "x")
+    store.reports.write(Reports(relay_definitions_error="x"))
     notifier.step()
-    store.facts.set("definitions_error:relay", None)
+    store.reports.write(Reports(relay_definitions_error=""))
     notifier.step()
     assert sender.titles == [
         "The webhook definitions have errors",

@@ -35,7 +35,7 @@ from worker.conductor.errors import (
     looking_up,
 )
 from worker.conductor.search import EndInIndex, fits_path
-from worker.context import RIGHT_AT, Context
+from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
 from worker.retries import RARELY, wait_before
@@ -430,7 +430,9 @@ class TargetCalls:
         assert target.workflow_id is not None
         if self._conductor.messages.status(target.workflow_id) is not None:
             return True
-        right_at = int(self._store.facts.all().get(RIGHT_AT, self._began))
+        right_at = self._store.reports.read().right_server_at
+        if right_at is None:
+            right_at = self._began
         ended = self._store.tasks.settled_by(right_at, _WITNESSES)
         return any(self._conductor.task(task_id) is not None for task_id in ended)
 

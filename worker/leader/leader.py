@@ -112,7 +112,7 @@ class Leader:
         self.decider = Decider(store, workflows, conductor.server_clock, timeouts, callbacks, skew)
         self.barrier = Barrier(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
-        self.checks = Checks(context, self._reporter)
+        self.checks = Checks(context)
         self._index = Index(conductor, pools.index, self.decider.tasks, clock)
         self.scanner = Scanner(
             conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains

@@ -122,7 +122,7 @@ class Maintenance:
         if leader is not None:
             progress.leads()
             waiting = leader.decider.blocked  # what they wait for is reported, or comes soon
-        away = self._store.facts.all().get("conductor", "up") != "up"
+        away = self._store.reports.read().conductor_error is not None
         before = self._store.now() - int(OVERDUE * 1000)
         paced = [*self._definitions.current.paces]
         progress.see(() if away else self._store.queries.overdue(before, waiting, paced))

@@ -1,13 +1,12 @@
-"""What a leader finds out about Conductor, and reports: metrics, the log, and facts in the store,
-which people see."""
+"""What a leader finds out about Conductor, and reports: in metrics, in the log, and in the store,
+for people."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -15,17 +14,18 @@ from config.logs import some_of
 from config.webhooks import Definitions
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
+from store.reports import Reports
 from store.sql.store import Store
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.conductor.workflow_definitions import check_workflows
-from worker.context import RIGHT_AT, Context
+from worker.context import Context
 from worker.discovery.barrier import Barrier
 from worker.discovery.index import Index
 from worker.discovery.missing import Missing
 from worker.discovery.probe import missing_calls
 from worker.discovery.suspects import KINDS
-from worker.misfits import FACT, as_text, misfits_in
+from worker.misfits import misfits_of
 
 log = structlog.get_logger()
 
@@ -41,26 +41,25 @@ _WORKFLOWS_TAKE = 60.0
 """Seconds that comparing definitions with Conductor's workflows takes at most: here nobody waits
 for it."""
 
-# Names of facts in the store.
-_CONDUCTOR = "conductor"
-"""``up``, or why Conductor can't be used."""
-_OFFSET = "conductor_clock_offset"
-"""Milliseconds that Conductor's clock is ahead of ours."""
-_WAY = "discovery"
-"""How waiting tasks that no queue hands out are found, and why no better way is used."""
-_INDEX_FAILS = "index_fails"
-"""Why the index can't be searched while events wait for it; absent if none waits."""
-_SEARCHED_TO = "index_searched_to"
-"""The server's time up to which the index was searched, in milliseconds."""
-_SEARCHED_FOR = "index_searched_for"
-"""The receivers for whose tasks the index was searched up to then, a list in JSON."""
-_ALONE = "tasks_by_index_alone"
-"""When a task was last found by the index alone, in Unix milliseconds."""
-ANOTHER_SERVER = "another_server"
-"""Which tasks Conductor doesn't know while it knows none that tell the right server; absent if it
-is that one."""
-_MISSING_CALLS = "conductor_lacks"
-"""Which calls Conductor lacks, or our key may not make; absent if there are none."""
+
+class Changes:
+    """Writes reports, each only if it differs from what was last written here. For one thread."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self.written = Reports()
+
+    def write(self, news: Reports) -> bool:
+        """Whether anything was written: nothing may have changed, or the store be unavailable."""
+        after = self.written.updated(news)
+        if after == self.written:
+            return False
+        try:
+            self._store.reports.write(news)
+        except StoreUnavailable:
+            return False
+        self.written = after
+        return True
 
 
 class Reporter:
@@ -70,39 +69,32 @@ class Reporter:
     def __init__(self, store: Store, clock: MonotonicClock = time) -> None:
         self._store = store
         self._clock = clock
-        self._written: dict[str, str | None] = {}
-        """The facts that this leader has written."""
+        self._changes = Changes(store)
         self._alone_at = 0
-
-    def write(self, fact: str, text: str | None) -> bool:
-        """Writes the fact unless this leader last wrote the same; returns whether it is written, as
-        the store may be unavailable."""
-        if fact not in self._written or self._written[fact] != text:
-            with suppress(StoreUnavailable):
-                self._store.facts.set(fact, text)
-                self._written[fact] = text
-                return True
-        return False
+        self._searched_for: AbstractSet[str] | None = None
+        """The receivers that this leader last recorded as searched for."""
 
     # --- Conductor ---
 
     def conductor(self, text: str) -> None:
         """``up``, or why Conductor can't be used."""
-        self.write(_CONDUCTOR, text)
+        self._changes.write(Reports(conductor=text))
 
     def offset(self, offset: int) -> None:
         """The clocks' offset, for explanations, which compare Conductor's times with ours as the
         decider does."""
-        written = self._written.get(_OFFSET)
-        if written is None or abs(offset - int(written)) > _OFFSET_CHANGE:
-            self.write(_OFFSET, str(offset))
+        written = self._changes.written.clock_offset
+        if written is None or abs(offset - written) > _OFFSET_CHANGE:
+            self._changes.write(Reports(clock_offset=offset))
 
     # --- discovery ---
 
     def discovery(self, index: Index) -> None:
         """Reports how tasks are found, if that has changed."""
-        way = f"{index.way}: {index.reason}" if index.reason else index.way
-        if index.proven and self.write(_WAY, way):
+        way: str = index.way
+        if index.reason:
+            way += f": {index.reason}"
+        if index.proven and self._changes.write(Reports(discovery=way)):
             if index.way == "workflows":
                 log.warning(
                     "waiting tasks can't be searched: reading all running workflows",
@@ -115,8 +107,10 @@ class Reporter:
     def waiting_for_index(self, webhooks: Collection[str], reason: str) -> None:
         """Reports that events of these webhooks wait because the index can't be searched, and why."""
         metrics.INDEX_WAITS.set(len(webhooks))
-        text = f"{', '.join(sorted(webhooks))}: {reason}" if webhooks else None
-        self.write(_INDEX_FAILS, text)
+        text = ""
+        if webhooks:
+            text = f"{', '.join(sorted(webhooks))}: {reason}"
+        self._changes.write(Reports(index_fails=text))
 
     def found_by_index_alone(self, barrier: Barrier) -> None:
         """Reports a task that no queue has handed out. Raises StoreUnavailable."""
@@ -127,30 +121,30 @@ class Reporter:
         barrier.found_alone(self._clock.monotonic())
         now = self._store.now()
         if abs(now - self._alone_at) > _ALONE_EVERY:
-            self._store.facts.set(_ALONE, str(now))
+            self._store.reports.write(Reports(found_by_index_alone_at=now))
             self._alone_at = now
 
     def searched(self, moment: int, receivers: AbstractSet[str]) -> None:
         """Records up to when, by the server's clock, and for which receivers' tasks the index was
         searched, and that what was found is stored. Raises StoreUnavailable."""
-        names = json.dumps(sorted(receivers))
-        if self._written.get(_SEARCHED_FOR) != names:
-            self._store.facts.set(_SEARCHED_FOR, names)
-            self._written[_SEARCHED_FOR] = names
-        self._store.facts.set(_SEARCHED_TO, str(moment))
+        report = Reports(index_searched_to=moment)
+        if receivers != self._searched_for:
+            report = replace(report, index_searched_for=receivers)
+        self._store.reports.write(report)
+        self._searched_for = receivers
 
     def searched_for(self) -> set[str]:
         """The receivers for whose tasks the last leader searched the index. Raises
         StoreUnavailable."""
-        return set(json.loads(self._store.facts.all().get(_SEARCHED_FOR, "[]")))
+        return set(self._store.reports.read().index_searched_for or ())
 
     def server(self, right_at: int, absent: Sequence[str]) -> None:
         """Reports when Conductor was last the right server; and the tasks that it doesn't know, if
         it is another one now."""
-        self.write(RIGHT_AT, str(right_at))
+        self._changes.write(Reports(right_server_at=right_at))
         metrics.ANOTHER_SERVER.set(bool(absent))
         tasks = some_of(sorted(absent))
-        if self.write(ANOTHER_SERVER, ", ".join(tasks) or None) and tasks:
+        if self._changes.write(Reports(another_server=", ".join(tasks))) and tasks:
             what = "Conductor knows none of the tasks that waited before: it is another server, or empty. They are kept"
             log.error(what, tasks=tasks)
 
@@ -163,27 +157,28 @@ class Reporter:
         Takes back the tasks and workflows that were set aside: those that still fail are set aside
         again.
         """
-        facts: Mapping[str, str] = self._store.facts.all()
-        if (alone := facts.get(_ALONE)) is not None:
-            self._alone_at = int(alone)
-            barrier.found_alone(
-                self._clock.monotonic() - max(0.0, (self._store.now() - self._alone_at) / 1000)
-            )
-        missing.right_at = int(facts.get(RIGHT_AT, self._store.now()))
+        reports, now = self._store.reports.read(), self._store.now()
+        if reports.found_by_index_alone_at is not None:
+            self._alone_at = reports.found_by_index_alone_at
+            ago = max(0.0, (now - self._alone_at) / 1000)
+            barrier.found_alone(self._clock.monotonic() - ago)
+        missing.right_at = now
+        if reports.right_server_at is not None:
+            missing.right_at = reports.right_server_at
         for kind in KINDS:
             items = self._store.quarantine.items(kind, limit=_TAKEN_BACK)
             self._store.quarantine.take_back(kind, [item.id for item in items])
-        return int(facts.get(_SEARCHED_TO, 0))
+        return reports.index_searched_to or 0
 
 
 class Checks:
     """What is checked about Conductor. Of one term. For one thread."""
 
-    def __init__(self, context: Context, reporter: Reporter):
+    def __init__(self, context: Context):
         self._store = context.store
         self._conductor = context.conductor
         self._clock = context.clock
-        self._reporter = reporter
+        self._changes = Changes(context.store)
         self._missing_calls: str | None = None
         self._due = float("-inf")
         self._checked: Definitions | None = None
@@ -208,7 +203,7 @@ class Checks:
         if missing != self._missing_calls:
             if missing:
                 log.error("some calls to Conductor can't be made", error=missing)
-            self._store.facts.set(_MISSING_CALLS, missing or None)
+            self._store.reports.write(Reports(missing_calls=missing))
             self._missing_calls = missing
 
     def _workflows(self, definitions: Definitions) -> None:
@@ -219,11 +214,10 @@ class Checks:
             self._note(str(error))
             return
         self._note(checked.unread)
-        problems = checked.problems
-        metrics.WORKFLOW_PROBLEMS.set(len(problems))
-        text = as_text(problems)
-        if self._reporter.write(FACT, text) and text is not None:
-            causes = list(map(str, misfits_in(text)))
+        metrics.WORKFLOW_PROBLEMS.set(len(checked.problems))
+        misfits = misfits_of(checked.problems)
+        if self._changes.write(Reports(misfits=misfits)) and misfits:
+            causes = list(map(str, misfits))
             log.warning("webhooks don't fit Conductor's workflow definitions", problems=causes)
 
     def _note(self, failure: str) -> None:

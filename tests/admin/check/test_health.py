@@ -9,13 +9,14 @@ import pytest
 from admin.check.health import BROKEN_READ, FAILED_READ, State, ago, find_issues
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
+from store.reports import Reports
 from store.sql.facts import Pause
-from worker.misfits import as_text
+from worker.misfits import misfits_of
 
 NOW = 1_800_000_000_000
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}})
 WELL = State(
-    facts={"conductor": "up"},
+    reports=Reports(conductor="up"),
     problems=(),
     warnings=(),
     webhooks={"hook": HOOK},
@@ -35,8 +36,8 @@ WELL = State(
 EVENT = Event(1, "e", "hook", NOW, None, "{}", {}, {}, "failed", NOW, NOW, 0, NOW, None)
 TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
 ASIDE = SetAside("task", "t", None, "why", NOW, 1, NOW)
-MISFITS = str(
-    as_text([Problem("a.yaml", 3, "webhook hook: receivers.flow", "no such workflow", "mend it")])
+MISFITS = misfits_of(
+    [Problem("a.yaml", 3, "webhook hook: receivers.flow", "no such workflow", "mend it")]
 )
 PROBLEM = Problem("a.yaml", 3, "webhook hook: hold", "wrong", "mend it")
 EMPTY = Problem(
@@ -53,41 +54,41 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
     [
         ({"deciding_until": None}, "error", "No worker is running"),
         ({"deciding_until": NOW - 1}, "error", "No worker is running"),
-        ({"facts": {}}, "error", "never reached Conductor"),
-        ({"facts": {"conductor": "connection refused"}}, "error", "Conductor can't be used"),
+        ({"reports": Reports()}, "error", "never reached Conductor"),
+        ({"reports": Reports(conductor="connection refused")}, "error", "Conductor can't be used"),
         ({"problems": (PROBLEM,)}, "error", "The definitions have errors"),
         (
-            {"facts": {"conductor": "up", "discovery": "workflows: off"}},
+            {"reports": Reports(conductor="up", discovery="workflows: off")},
             "warning",
             "tasks can't be searched",
         ),
         (
-            {"facts": {"conductor": "up", "index_fails": "orders: 503"}},
+            {"reports": Reports(conductor="up", index_fails="orders: 503")},
             "error",
             "events of these webhooks wait",
         ),
         (
-            {"facts": {"conductor": "up", "another_server": "t1"}},
+            {"reports": Reports(conductor="up", another_server="t1")},
             "error",
             "knows none of the tasks that waited before",
         ),
         (
-            {"facts": {"conductor": "up", "conductor_lacks": "GET /x"}},
+            {"reports": Reports(conductor="up", missing_calls="GET /x")},
             "error",
             "lacks calls that the bridge needs",
         ),
         (
-            {"facts": {"conductor": "up", "definitions_error:relay": "x"}},
+            {"reports": Reports(conductor="up", relay_definitions_error="x")},
             "error",
             "The relay found errors",
         ),
         (
-            {"facts": {"conductor": "up", "definitions_error:worker": "x"}},
+            {"reports": Reports(conductor="up", worker_definitions_error="x")},
             "error",
             "The worker found errors",
         ),
         (
-            {"facts": {"conductor": "up", "workflow_problems": MISFITS}},
+            {"reports": Reports(conductor="up", misfits=MISFITS)},
             "warning",
             "don't fit the workflows",
         ),
@@ -103,7 +104,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
             "paused for 3 h: no event waits",
         ),
         (
-            {"facts": {"conductor": "up", "webhook_gone:shop": str(NOW)}},
+            {"reports": Reports(conductor="up", webhooks_gone={"shop": NOW})},
             "warning",
             "gone from the definitions",
         ),
@@ -164,10 +165,10 @@ def test_a_short_wait_is_no_pile() -> None:
 
 
 def test_the_most_harmful_comes_first() -> None:
-    gone = {"webhook_gone:shop": str(NOW)}
+    gone = Reports(webhooks_gone={"shop": NOW})
     found = find_issues(
         replace(WELL, waiting={"other": 1}, broken=(TASK,), deciding_until=None, failed=(EVENT,), expired={"hook": 1},
-                facts=gone)
+                reports=gone)
     )  # fmt: skip
     told = ["failed", "expired", "No worker", "gone", "can't be matched", "no webhook here"]
     assert [words in issue.text for words, issue in zip(told, found, strict=True)] == [True] * len(
@@ -176,8 +177,8 @@ def test_the_most_harmful_comes_first() -> None:
 
 
 def test_a_webhook_that_was_deleted_on_purpose_is_not_wrong() -> None:
-    facts = {"conductor": "up", "webhook_gone:shop": str(NOW)}
-    assert find_issues(replace(WELL, facts=facts, deleted=["shop"])) == []
+    reports = Reports(conductor="up", webhooks_gone={"shop": NOW})
+    assert find_issues(replace(WELL, reports=reports, deleted=["shop"])) == []
 
 
 def test_one_line_tells_of_all_webhooks_that_do_not_fit_a_workflow() -> None:
@@ -186,7 +187,7 @@ def test_one_line_tells_of_all_webhooks_that_do_not_fit_a_workflow() -> None:
         for number in range(190)
     ]
     (issue,) = find_issues(
-        replace(WELL, facts={"conductor": "up", "workflow_problems": str(as_text(problems))})
+        replace(WELL, reports=Reports(conductor="up", misfits=misfits_of(problems)))
     )
     (detail,) = issue.details
     assert detail.text == "no flow; mend it (hook0, hook1, hook2, hook3, hook4 and 185 more)"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from store.reports import Reports
 from tests.admin.conftest import Cli
 from tests.support.sample import DEFINITIONS, Sample
 from tools.servers import PATIENCE
@@ -58,8 +59,8 @@ def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(
 
 
 def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: Sample) -> None:
-    sample.store.facts.set("conductor", "503")
-    sample.store.facts.set("index_fails", "orders: 503")
+    sample.store.reports.write(Reports(conductor="503"))
+    sample.store.reports.write(Reports(index_fails="orders: 503"))
     text = cli("check").stderr
     assert "the worker can't use Conductor: 503" in text
     assert "events wait for Conductor's index: orders: 503" in text
@@ -70,7 +71,7 @@ def test_check_says_where_a_process_has_the_last_good_definitions_in_force(
 ) -> None:
     """Its environment may be another one than that of `check`."""
     error = "a.yaml:3: webhook a: secret: the environment variable A is not set"
-    sample.store.facts.set("definitions_error:relay", error)
+    sample.store.reports.write(Reports(relay_definitions_error=error))
     assert (
         f"the relay found errors in the definitions, and keeps using the last good ones: {error}"
         in (cli("check").stderr)

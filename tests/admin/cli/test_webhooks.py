@@ -104,9 +104,9 @@ def test_a_webhook_is_shown_rotated_and_deleted_on_the_command_line(folder: Cli)
     assert "isn't proven by a secret" in folder("webhooks", "rotate", "orders", code=1).stderr
     assert folder("webhooks", "delete", "orders", "--yes").stdout == "orders is deleted\n"
     with closing(open_store(folder.environment["BRIDGE_DATABASE"])) as store:
-        store.facts.set("tags:again", '[{"key": "team", "value": "a"}]')
+        store.orkes_clients.set("tags", "again", '[{"key": "team", "value": "a"}]')
         folder("new", "again", "--header", "X-Key", "--receiver", "order_flow")
-        assert "tags:again" not in store.facts.all(), (
+        assert store.orkes_clients.all("tags") == {}, (
             "they were those of an earlier webhook of this name"
         )
     Path("webhooks/approvals.yaml").write_text(

@@ -13,8 +13,9 @@ from admin.page.access import COOKIE
 from admin.page.app import create_app
 from config.webhooks import Problem
 from store.records import NewEvent, new_event_id
+from store.reports import Reports
 from tests.support.sample import Sample, make_sample, settings_for
-from worker.misfits import as_text
+from worker.misfits import misfits_of
 
 TOKEN = "the-token-of-the-admin-page"
 PAGES = ["/", "/events", "/tasks", "/rejections"]
@@ -79,7 +80,7 @@ def test_the_overview_begins_with_what_is_wrong(client: FlaskClient) -> None:
 
 
 def test_what_is_wrong_is_said_at_once(client: FlaskClient, sample: Sample) -> None:
-    sample.store.facts.set("conductor", "connection refused <b>")
+    sample.store.reports.write(Reports(conductor="connection refused <b>"))
     sample.settings.bridge_webhooks.write_text(
         "webhooks:\n- name: x\n  hold: soon\n", encoding="utf-8"
     )
@@ -101,7 +102,7 @@ def test_all_is_well_is_said(tmp_path: Path) -> None:
 
 
 def test_the_definitions_errors_of_a_process_are_shown(client: FlaskClient, sample: Sample) -> None:
-    sample.store.facts.set("definitions_error:relay", "webhooks.yaml:3: something")
+    sample.store.reports.write(Reports(relay_definitions_error="webhooks.yaml:3: something"))
     assert "The relay found errors in the definitions" in page(client, "/")
 
 
@@ -112,7 +113,7 @@ def test_the_overview_says_how_many_more_problems_there_really_are(
         Problem("a.yaml", 1, "webhook a: starts", f"no workflow w{number}", "do")
         for number in range(170)
     ]
-    sample.store.facts.set("workflow_problems", as_text(problems))
+    sample.store.reports.write(Reports(misfits=misfits_of(problems)))
     text = page(client, "/")
     assert "no workflow w19" in text
     assert "no workflow w20" not in text

@@ -461,7 +461,7 @@ def test_a_secret_that_is_sent_as_secret_key_is_neither_kept_nor_shown(
     assert client("POST", "", GITHUB | {"secretKey": secret}).get_json()["secretKey"] == "***"
     assert secret not in Client(page, VIEWER)("GET", "").get_data(as_text=True)
     with closing(open_store(page.settings.bridge_database)) as store:
-        assert secret not in str(store.facts.all())
+        assert secret not in str(store.orkes_clients.all("orkes"))
 
 
 def test_wrong_tags_leave_no_webhook_behind(client: Client, page: Page) -> None:

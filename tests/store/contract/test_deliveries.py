@@ -95,7 +95,6 @@ def test_the_salt_is_made_once(store: Store, other: Store) -> None:
     salt = store.verifications.salt()
     assert other.verifications.salt() == salt
     assert len(salt) >= 16
-    assert "fingerprint_salt" not in store.facts.all()
 
 
 def test_deliveries_of_many_threads_and_processes_are_stored_once(

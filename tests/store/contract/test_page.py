@@ -6,12 +6,11 @@ from store.sql.store import Store
 from tests.support.makers import NOW
 
 
-def test_the_session_key_is_made_once_and_in_no_fact(store: Store, other: Store) -> None:
+def test_the_session_key_is_made_once(store: Store, other: Store) -> None:
     key = store.sessions.key()
     assert len(key) == 32
     assert other.sessions.key() == key
     assert store.verifications.salt() not in (key, key[:16])
-    assert key.hex() not in str(store.facts.all())
 
 
 def test_a_session_that_ended_is_over_for_every_process_until_its_cookie_is_too_old(

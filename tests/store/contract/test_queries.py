@@ -189,18 +189,6 @@ def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
     ]
 
 
-def test_facts_are_what_was_said_last(store: Store, other: Store) -> None:
-    store.facts.set("conductor", "down")
-    other.facts.set("conductor", "up")
-    store.facts.set("x", "y")
-    store.facts.set("x", None)
-    store.verifications.salt()
-    store.deliveries.check_writable()
-    assert {name: value for name, value in store.facts.all().items() if name != "writable"} == {
-        "conductor": "up"
-    }
-
-
 def test_ids_are_found_by_their_beginning(store: Store) -> None:
     begin = "01935c2e-6f3a-7000-8000-00000000000"
     names = [arrive(store, begin + last) for last in "3a1f"] + [

@@ -8,6 +8,7 @@ import pytest
 
 from store.delivery_records import WithoutEvent
 from store.records import Change, Result, SetAside, Workflow
+from store.reports import Reports
 from store.sql.store import Store
 from tests.support.makers import (
     ME,
@@ -69,8 +70,8 @@ def test_an_answer_of_conductors_that_is_no_text_is_recorded(store: Store) -> No
     assert (target.state, target.error, target.workflow_id) == ("failed", KEPT, KEPT)
     store.quarantine.set_aside([SetAside("target", HALF, HALF, HALF, NOW, 1, NOW)])
     assert store.quarantine.items(ids=[HALF])[0].reason == KEPT
-    store.facts.set("conductor", HALF)
-    assert store.facts.all()["conductor"] == KEPT
+    store.reports.write(Reports(conductor=HALF))
+    assert store.reports.read().conductor == KEPT
 
 
 @pytest.mark.parametrize(

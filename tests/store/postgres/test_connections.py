@@ -26,6 +26,7 @@ from store.postgres import PostgresStore
 from store.postgres.address import Address
 from store.postgres.connections import Connection, Connections
 from store.records import Decision, NewEvent, Target, new_event_id
+from store.reports import Reports
 from store.sql import rows
 from tests.support.makers import ME, completion, decide, ids, start, task
 from tests.support.postgres_backend import all_the_time
@@ -169,7 +170,7 @@ def test_a_machine_that_was_halted_knows_the_time_as_soon_as_it_has_claimed(
     store.claims.give_back("me", [target], 0)
     clock = Halting()
     with closing(PostgresStore(Connections(Address.parse(migrated_url), clock))) as behind:
-        behind.facts.all()
+        behind.reports.read()
         clock.halted = 20_000
         [target] = behind.claims.claim("behind", behind.now(), 0, 1)
         assert target.claimed_at is not None
@@ -183,10 +184,10 @@ def test_connections_that_broke_while_they_were_idle_cost_nobody_an_error(
     store: PostgresStore, migrated_url: str
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: store.facts.all(), range(20)))
+        list(pool.map(lambda _: store.reports.read(), range(20)))
     for use in (
         lambda: store.deliveries.append([event()]),
-        lambda: store.facts.set("x", "1"),
+        lambda: store.reports.write(Reports(conductor="1")),
         lambda: store.decisions.agenda(9),
         store.deliveries.check_writable,
     ):
@@ -319,7 +320,7 @@ assert is_patched()
 deliveries.IMPATIENT = connections.READING = PATIENCE
 connections._SESSION["lock_timeout"] = "0"
 store = open_store(sys.argv[1])
-store.facts.all()
+store.reports.read()
 ticks = 0
 
 def tick():
@@ -373,7 +374,7 @@ def test_the_time_is_the_databases_whatever_this_machines_clock_says(
     real = time.time
     monkeypatch.setattr("store.postgres.connections.time.time", lambda: real() - 3600)
     store = open_store(migrated_url)
-    store.facts.all()
+    store.reports.read()
     before = real() * 1000
     assert before - 1_800_000 < store.now(), "not an hour ago"
     assert store.leadership.elect("me", 6) is not None
@@ -386,7 +387,7 @@ def test_setting_this_machines_clock_does_not_move_the_stores(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(migrated_url)
-    store.facts.all()
+    store.reports.read()
     real = time.time
     for ahead in (-86_400, 86_400):
         monkeypatch.setattr(time, "time", lambda ahead=ahead: real() + ahead)

@@ -113,11 +113,11 @@ def test_events_without_receivers_and_those_with_a_known_taker_are_decided(bench
     bench.fail_again(leader)
     assert bench.decided(lacks, starts, taken) == [False, True, True]
     assert bench.takers(taken) == [known]
-    assert bench.store.facts.all()["index_fails"] == "w: 500 not supported"
+    assert bench.store.reports.read().index_fails == "w: 500 not supported"
     bench.fail(False)
     bench.clock.seconds += 20
     leader.decide()
-    assert "index_fails" not in bench.store.facts.all()
+    assert not bench.store.reports.read().index_fails
     assert bench.decided(lacks) == [True]
     assert bench.takers(lacks) == [unknown]
 

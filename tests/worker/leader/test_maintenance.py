@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 
 from config.webhooks import Definitions
 from store.records import Decision, NewEvent, NewTarget, Result, SetAside, Term
+from store.reports import Reports
 from store.story import Note
 from tests.support.clock import Clock
 from tests.support.worker_bench import Bench
@@ -126,7 +127,7 @@ def test_a_worker_that_may_do_nothing_is_ready(bench: Bench, why: str) -> None:
         case "set aside":
             bench.store.quarantine.set_aside([SetAside("event", "old", "w", "why", 0, 1, 0)])
         case "Conductor is away":
-            bench.store.facts.set("conductor", "no connection")
+            bench.store.reports.write(Reports(conductor="no connection"))
         case "undefined":
             bench.source.current = Definitions(())
             worker.step()

@@ -202,7 +202,7 @@ def test_a_worker_that_is_frozen_just_before_its_poll_leaves_takes_no_task(bench
         worker.step()
     assert worker.leader is None
     assert bench.conductor.tasks[task_id].status == "SCHEDULED", "it is left to the other one"
-    assert bench.store.facts.all().get("conductor") is None, "Conductor isn't to blame"
+    assert bench.store.reports.read().conductor is None, "Conductor isn't to blame"
 
 
 def test_a_term_is_certain_from_when_it_was_asked_for_and_not_from_when_that_was_answered(

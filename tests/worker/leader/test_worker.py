@@ -116,9 +116,9 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(
     absent.call = "POST /workflow"
     with mock.patch.object(bench.conductor, "start", side_effect=absent):
         leader_of(worker).check()
-    assert "POST /workflow" in bench.store.facts.all()["conductor_lacks"]
+    assert "POST /workflow" in bench.store.reports.read().missing_calls
     leader_of(worker).check()
-    assert "conductor_lacks" not in bench.store.facts.all()
+    assert not bench.store.reports.read().missing_calls
 
 
 def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(
@@ -129,16 +129,16 @@ def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(
     task = bench.wait()
     bench.conductor.poll("somebody")
     leader_of(worker).discover()
-    assert "index_searched_to" not in bench.store.facts.all()
+    assert not bench.store.reports.read().index_searched_to
     with mock.patch.object(bench.store.tasks, "adopt", side_effect=StoreUnavailable("locked")):
         worker.step()
-    assert "index_searched_to" not in bench.store.facts.all(), "what was found then is not stored"
+    assert not bench.store.reports.read().index_searched_to, "what was found then is not stored"
     worker.step()
     assert bench.state(task) == "waiting"
     before = int(time.time() * 1000)
     leader_of(worker).discover()
     worker.step()
-    assert before <= int(bench.store.facts.all()["index_searched_to"]) <= time.time() * 1000
+    assert before <= (bench.store.reports.read().index_searched_to or 0) <= time.time() * 1000
 
 
 def test_a_search_of_the_index_begins_where_an_earlier_term_has_come_to(bench: Bench) -> None:
@@ -146,7 +146,7 @@ def test_a_search_of_the_index_begins_where_an_earlier_term_has_come_to(bench: B
     worker.step()
     leader_of(worker).discover()
     worker.step()
-    searched_to = int(bench.store.facts.all()["index_searched_to"])
+    searched_to = bench.store.reports.read().index_searched_to or 0
     worker.end_term()
     asked: list[int] = []
     search = bench.conductor.waiting_ids_since
@@ -169,7 +169,8 @@ def test_receivers_that_are_added_have_their_tasks_found_before_their_events_are
     worker.step()
     leader_of(worker).discover()
     worker.step()
-    assert (bench.conductor.reads, "index_searched_to" in bench.store.facts.all()) == ([], True)
+    assert bench.conductor.reads == []
+    assert bench.store.reports.read().index_searched_to
     if meanwhile == "another term begins":
         worker.end_term()
         assert worker.elect()
@@ -188,13 +189,13 @@ def test_a_task_that_a_person_has_forgotten_takes_nothing_more(bench: Bench) -> 
     leader = leader_of(worker)
     leader.discover()
     worker.step()
-    assert (bench.state(lost), bench.store.facts.all()["another_server"]) == ("waiting", lost)
+    assert (bench.state(lost), bench.store.reports.read().another_server) == ("waiting", lost)
     bench.store.tasks.forget([lost], bench.store.now())
     for _ in range(2):
         leader.discover()
         worker.step()
     assert lost not in leader.decider.tasks
-    assert "another_server" not in bench.store.facts.all()
+    assert not bench.store.reports.read().another_server
 
 
 def test_a_workflows_version_is_read_again_for_each_of_its_tasks(bench: Bench) -> None:
@@ -232,11 +233,11 @@ def test_that_conductor_is_up_is_said_anew_in_each_term(bench: Bench) -> None:
     assert second.elect()
     with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):
         second.step()
-    assert bench.store.facts.all()["conductor"] == "away"
+    assert bench.store.reports.read().conductor == "away"
     second.end_term()
     assert first.elect()
     first.step()
-    assert bench.store.facts.all()["conductor"] == "up"
+    assert bench.store.reports.read().conductor == "up"
 
 
 # --- response time-outs ---
