@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import Any
-from urllib.parse import quote
 
 import structlog
 
-from config.quantities import counted
 from config.settings import SettingsError
-from store.delivery_records import WRONG_TOKEN
 from store.errors import StoreUnavailable
 from store.reports import Reports
-from store.rules.transitions import FAILED
 from store.sql.store import Store
+from worker.troubles import OVER, STORE_UNAVAILABLE, Message, troubles
 
 log = structlog.get_logger()
 
@@ -36,197 +33,10 @@ _TRY_AGAIN = 60_000
 _AFTER = {"conductor": 60_000, "store": 5_000, "set aside": 60_000}
 """Milliseconds that trouble must last before it is worth a message, of those that may be over in a
 moment."""
-OVER = {
-    "failed": "No more events have failed for ten minutes",
-    "rejecting": "No webhook rejects all of its deliveries any more",
-    "conductor": "Conductor answers again",
-    "another server": "Conductor knows the waiting tasks again",
-    "store": "The store can be used again",
-    "definitions": "The webhook definitions are valid again",
-    "gone": "The missing webhooks are back, or have been gone for a day",
-    "waiting": "Events are delivered on time again",
-    "expired": "No more events have expired for an hour",
-    "workflows": "The webhooks fit Conductor's workflows again",
-    "paused": "No webhook has been paused for long any more",
-    "set aside": "Nothing is set aside any more",
-    "tokens": "Nobody is guessing tokens at the admin page any more",
-}
-"""Every kind of trouble → the title of the message that it is over."""
 
 Send = Callable[[str, str, bool], list[bool]]
 """Title, body, and whether trouble is over → for each URL whether the message was sent. Never
 raises."""
-
-# --- what is wrong, as the store tells: with event ids, webhooks, reasons and links, and nothing of
-#   a payload ---
-
-LASTING = 600_000
-"""Milliseconds since a failure for which it is trouble."""
-WRONG_TOKENS = 20
-"""Wrong tokens in the last hour or two, from all addresses together. Fewer are probably mistakes.
-"""
-_REJECTIONS = 3
-"""Rejections by a webhook that accepts nothing. Fewer may be someone just trying its URL."""
-_WAITS = 60_000
-"""Milliseconds that an event must wait before that is worth a message."""
-_HOUR = 3_600_000
-_LISTED = 5
-_READ = 1000
-"""Failed events, and names of what is set aside."""
-_LONGEST = 200
-"""Characters of a reason."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """A message that trouble has begun, or is over."""
-
-    kind: str
-    title: str
-    body: str
-    about: tuple[str, ...] = ()
-    """What the trouble concerns; empty if it is over."""
-
-
-STORE_UNAVAILABLE = Message(
-    "store",
-    "The store can't be used",
-    "Deliveries are answered 503, so that their senders retry. Is the disk full, or the database down?",
-    ("store",),
-)
-
-
-def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
-    """What is wrong, at most one of a kind. Raises StoreUnavailable.
-
-    Messages link to the admin page at `admin_url`; without one they name a command.
-    """
-
-    def see(path: str, command: str) -> str:
-        return (
-            f"See {admin_url.rstrip('/')}{path}" if admin_url else f"See: webhook-bridge {command}"
-        )
-
-    store.deliveries.check_writable()
-    now, reports = store.now(), store.reports.read()
-    if failed := store.queries.failed_since(now - LASTING, _READ):
-        shown = failed[:_LISTED]
-        targets = store.queries.some_targets_of([event_id for event_id, _ in shown], _LISTED)
-        errors = {target.event_id: target.error for target in targets if target.state in FAILED}
-        lines = [
-            f"{webhook}, event {event_id}: {_short(errors.get(event_id))} "
-            f"{see(f'/events/{quote(event_id)}', f'events show {event_id}')}"
-            for event_id, webhook in shown
-        ]
-        why = "Conductor refuses them permanently, or doesn't show what became of them."
-        body = _text(lines, len(failed), f"{why} Fix the cause, then replay them.")
-        title = f"{counted(len(failed), 'event')} failed"
-        yield Message("failed", title, body, tuple(sorted({webhook for _, webhook in failed})))
-    counts = store.queries.delivery_counts(now - _HOUR)
-    rejecting = tuple(
-        name for name, outcomes in sorted(counts.items()) if name and _rejects_everything(outcomes)
-    )
-    if rejecting:
-        lines = []
-        for name in rejecting[:_LISTED]:
-            last = store.without_events.rejections(name, limit=1)
-            reason = f"the last one for: {_short(last[0].reason)} " if last else ""
-            lines.append(
-                f"{name}: {reason}{see(f'/rejections?webhook={quote(name)}', f'rejections --webhook {name}')}"
-            )
-        title = f"{_listed(rejecting)} reject{'s' if len(rejecting) == 1 else ''} every delivery"
-        yield Message("rejecting", title, _text(lines, len(rejecting)), rejecting)
-    if reports.conductor_error:
-        body = "It has been down for a minute. Events are still accepted, and are delivered when it is back."
-        yield Message("conductor", "Conductor can't be used", body, ("conductor",))
-    if reports.another_server:
-        body = (
-            "Is CONDUCTOR_SERVER_URL right, and Conductor's database there? The tasks are kept. "
-            + see("/", "check")
-        )
-        yield Message(
-            "another server", "Conductor knows none of the waiting tasks", body, ("conductor",)
-        )
-    if broken := tuple(reports.definitions_errors):
-        body = f"Found by {_listed(broken)}. The last good ones stay in force. {see('/', 'check')}"
-        yield Message("definitions", "The webhook definitions have errors", body, broken)
-    if gone := tuple(
-        name for name in sorted(reports.webhooks_gone) if not store.changes.was_deleted(name)
-    ):
-        body = "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the files."
-        title = f"{_listed(gone)} {'is' if len(gone) == 1 else 'are'} gone from the definitions"
-        yield Message("gone", title, body, gone)
-    oldest = store.queries.oldest_pending()
-    if oldest is not None and now - oldest >= _WAITS:
-        body = f"The oldest has waited for {(now - oldest) // 1000} s. "
-        body += see("/events?status=pending", "events --status pending")
-        yield Message("waiting", "Events are piling up", body, ("events",))
-    if expired := store.queries.expired_since(now - _HOUR):
-        lines = [f"{name}: {number}" for name, number in sorted(expired.items())[:_LISTED]]
-        advice = f"No task took them within their hold. {see('/events?status=expired', 'events --status expired')}"
-        title = f"Events of {_listed(sorted(expired))} expired"
-        yield Message("expired", title, _text(lines, len(expired), advice), tuple(sorted(expired)))
-    if misfits := reports.misfits:
-        lines = [_short(str(one)) for one in misfits[:_LISTED]]
-        body = _text(lines, len(misfits), f"Their events will expire or fail. {see('/', 'check')}")
-        yield Message(
-            "workflows",
-            "Webhooks don't fit Conductor's workflows",
-            body,
-            tuple(one.what for one in misfits),
-        )
-    pauses = store.pauses.lasting()
-    if forgotten := sorted(name for name, pause in pauses.items() if pause.is_forgotten(now)):
-        lines = [f"{name}: {pauses[name].what_waits}" for name in forgotten[:_LISTED]]
-        body = _text(
-            lines, len(forgotten), "Nothing of them is decided until somebody resumes them."
-        )
-        title = f"{_listed(forgotten)} {'has' if len(forgotten) == 1 else 'have'} been paused for an hour"
-        yield Message("paused", title, body, tuple(forgotten))
-    if aside := sorted(store.quarantine.items(), key=lambda item: (item.since, item.kind, item.id)):
-        names = tuple(f"{item.kind} {item.id}" for item in aside)
-        number = max(len(aside), sum(store.quarantine.counts().values()))
-        lines = [
-            f"{name}{f' of {item.webhook}' if item.webhook else ''}: {_short(item.reason)}"
-            for name, item in zip(names, aside[:_LISTED], strict=False)
-        ]
-        body = _text(
-            lines, number, f"Everything else continues, and these are retried. {see('/', 'check')}"
-        )
-        yield Message(
-            "set aside",
-            f"{_listed(names, number)} {'fails' if number == 1 else 'fail'}",
-            body,
-            names,
-        )
-    if (wrong := counts.get("", {}).get(WRONG_TOKEN, 0)) >= WRONG_TOKENS:
-        body = f"{wrong} wrong ones arrived in the last hour or two. The admin process logs their addresses."
-        yield Message("tokens", "Somebody is guessing tokens at the admin page", body, ("tokens",))
-
-
-def _rejects_everything(outcomes: Mapping[str, int]) -> bool:
-    is_good = any(
-        outcomes.get(good, 0) for good in ("accepted", "duplicate", "filtered", "challenge")
-    )
-    return outcomes.get("rejected", 0) >= _REJECTIONS and not is_good
-
-
-def _text(lines: Sequence[str], number: int, advice: str = "") -> str:
-    """A line for each, how many more there are, and what to do."""
-    more = f"and {number - len(lines)} more" if number > len(lines) else ""
-    return "\n".join(filter(None, (*lines, more, advice)))
-
-
-def _listed(names: Sequence[str], number: int = 0) -> str:
-    """`number`: how many there are, if not all are among the names."""
-    rest = max(number, len(names)) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _short(reason: str | None) -> str:
-    """The reason's first line, in at most `_LONGEST` characters."""
-    first = (reason or "unknown").strip().splitlines()[0]
-    return f"{first[:_LONGEST].rstrip('.')}."
 
 
 # --- what to tell people, and when ---
@@ -252,9 +62,8 @@ class Notices:
         self._known: dict[str, _Known] = {}
         self._retry_at = 0
         with suppress(ValueError, TypeError, AttributeError):
-            self._known = {
-                kind: _Known(**written) for kind, written in json.loads(remembered or "{}").items()
-            }
+            written = json.loads(remembered or "{}")
+            self._known = {kind: _Known(**known) for kind, known in written.items()}
 
     def memory(self) -> str:
         """What the next leader must know so that nothing is said twice."""
@@ -270,23 +79,40 @@ class Notices:
         by_kind = {message.kind: message for message in current}
         # If the clock was set back, later times would last until it has caught up.
         self._retry_at = min(self._retry_at, now + _TRY_AGAIN)
-        found = [
-            message
-            for kind in OVER
-            if kind not in unknown
-            for message in self._due(kind, by_kind.get(kind), now)
-        ]
-        return found if now >= self._retry_at else []
+        found: list[Message] = []
+        for kind in OVER:
+            if kind in unknown:
+                continue
+            trouble = by_kind.get(kind)
+            if trouble is None:
+                found += self._over(kind)
+            else:
+                found += self._begun(trouble, now)
+        if now < self._retry_at:
+            return []
+        return found
 
-    def _due(self, kind: str, trouble: Message | None, now: int) -> Sequence[Message]:
+    def _over(self, kind: str) -> Sequence[Message]:
+        """Notes that there is no such trouble; the message to send, if people know of it."""
         known = self._known.setdefault(kind, _Known())
-        if trouble is None:
-            known.since = None
-            return [Message(kind, OVER[kind], OVER[kind] + ".")] if known.told else []
+        known.since = None
+        if not known.told:
+            return []
+        return [Message(kind, OVER[kind], OVER[kind] + ".")]
+
+    def _begun(self, trouble: Message, now: int) -> Sequence[Message]:
+        """Notes that there is this trouble; the message to send, if it is time to."""
+        known = self._known.setdefault(trouble.kind, _Known())
+        if known.since is None:
+            known.since = now
+        # If the clock was set back, later times would last until it has caught up.
+        known.since = min(known.since, now)
         known.quiet_until = min(known.quiet_until, now + QUIET)
-        known.since = now if known.since is None else min(known.since, now)
-        is_due = now - known.since >= _AFTER.get(kind, 0) and now >= known.quiet_until
-        return [trouble] if is_due and not {*trouble.about} <= {*known.told} else []
+        has_lasted = now - known.since >= _AFTER.get(trouble.kind, 0)
+        is_new = not set(trouble.about) <= set(known.told)
+        if has_lasted and is_new and now >= known.quiet_until:
+            return [trouble]
+        return []
 
     def sent(self, message: Message, now: int, has_reached_anyone: bool) -> None:
         """The message was sent; if it reached nobody, it is due again in a minute."""
@@ -325,18 +151,16 @@ class Notifier:
             if self._notices is None:
                 self._notices = Notices(self._store.reports.read().notices)
         except StoreUnavailable:
-            if (
-                self._notices is not None
-            ):  # while the store is away there is no leader: then the last leader sends
+            # While the store is away there is no leader: then the last leader sends.
+            if self._notices is not None:
                 self._tell(self._notices, [STORE_UNAVAILABLE], OVER.keys() - {"store"})
             return
-        # While Conductor is away all events wait for it, and people know.
-        self._tell(
-            self._notices,
-            found,
-            {"waiting"} if any(one.kind == "conductor" for one in found) else (),
-        )
-        if (memory := self._notices.memory()) != self._memory:
+        unknown = set()
+        if any(trouble.kind == "conductor" for trouble in found):
+            unknown.add("waiting")  # all events wait for Conductor, and people know
+        self._tell(self._notices, found, unknown)
+        memory = self._notices.memory()
+        if memory != self._memory:
             with suppress(StoreUnavailable):
                 self._store.reports.write(Reports(notices=memory))
                 self._memory = memory
@@ -349,13 +173,12 @@ class Notifier:
             sent = self._send(message.title, message.body, not message.about)
             # Not sent again if some URLs were reached: they would get it every minute.
             notices.sent(message, now, any(sent))
-            about = {"kind": message.kind, "title": message.title}
-            if failed := [number for number, ok in enumerate(sent, 1) if not ok]:
-                log.warning(
-                    "a notification could not be sent to every URL", failed_urls=failed, **about
-                )
+            logger = log.bind(kind=message.kind, title=message.title)
+            failed = [number for number, has_succeeded in enumerate(sent, 1) if not has_succeeded]
+            if failed:
+                logger.warning("a notification could not be sent to every URL", failed_urls=failed)
             else:
-                log.info("notification sent", **about)
+                logger.info("notification sent")
 
 
 # --- sending ---
@@ -372,9 +195,8 @@ class Apprise:
             raise SettingsError(
                 "BRIDGE_NOTIFY: Apprise isn't installed; pip install '.[notify]' in a checkout, or 'WHEEL[notify]'"
             ) from None
-        logging.getLogger("apprise").setLevel(
-            logging.CRITICAL + 1
-        )  # it would log URLs with their secrets
+        # It would log URLs with their secrets.
+        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
         self._services = self._apprise.Apprise()
         for number, url in enumerate(urls.split() or [""], 1):
             if not self._services.add(url):
@@ -385,17 +207,16 @@ class Apprise:
 
     def send(self, title: str, body: str, resolved: bool) -> list[bool]:
         """Sends the message; returns for each URL whether that succeeded. Never raises."""
-        kind = self._apprise.NotifyType.SUCCESS if resolved else self._apprise.NotifyType.WARNING
+        kind = self._apprise.NotifyType.WARNING
+        if resolved:
+            kind = self._apprise.NotifyType.SUCCESS
         sent: list[bool] = []
         for service in self._services:
             try:
-                sent.append(
-                    bool(
-                        service.notify(
-                            title=f"Webhook bridge: {title}", body=body, notify_type=kind
-                        )
-                    )
+                has_succeeded = service.notify(
+                    title=f"Webhook bridge: {title}", body=body, notify_type=kind
                 )
             except Exception:  # raised by one of a hundred services
-                sent.append(False)
+                has_succeeded = False
+            sent.append(bool(has_succeeded))
         return sent

@@ -16,7 +16,7 @@ from store.records import Event, SetAside, SetAsideKind, Task
 from store.reports import Reports
 from store.sql.event_search import EventFilter
 from store.sql.facts import Pause
-from worker.notify import WRONG_TOKENS
+from worker.troubles import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000

@@ -22,8 +22,9 @@ from store.reports import Reports
 from store.sqlite import SqliteStore, open_store
 from store.story import Note
 from tests.support.stand_in import Answer, StandIn
-from worker import notify as wrong
-from worker.notify import LASTING, OVER, QUIET, Apprise, Message, Notices, Notifier
+from worker import troubles as wrong
+from worker.notify import QUIET, Apprise, Notices, Notifier
+from worker.troubles import LASTING, OVER, Message
 
 MINUTE = 60_000
 
