@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from config.proof_keys import Dedup
 from config.webhooks import Webhook
 from criteria.jsonpath import Select, compile_path
 from platforms.base import Platform, digest
-from platforms.http import Request
 from relay.verify.verification import VerifiedDelivery
 
 _LONGEST_ID = 256
@@ -24,15 +24,11 @@ class DeliveryIds:
     """Finds the delivery ids of one webhook."""
 
     def __init__(self, webhook: Webhook, platform: Platform):
-        dedup = webhook.dedup
+        dedup = webhook.dedup or Dedup()
         self._platform = platform
-        self._asked = dedup is not None
-        self._header = (
-            dedup.header.lower() if dedup is not None and dedup.header is not None else None
-        )
-        self._path = (
-            compile_path(dedup.path) if dedup is not None and dedup.path is not None else None
-        )
+        self._header = None if dedup.header is None else dedup.header.lower()
+        self._path = None if dedup.path is None else compile_path(dedup.path)
+        self._asked = webhook.dedup is not None
 
     def of_delivery(self, delivery: VerifiedDelivery, value: Any, decoded: Any) -> str | None:
         """The id of a delivery with this body; None if nothing identifies a repetition. `decoded`:
@@ -53,37 +49,40 @@ class DeliveryIds:
         return _storable(found) or (f"{whole}#{number}" if whole else None)
 
     def _find(self, delivery: VerifiedDelivery, value: Any, decoded: Any) -> str | None:
-        request, proof = delivery.request, delivery.proof
         if self._header is not None:
-            given = request.headers.get(self._header)
-            if given and self._trusts_body(delivery):
-                # If the signature doesn't cover the header, anyone could have set it. Combined with
-                # the body it can't suppress a different delivery.
-                is_proven = proof.signed is None or self._header in proof.headers
-                return given if is_proven else digest(given, request.body)
+            found = self._in_header(self._header, delivery)
+        elif self._path is not None:
+            found = _at(self._path, decoded) if self._trusts_body(delivery) else None
         else:
-            if (
-                self._path is None
-                and proof.signed is None
-                and (found := self._platform.header_id(request, value))
-            ):
-                return found
-            # The body's id is the event's; the signed one may only be the message's.
-            if self._trusts_body(delivery) and (found := self._in_body(request, value, decoded)):
-                return found
-            if self._path is None and proof.id is not None:
-                return proof.id
-        nothing_tells = not self._platform.id_headers and self._platform.may_come_again(value)
-        if proof.signed is None or (nothing_tells and not self._asked):
-            return None
-        return digest(proof.signed)
+            found = self._of_platform(delivery, value)
+        return found or self._digest(delivery, value)
 
-    def _in_body(self, request: Request, value: Any, decoded: Any) -> str | None:
-        return (
-            self._platform.delivery_id(request, value)
-            if self._path is None
-            else _at(self._path, decoded)
-        )
+    def _in_header(self, header: str, delivery: VerifiedDelivery) -> str | None:
+        request, proof = delivery.request, delivery.proof
+        given = request.headers.get(header)
+        if not given or not self._trusts_body(delivery):
+            return None
+        # If the signature doesn't cover the header, anyone could have set it. Combined with the
+        # body it can't suppress a different delivery.
+        is_proven = proof.signed is None or header in proof.headers
+        return given if is_proven else digest(given, request.body)
+
+    def _of_platform(self, delivery: VerifiedDelivery, value: Any) -> str | None:
+        request, proof, found = delivery.request, delivery.proof, None
+        if proof.signed is None:
+            found = self._platform.header_id(request, value)
+        # The body's id is the event's; the signed one may only be the message's.
+        if not found and self._trusts_body(delivery):
+            found = self._platform.delivery_id(request, value)
+        return found or proof.id
+
+    def _digest(self, delivery: VerifiedDelivery, value: Any) -> str | None:
+        """Of all that is signed; None if that can't tell another event from a repetition."""
+        signed = delivery.proof.signed
+        nothing_tells = not self._platform.id_headers and self._platform.may_come_again(value)
+        if signed is None or (nothing_tells and not self._asked):
+            return None
+        return digest(signed)
 
     def _trusts_body(self, delivery: VerifiedDelivery) -> bool:
         return delivery.proof.signed is None or delivery.proof.body

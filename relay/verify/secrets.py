@@ -4,7 +4,7 @@ may be one."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import quote, unquote_to_bytes
 
@@ -72,30 +72,32 @@ def without_secrets(
     `proof`: lower-case names of the headers that prove it. They are kept if it was rejected, to be
     verified again, but not with what people save.
     """
-    header = webhook.dedup.header if webhook.dedup is not None else None
-    identity = None if header is None else header.lower()
+    identity = None
+    if webhook.dedup is not None and webhook.dedup.header is not None:
+        identity = webhook.dedup.header.lower()
+    is_rejected = delivery.verdict == "rejected"
 
     def may_be_kept(name: str) -> bool:
         if name in NEVER_KEPT:
             return False
         if name in proof or "signature" in name:
-            return delivery.verdict == "rejected"
+            return is_rejected
         is_harmless = _CREDENTIALS.isdisjoint(name.replace("_", "-").split("-"))
         return is_harmless or name == identity or name in _NO_CREDENTIALS
 
     headers = {name: value for name, value in delivery.headers.items() if may_be_kept(name.lower())}
     left_out = {name.lower() for name in delivery.headers.keys() - headers.keys()}
-    if delivery.verdict == "rejected" and identity in left_out:
+    if is_rejected and identity in left_out:
         return None
-    places = [
-        delivery.body,
-        delivery.query.encode("utf-8", "replace"),
-        unquote_to_bytes(delivery.query),
-    ]
-    places += [value.encode("latin-1", "replace") for value in headers.values()]
-    if any(secret in place for secret in _secrets_of(webhook) for place in places):
-        return None
-    return replace(delivery, headers=headers)
+    cleaned = replace(delivery, headers=headers)
+    return None if _holds_any(cleaned, _secrets_of(webhook)) else cleaned
+
+
+def _holds_any(delivery: RawDelivery, secrets: Iterable[bytes]) -> bool:
+    query = delivery.query.encode("utf-8", "replace")
+    values = [value.encode("latin-1", "replace") for value in delivery.headers.values()]
+    places = [delivery.body, query, unquote_to_bytes(delivery.query), *values]
+    return any(secret in place for secret in secrets for place in places)
 
 
 def _secrets_of(webhook: Webhook) -> Iterator[bytes]:
@@ -104,10 +106,9 @@ def _secrets_of(webhook: Webhook) -> Iterator[bytes]:
 
     The body isn't decoded instead, as a stranger's could take long.
     """
-    given = [
-        *(webhook.secret or ()),
-        *(webhook.signature.secret if webhook.signature is not None else ()),
-    ]
+    given = list(webhook.secret or ())
+    if webhook.signature is not None:
+        given += webhook.signature.secret
     if webhook.verify_token is not None:
         given.append(webhook.verify_token)
     for secret in given:

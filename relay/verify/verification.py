@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from config.proof_keys import Jwt as JwtKeys
+from config.proof_keys import Mtls, Signature
 from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from platforms.base import Platform
@@ -85,35 +86,36 @@ def verifiers_of(
     """Everything that must hold for a delivery: the platform's proof, and what the definition asks
     for besides."""
     found: list[tuple[Verifier, Credentials]] = []
-    credentials = credentials_of(webhook, platform, fetch)
-    given = {
-        name
-        for name in ("secret", "audience", "service_account")
-        if getattr(webhook, name) is not None
-    }
-    if platform.verifier is not None and platform.required <= given and webhook.verifier != "none":
-        found.append((platform.verifier, credentials))
+    if platform.verifier is not None and _proves_itself(webhook, platform):
+        found.append((platform.verifier, credentials_of(webhook, platform, fetch)))
     if webhook.signature is not None:
-        scheme = webhook.signature
-        custom = CustomHmac(**scheme.model_dump(exclude={"secret", "tolerance"}))
-        secrets = tuple(secret.get_secret_value() for secret in scheme.secret)
-        found.append((custom, Credentials(secrets, scheme.tolerance)))
+        found.append(_custom(webhook.signature))
     if webhook.jwt is not None:
         found.append((_jwt(webhook.jwt), Credentials(tolerance=webhook.jwt.tolerance, fetch=fetch)))
     if webhook.mtls is not None:
-        asked = webhook.mtls
-        form = asked.form or form_of(asked.header)
-        found.append(
-            (
-                ClientCertificate(asked.header, asked.subject or (), asked.san or (), form),
-                Credentials(),
-            )
-        )
+        found.append((_client_certificate(webhook.mtls), Credentials()))
     for name, values in (webhook.headers or {}).items():
-        found.append(
-            (HeaderEquals(name), Credentials(tuple(value.get_secret_value() for value in values)))
-        )
+        secrets = tuple(value.get_secret_value() for value in values)
+        found.append((HeaderEquals(name), Credentials(secrets)))
     return found
+
+
+def _proves_itself(webhook: Webhook, platform: Platform) -> bool:
+    """Whether the definition has what the platform's own proof needs."""
+    names = ("secret", "audience", "service_account")
+    given = {name for name in names if getattr(webhook, name) is not None}
+    return webhook.verifier != "none" and platform.required <= given
+
+
+def _custom(scheme: Signature) -> tuple[Verifier, Credentials]:
+    verifier = CustomHmac(**scheme.model_dump(exclude={"secret", "tolerance"}))
+    secrets = tuple(secret.get_secret_value() for secret in scheme.secret)
+    return verifier, Credentials(secrets, scheme.tolerance)
+
+
+def _client_certificate(keys: Mtls) -> ClientCertificate:
+    form = keys.form or form_of(keys.header)
+    return ClientCertificate(keys.header, keys.subject or (), keys.san or (), form)
 
 
 def _jwt(keys: JwtKeys) -> Jwt:
@@ -147,16 +149,10 @@ class Verification:
         )
         """By what a delivery is verified, for people; empty if by nothing."""
         if webhook.callback is not None:
-            self.description = (
-                "the token in its URL"
-                if webhook.callback.by is None
-                else "the workflow's id in its URL"
-            )
-        self.secret_headers = frozenset(
-            str(header).lower()
-            for verifier, _ in verifiers
-            if (header := getattr(verifier, "header", None))
-        )
+            by = "token" if webhook.callback.by is None else "workflow's id"
+            self.description = f"the {by} in its URL"
+        headers = [getattr(verifier, "header", "") for verifier, _ in verifiers]
+        self.secret_headers = frozenset(header.lower() for header in headers if header)
 
     def verify(self, request: Request) -> VerifiedDelivery:
         """Raises what a `Check` raises unless every kind of verification holds."""
@@ -169,13 +165,9 @@ class Verification:
 
 
 def _turn(verifier: Verifier) -> int:
-    return (
-        0
-        if isinstance(verifier, (HeaderEquals, ClientCertificate))
-        else 2
-        if isinstance(verifier, Jwt)
-        else 1
-    )
+    if isinstance(verifier, (HeaderEquals, ClientCertificate)):
+        return 0
+    return 2 if isinstance(verifier, Jwt) else 1
 
 
 def _describe(verifier: Verifier, platform: str) -> str:
@@ -212,20 +204,20 @@ def verified_since(
     return at if text == fingerprint(webhook, key) else None
 
 
-_DECIDING = frozenset(
-    {
-        "secret",
-        "verify_token",
-        "audience",
-        "service_account",
-        "topic",
-        "headers",
-        "signature",
-        "jwt",
-        "mtls",
-    }
-    | {"challenge", "verifier", "callback"}
-)
+_DECIDING = {
+    "secret",
+    "verify_token",
+    "audience",
+    "service_account",
+    "topic",
+    "headers",
+    "signature",
+    "jwt",
+    "mtls",
+    "challenge",
+    "verifier",
+    "callback",
+}
 _NOT_DECIDING = {
     "signature": {"tolerance"},
     "jwt": {"tolerance"},
@@ -238,7 +230,7 @@ def verifier_text(webhook: Webhook) -> bytes:
     leaves the process."""
     # What isn't set is left out, so that a key of a later version makes no webhook Unverified that
     # doesn't use it.
-    parts = webhook.model_dump(include=set(_DECIDING), exclude=_NOT_DECIDING, exclude_defaults=True)
+    parts = webhook.model_dump(include=_DECIDING, exclude=_NOT_DECIDING, exclude_defaults=True)
     if "headers" in parts:
         parts["headers"] = {name.lower(): values for name, values in parts["headers"].items()}
     parts["platform"] = webhook.platform
