@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from config.proof_keys import Dedup
 from config.webhooks import Webhook
 from criteria.jsonpath import Select, compile_path
 from platforms.base import Platform, digest
@@ -24,11 +23,14 @@ class DeliveryIds:
     """Finds the delivery ids of one webhook."""
 
     def __init__(self, webhook: Webhook, platform: Platform):
-        dedup = webhook.dedup or Dedup()
         self._platform = platform
-        self._header = None if dedup.header is None else dedup.header.lower()
-        self._path = None if dedup.path is None else compile_path(dedup.path)
         self._asked = webhook.dedup is not None
+        self._header: str | None = None
+        self._path: Select | None = None
+        if webhook.dedup is not None and webhook.dedup.header is not None:
+            self._header = webhook.dedup.header.lower()
+        if webhook.dedup is not None and webhook.dedup.path is not None:
+            self._path = compile_path(webhook.dedup.path)
 
     def of_delivery(self, delivery: VerifiedDelivery, value: Any, decoded: Any) -> str | None:
         """The id of a delivery with this body; None if nothing identifies a repetition. `decoded`:

@@ -4,6 +4,7 @@ hits both."""
 from __future__ import annotations
 
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -38,9 +39,10 @@ def measure(
     say("Measuring: the relay\n")
     definitions = folder / "webhooks.yaml"
     definitions.write_text(DEFINITIONS, encoding="utf-8")
+    database = folder / "bridge.db"
     environment = bridge_environment(
         bridge_webhooks=str(definitions),
-        bridge_database=f"sqlite:///{folder / 'bridge.db'}",
+        bridge_database=f"sqlite:///{database}",
         bridge_relay_metrics="off",
         port=str(free_port()),
     )
@@ -58,10 +60,14 @@ def measure(
                     )
         finally:
             relay.stop()
-    return list(_figures(loads))
+    with closing(sqlite3.connect(database)) as connection:
+        [(stored,)] = connection.execute("SELECT count(*) FROM events").fetchall()
+    return list(_figures(loads, stored))
 
 
-def _figures(loads: dict[str, list[load.Load]]) -> Iterator[Figure]:
+def _figures(loads: dict[str, list[load.Load]], stored: int) -> Iterator[Figure]:
+    """`stored`: events in the relay's store."""
+
     def ratios(field: str) -> list[float]:
         return [
             getattr(ours, field) / getattr(theirs, field)
@@ -76,6 +82,9 @@ def _figures(loads: dict[str, list[load.Load]]) -> Iterator[Figure]:
     )
     failures = sum(one.failures for one in loads["relay"])
     yield Figure("relay", "answers other than 200", failures, "<= 0")
+    # A delivery in flight when its round ends may be stored without an answer.
+    unstored = max(0, sum(one.answers for one in loads["relay"]) - stored)
+    yield Figure("relay", "answers without an event in the store", unstored, "<= 0")
 
 
 @contextmanager
