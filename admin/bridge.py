@@ -83,7 +83,6 @@ class Bridge:
         self.store.changes.record(Change(self.store.now(), self.who, what, webhook, detail))
 
     # --- webhooks
-    #   -------------------------------------------------------------------------------------------
 
     def webhook(self, name: str) -> Webhook:
         """The webhook of that name. Raises NotFound, with the names there are."""
@@ -99,7 +98,6 @@ class Bridge:
         }
 
     # --- events and tasks
-    #   -----------------------------------------------------------------------------------
 
     def event(self, event_id: str) -> Event:
         """Raises NotFound."""

@@ -68,7 +68,6 @@ class CantErase(CantDo):
 
 
 # --- webhooks
-#   -----------------------------------------------------------------------------------------------
 
 
 def list_webhooks(bridge: Bridge) -> list[Webhook]:
@@ -141,7 +140,6 @@ def resume(bridge: Bridge, name: str) -> bool:
 
 
 # --- events
-#   -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -256,7 +254,6 @@ def try_criteria(bridge: Bridge, name: str, kind: Kind, given: Sequence[str]) ->
 
 
 # --- tasks and rejections
-#   -----------------------------------------------------------------------------------
 
 
 def list_tasks(
@@ -293,7 +290,6 @@ def list_rejections(
 
 
 # --- URLs for one task
-#   --------------------------------------------------------------------------------------
 
 
 class ToCallBack(ApiObject):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from markupsafe import Markup, escape
 
+from config.proof_keys import Jwt, Signature
 from config.webhooks import Webhook
 from platforms.guide import Guide, samples
 
@@ -52,19 +53,10 @@ def prompts(
 def _of_custom(webhook: Webhook) -> Iterable[str]:
     for header in webhook.headers or ():
         yield f"Have the sender add the header `{header}` with its secret as the value."
-    if (signature := webhook.signature) is not None:
-        place = f"`{signature.header}`"
-        if signature.format is not None or signature.prefix:
-            form = signature.format or f"{signature.prefix}{{signature}}"
-            place += f", written as `{form}`"
-        yield (
-            f"Have the sender sign `{signature.signed}` with the secret (HMAC-{signature.algorithm.upper()}, in "
-            f"{signature.encoding}), and put the signature into the header {place}."
-        )
+    if webhook.signature is not None:
+        yield _of_signature(webhook.signature)
     if webhook.jwt is not None:
-        audience = " or ".join(f"`{one}`" for one in webhook.jwt.audience or ())
-        token = f"`{webhook.jwt.issuer}`" + (f" for {audience}" if audience else "")
-        yield f"Have the sender get a token from {token}, and send it in the header `{webhook.jwt.header}`."
+        yield _of_jwt(webhook.jwt)
     if webhook.mtls is not None:
         yield (
             "The proxy in front must verify the sender’s certificate and overwrite the header "
@@ -72,6 +64,25 @@ def _of_custom(webhook: Webhook) -> Iterable[str]:
         )
     if webhook.challenge is not None and webhook.challenge.name is not None:
         yield "Enter the URL at the sender, which then sends its challenge."
+
+
+def _of_signature(signature: Signature) -> str:
+    place = f"`{signature.header}`"
+    if signature.format is not None or signature.prefix:
+        form = signature.format or f"{signature.prefix}{{signature}}"
+        place += f", written as `{form}`"
+    return (
+        f"Have the sender sign `{signature.signed}` with the secret (HMAC-{signature.algorithm.upper()}, in "
+        f"{signature.encoding}), and put the signature into the header {place}."
+    )
+
+
+def _of_jwt(jwt: Jwt) -> str:
+    token = f"`{jwt.issuer}`"
+    if jwt.audience:
+        audience = " or ".join(f"`{one}`" for one in jwt.audience)
+        token += f" for {audience}"
+    return f"Have the sender get a token from {token}, and send it in the header `{jwt.header}`."
 
 
 def how_to_try(webhook: Webhook, url: str) -> str | None:

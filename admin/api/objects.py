@@ -38,7 +38,6 @@ Operator = Annotated[str, Field(json_schema_extra={"enum": list(OPERATORS)})]
 
 
 # --- events
-#   -------------------------------------------------------------------------------------------------
 
 
 class Target(ApiObject):
@@ -237,7 +236,6 @@ class NotesOrPlan(RootModel[Notes | ManyPlan]):
 
 
 # --- why an event did or didn't match
-#   -----------------------------------------------------------------------
 
 
 class Criterion(ApiObject):
@@ -360,7 +358,6 @@ def why(explained: EventExplanation) -> Why:
 
 
 # --- tasks
-#   --------------------------------------------------------------------------------------------------
 
 
 class TaskTarget(Target, _EventKey):
@@ -387,7 +384,6 @@ def whole_task(task: records.Task, explained: TaskExplanation) -> WholeTask:
 
 
 # --- webhooks and their deliveries
-#   --------------------------------------------------------------------------
 
 
 class WebhookStatus(ApiObject):
@@ -433,7 +429,6 @@ class NewWebhook(WebhookStatus):
 
 
 # --- rejected deliveries, and those that admins listen to
-#   ---------------------------------------------------
 
 
 class Rejection(ApiObject):
@@ -521,7 +516,6 @@ class WithoutEvent(Rejection):
 
 
 # --- what is wrong
-#   ------------------------------------------------------------------------------------------
 
 
 class Problem(ApiObject):

@@ -7,10 +7,9 @@ import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 from config.quantities import format_duration
-from config.settings import Settings
+from config.settings import Proxies, Settings
 from config.webhooks import Definitions, Problem, Webhook
 from platforms import PLATFORMS
 from worker.discovery.probe import CheckResult
@@ -21,10 +20,28 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult
     proxies, webhooks = settings.bridge_trusted_proxies, definitions.webhooks
     certified = next((webhook.name for webhook in webhooks if webhook.mtls is not None), None)
     restricted = next((webhook.name for webhook in webhooks if webhook.allow_ips), None)
-    remedy = "list the proxies' own addresses or networks"
-    level: Literal["note", "warning", "error"] = "warning"
-    if certified is not None and not proxies:
-        level = "error"
+    is_behind_tls = (settings.bridge_public_url or "").startswith("https:")
+    if certified is not None:
+        return _on_certificates(proxies, certified)
+    if proxies.everyone:
+        what = "every client counts as a proxy and can claim any address for `allow_ips` and for failed proofs"
+        return [CheckResult("warning", what, _LIST_THEM)]
+    if not proxies and is_behind_tls:
+        what = (
+            "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery seems to come from "
+            "its address: `allow_ips` and the limit on failed proofs see no other"
+        )
+        remedy = "set it to that proxy's address or network, such as 127.0.0.1"
+        return [CheckResult("warning", what, remedy)]
+    if proxies.hops and restricted is not None:
+        what = f"a client that bypasses the proxy can claim any address, even one in the `allow_ips` of {restricted}"
+        return [CheckResult("note", what, _LIST_THEM)]
+    return []
+
+
+def _on_certificates(proxies: Proxies, certified: str) -> list[CheckResult]:
+    """`certified`: a webhook whose senders have certificates."""
+    if not proxies:
         what = (
             f"no proxy is named, so nobody vouches for the client certificates of {certified}: it refuses every "
             "delivery"
@@ -32,24 +49,14 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult
         remedy = (
             "set it to the address or network of the proxy that verifies them, such as 127.0.0.1"
         )
-    elif certified is not None and (proxies.hops or proxies.everyone):
+        return [CheckResult("error", what, remedy)]
+    if proxies.hops or proxies.everyone:
         what = f"a client that bypasses the proxy can claim any client certificate, even that of {certified}"
-    elif proxies.everyone:
-        what = "every client counts as a proxy and can claim any address for `allow_ips` and for failed proofs"
-    elif not proxies and (settings.bridge_public_url or "").startswith("https:"):
-        what = (
-            "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery seems to come from "
-            "its address: `allow_ips` and the limit on failed proofs see no other"
-        )
-        remedy = "set it to that proxy's address or network, such as 127.0.0.1"
-    elif proxies.hops and restricted is not None:
-        level = "note"
-        what = f"a client that bypasses the proxy can claim any address, even one in the `allow_ips` of {restricted}"
-    else:
-        return []
-    return [CheckResult(level, what, remedy)]
+        return [CheckResult("warning", what, _LIST_THEM)]
+    return []
 
 
+_LIST_THEM = "list the proxies' own addresses or networks"
 _SHORTEST = 86_400.0
 """Seconds: within a day, most platforms have repeated what they repeat."""
 

@@ -13,19 +13,16 @@ from admin.api.objects import Problem as ShownProblem
 from admin.api.objects import problem, setting_problem
 from admin.bridge import Bridge
 from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
-from admin.check.health import HOUR, Level, ago, would_be_accepted
+from admin.check.health import Issue, Level, find_issues, state_of
 from admin.definitions.entry_text import files_in
 from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.event_or_sample import sample_events
-from admin.events.kept_rejections import KeptRejections
-from admin.explain.wording import name_of, next_try, why
 from config.quantities import counted
 from config.references import NOT_SET, environment_with_dotenv
 from config.settings import Settings, SettingsError, find_unknown_settings, port_of
 from config.webhooks import Definitions, DefinitionsError, Problem, load_definitions
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
-from store.reports import Reports
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
@@ -34,7 +31,7 @@ from worker.discovery.probe import CheckResult, probe
 from worker.notify import Apprise
 
 _SHOWN = 20
-"""Items that are set aside, broken tasks, and files, that are listed at most."""
+"""Files that are listed at most."""
 Found = tuple[str, CheckResult]
 """What it is about, and what is wrong."""
 
@@ -180,56 +177,26 @@ def _found(name: str, level: Level, error: Exception) -> Found:
     return name, CheckResult(level, what, remedy)
 
 
-def _reported(reports: Reports) -> Iterator[str]:
-    """What relay and worker last reported to be wrong."""
-    for process, error in reports.definitions_errors.items():
-        yield f"the {process} found errors in the definitions, and keeps using the last good ones: {error}"
-    if reports.conductor_error:
-        yield f"the worker can't use Conductor: {reports.conductor_error}"
-    if reports.another_server:
-        what = "Conductor knows none of the tasks that waited before, as another server would"
-        yield f"{what}: {reports.another_server}"
-    if reports.index_fails:
-        yield f"events wait for Conductor's index: {reports.index_fails}"
-
-
 def _on_store(open_bridge: Callable[[], Bridge]) -> Iterator[Found]:
     """What is wrong with the database, and with what is in it."""
     try:
         bridge = open_bridge()
-        store = bridge.store
-        for advice in store.maintenance.advice():
+        for advice in bridge.store.maintenance.advice():
             yield "BRIDGE_DATABASE", CheckResult("warning", advice)
-        for warning in _reported(store.reports.read()):
-            yield "BRIDGE_DATABASE", CheckResult("warning", warning)
-        for name, (number, seen) in sorted(KeptRejections(bridge).acceptable().items()):
-            remedy = f"webhook-bridge rejections retry --webhook {name}"
-            yield (
-                "BRIDGE_DATABASE",
-                CheckResult("warning", would_be_accepted(name, number, seen), remedy),
-            )
-        now = store.now()
-        for name, number in sorted(store.queries.expired_since(now - HOUR).items()):
-            what = f"{counted(number, 'event')} expired in the last hour: no task took them"
-            remedy = f"webhook-bridge events --status expired --webhook {name}"
-            yield name, CheckResult("warning", what, remedy)
-        for name, pause in sorted(store.pauses.lasting().items()):
-            if pause.is_forgotten(now):
-                what = f"paused for {ago(now - pause.since)}, {pause.what_waits}"
-                yield name, CheckResult("warning", what, f"webhook-bridge resume {name}")
-        aside = store.quarantine.items(limit=_SHOWN)
-        for item in aside:
-            yield name_of(item), CheckResult("error", why(item), next_try(item))
-        if (more := sum(store.quarantine.counts().values()) - len(aside)) > 0:
-            yield "set aside", CheckResult("error", f"{more} more items")
-        for task in bridge.broken_tasks(_SHOWN):
-            what = f"{task.reference_name} of {task.workflow} ({task.workflow_id}): {task.broken}"
-            yield (
-                "waiting tasks",
-                CheckResult("warning", what, "correct the workflow, and start it again"),
-            )
+        for issue in find_issues(state_of(bridge)):
+            if issue.in_check is not None:
+                yield from _of_issue(issue, issue.in_check)
     except StoreMissing:
         pass  # nothing has run here yet
     except (StoreUnavailable, NewerStore) as error:
         is_wrong = isinstance(error, (StoreRefused, NewerStore))
         yield _found("BRIDGE_DATABASE", "error" if is_wrong else "warning", error)
+
+
+def _of_issue(issue: Issue, level: Level) -> Iterator[Found]:
+    """The issue line by line: whoever reads one of them may not see the others."""
+    for detail in issue.details:
+        what = detail.what
+        if not (what and detail.about):
+            what = ": ".join(filter(None, (issue.text.rstrip("."), what)))
+        yield detail.about or "BRIDGE_DATABASE", CheckResult(level, what, detail.remedy)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from admin.bridge import DAY, Bridge
 from admin.events.kept_rejections import KeptRejections
-from admin.explain.wording import describe_set_aside, name_of
+from admin.explain.wording import name_of, next_try, why
 from config.quantities import counted
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
@@ -25,6 +25,8 @@ FAILED_READ = 200
 """Failed events that are read, at most: the overview must be quick when very many have failed."""
 BROKEN_READ = 50
 """Tasks that can't be matched, of which there may be very many: so many are read."""
+_SHOWN = 20
+"""Items that are set aside, and broken tasks, that are listed at most."""
 _NAMED = 10
 """Workflows that are named."""
 HOUR = 3_600_000
@@ -35,9 +37,18 @@ HOUR = 3_600_000
 class Detail:
     """A line of an issue."""
 
-    text: str
+    what: str = ""
+    about: str = ""
+    """The webhook or item that it is about; "" if the issue itself says that."""
+    remedy: str = ""
     webhook: str | None = None
     """The webhook that it is about, or the first of several."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        what = ": ".join(filter(None, (self.about, self.what)))
+        return "; ".join(filter(None, (what, self.remedy)))
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Issue:
     page: str | None = None
     """The page that shows more."""
     query: Mapping[str, str] | None = None
+    in_check: Level | None = None
+    """As what `webhook-bridge check` reports it; None if it doesn't."""
 
 
 @dataclass(frozen=True)
@@ -121,22 +134,19 @@ def _conductor(state: State) -> Iterator[Issue]:
         text = (
             "Conductor can't be used. Events are accepted and kept, and delivered once it is back."
         )
-        yield Issue("error", text, _lines([error]))
+        yield Issue("error", text, _lines([error]), in_check="warning")
     elif tasks := reports.another_server:
         text = (
             "Conductor knows none of the tasks that waited before: it is another server, or its database is empty. They"
             " are kept. If it has lost them for good, run `webhook-bridge tasks forget`."
         )
-        yield Issue("error", text, _lines([tasks]), "tasks")
+        yield Issue("error", text, _lines([tasks]), "tasks", in_check="warning")
     elif lacks := reports.missing_calls:
-        yield Issue(
-            "error",
-            "Conductor lacks calls that the bridge needs, or doesn't allow them.",
-            _lines([lacks]),
-        )
+        text = "Conductor lacks calls that the bridge needs, or doesn't allow them."
+        yield Issue("error", text, _lines([lacks]))
     elif fails := reports.index_fails:
         text = "Conductor's index can't be searched: events of these webhooks wait for it, unless a known task matches."
-        yield Issue("error", text, _lines([fails]))
+        yield Issue("error", text, _lines([fails]), in_check="warning")
     elif (discovery := reports.discovery or "").startswith("workflows"):
         text = "Conductor's tasks can't be searched, so running workflows are read at intervals. Is indexing off?"
         yield Issue("warning", text, _lines([discovery]))
@@ -147,26 +157,30 @@ def _definitions(state: State) -> Iterator[Issue]:
         text = "The definitions have errors. Relay and worker keep using the last good ones of each file."
         yield Issue("error", text, _lines(map(str, state.problems)))
     else:
-        for process, error in state.reports.definitions_errors.items():
-            text = f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
-            yield Issue("error", text, _lines(error.splitlines()))
-    if gone := {
+        yield from _reported_definitions(state)
+    gone = {
         name: at
         for name, at in state.reports.webhooks_gone.items()
         if name not in state.webhooks and name not in state.deleted
-    }:
+    }
+    if gone:
         text = "Webhooks are gone from the definitions. Deliveries to them are answered with 404."
-        yield Issue(
-            "warning",
-            text,
-            _lines(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items())),
-        )
+        lines = (f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items()))
+        yield Issue("warning", text, _lines(lines))
     if not state.webhooks and not state.problems:
         yield Issue(
             "note", "No webhook is defined yet, so nothing can arrive: create the first one below."
         )
-    if risks := [one for one in state.warnings if one.webhook]:
-        yield Issue("note", "Some definitions are risky.", _lines(map(str, risks)))
+    risks = [str(problem) for problem in state.warnings if problem.webhook]
+    if risks:
+        yield Issue("note", "Some definitions are risky.", _lines(risks))
+
+
+def _reported_definitions(state: State) -> Iterator[Issue]:
+    """What relay and worker have found, whose environments may be different ones."""
+    for process, error in state.reports.definitions_errors.items():
+        text = f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
+        yield Issue("error", text, _lines(error.splitlines()), in_check="warning")
 
 
 def _lost(state: State) -> Iterator[Issue]:
@@ -175,52 +189,73 @@ def _lost(state: State) -> Iterator[Issue]:
         text = f"{_number(state.failed, FAILED_READ, 'event')} failed in the last day: fix the cause, then replay."
         yield Issue("error", text, page="failures")
     if state.expired:
-        number = sum(state.expired.values())
-        text = f"{counted(number, 'event')} expired in the last hour: no task took them."
+        text = f"{_expired(sum(state.expired.values()))}."
         details = tuple(
-            Detail(f"{name}: {count}", name) for name, count in sorted(state.expired.items())
+            Detail(
+                _expired(number),
+                name,
+                f"webhook-bridge events --status expired --webhook {name}",
+                name,
+            )
+            for name, number in sorted(state.expired.items())
         )
-        yield Issue("warning", text, details, page="events", query={"status": "expired"})
+        query = {"status": "expired"}
+        yield Issue("warning", text, details, "events", query, in_check="warning")
+
+
+def _expired(number: int) -> str:
+    return f"{counted(number, 'event')} expired in the last hour: no task took them"
 
 
 def _waiting(state: State) -> Iterator[Issue]:
     """Events that wait for longer than they should."""
-    if (
-        state.oldest_pending is not None
-        and (waited := state.now - state.oldest_pending) > _PILING_UP
-    ):
+    waited = 0 if state.oldest_pending is None else state.now - state.oldest_pending
+    if waited > _PILING_UP:
         text = f"Events are piling up: the oldest has waited {ago(waited)} to be delivered."
         yield Issue("error", text, page="events", query={"status": "pending"})
     for name, pause in sorted(state.pauses.items()):
-        level: Level = "warning" if pause.is_forgotten(state.now) else "note"
         text = f"{name} has been paused for {ago(state.now - pause.since)}: {pause.what_waits}."
-        yield Issue(level, text, (Detail(f"webhook-bridge resume {name}", name),))
-    if counts := state.set_aside_counts:
-        parts = ", ".join(counted(count, kind) for kind, count in sorted(counts.items()))
-        keep = "keeps" if sum(counts.values()) == 1 else "keep"
-        text = f"{parts} {keep} failing and will be retried; everything else continues."
-        aside = tuple(
-            Detail(f"{name_of(item)} {describe_set_aside(item)}", item.webhook)
-            for item in state.set_aside
-        )
-        if (more := sum(counts.values()) - len(aside)) > 0:
-            aside += _lines([f"and {more} more"])
-        yield Issue("warning", text, aside)
+        resume = (Detail(about=name, remedy=f"webhook-bridge resume {name}", webhook=name),)
+        if pause.is_forgotten(state.now):
+            yield Issue("warning", text, resume, in_check="warning")
+        else:
+            yield Issue("note", text, resume)
+    if state.set_aside_counts:
+        yield _set_aside(state)
+
+
+def _set_aside(state: State) -> Issue:
+    counts = state.set_aside_counts
+    parts = ", ".join(counted(count, kind) for kind, count in sorted(counts.items()))
+    number = sum(counts.values())
+    keep = "keeps" if number == 1 else "keep"
+    text = f"{parts} {keep} failing and will be retried; everything else continues."
+    details = [
+        Detail(why(item), name_of(item), next_try(item), item.webhook) for item in state.set_aside
+    ]
+    if number > len(details):
+        details.append(Detail(f"{number - len(details)} more items", "set aside"))
+    return Issue("warning", text, tuple(details), in_check="error")
 
 
 def _workflows(state: State) -> Iterator[Issue]:
-    if misfits := state.reports.misfits:
-        details = tuple(Detail(str(one), next(iter(one.webhooks), None)) for one in misfits)
+    misfits = state.reports.misfits
+    if misfits:
+        details = tuple(Detail(str(one), webhook=next(iter(one.webhooks), None)) for one in misfits)
         yield Issue("warning", "Webhooks don't fit the workflows that Conductor has.", details)
 
 
 def _tasks(state: State) -> Iterator[Issue]:
     if state.broken:
         text = f"{_number(state.broken, BROKEN_READ, 'waiting task')} can't be matched."
-        details = _lines(
-            f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5]
+        details = tuple(
+            Detail(
+                f"{task.reference_name} of {task.workflow} ({task.workflow_id}): {task.broken}",
+                remedy="correct the workflow, and start it again",
+            )
+            for task in state.broken[:_SHOWN]
         )
-        yield Issue("warning", text, details, "tasks")
+        yield Issue("warning", text, details, "tasks", in_check="warning")
     served = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
     unreached = sorted(
         (name, number) for name, number in state.waiting.items() if name not in served
@@ -241,34 +276,29 @@ def _number(found: Sequence[object], read: int, what: str) -> str:
 def _webhooks(state: State) -> Iterator[Issue]:
     for name in state.webhooks:
         outcomes = state.deliveries.get(name, {})
-        if (
-            (rejected := outcomes.get("rejected"))
-            and not outcomes.get("accepted")
-            and not outcomes.get("filtered")
-        ):
-            unverified = (
-                "" if state.verified_at.get(name) is not None else " It is not verified yet."
-            )
-            text = (
-                f"{name} rejected all of its deliveries in the last day ({rejected}).{unverified}"
-            )
+        rejected = outcomes.get("rejected")
+        if rejected and not outcomes.get("accepted") and not outcomes.get("filtered"):
+            text = f"{name} rejected all of its deliveries in the last day ({rejected})."
+            if state.verified_at.get(name) is None:
+                text += " It is not verified yet."
             yield Issue("warning", text, page="rejections", query={"webhook": name})
     for name, (number, seen) in sorted(state.acceptable.items()):
-        text = f"{would_be_accepted(name, number, seen)}: retry them."
-        yield Issue("warning", text, page="ask_retry", query={"webhook": name})
-    if (wrong := state.deliveries.get("", {}).get(WRONG_TOKEN, 0)) >= WRONG_TOKENS:
+        last = "The last rejected delivery"
+        if seen > 1:
+            last = f"{number} of the last {seen} rejected deliveries"
+        retry = Detail(remedy=f"webhook-bridge rejections retry --webhook {name}", webhook=name)
+        yield Issue(
+            "warning",
+            f"{last} of {name} would be accepted now.",
+            (retry,),
+            "ask_retry",
+            {"webhook": name},
+            in_check="warning",
+        )
+    wrong = state.deliveries.get("", {}).get(WRONG_TOKEN, 0)
+    if wrong >= WRONG_TOKENS:
         text = f"Somebody gave this page a wrong token {wrong} times in the last day. The log says from where."
         yield Issue("warning", text)
-
-
-def would_be_accepted(webhook: str, number: int, seen: int) -> str:
-    """What is said of rejected deliveries that today's definition accepts."""
-    last = (
-        f"{number} of the last {seen} rejected deliveries"
-        if seen > 1
-        else "The last rejected delivery"
-    )
-    return f"{last} of {webhook} would be accepted now"
 
 
 def ago(milliseconds: int) -> str:
@@ -278,9 +308,6 @@ def ago(milliseconds: int) -> str:
         if seconds >= 2 * length or (seconds >= length and unit == "min"):
             return f"{seconds // length} {unit}"
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
-
-
-_SET_ASIDE_SHOWN = 20
 
 
 def state_of(bridge: Bridge) -> State:
@@ -301,7 +328,7 @@ def state_of(bridge: Bridge) -> State:
         broken=bridge.broken_tasks(BROKEN_READ),
         waiting=store.queries.waiting_by_workflow(),
         deliveries=store.queries.delivery_counts(now - DAY),
-        set_aside=store.quarantine.items(limit=_SET_ASIDE_SHOWN),
+        set_aside=store.quarantine.items(limit=_SHOWN),
         set_aside_counts=store.quarantine.counts(),
         deciding_until=decider[1] if decider else None,
         now=now,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from textwrap import indent
 from typing import Any
@@ -45,7 +45,7 @@ from admin.explain.results import in_lines
 from config.quantities import counted
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
-from store.records import iso
+from store.records import Event, Target, iso
 from store.rules.transitions import FAILED
 
 _COLUMNS = {
@@ -72,7 +72,6 @@ long keys."""
 
 
 # --- events
-#   -------------------------------------------------------------------------------------------------
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -281,32 +280,33 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
         echo_json(tasks)
         return
     _echo_event(found)
-    for entry in found["starts"]:
-        version = f" version {entry['version']}" if entry["version"] else ""
-        _echo_entry(
-            "STARTS" if entry["holds"] else "DOESN'T START", f"{entry['workflow']}{version}", entry
-        )
-    for entry in found["messages"]:
-        _echo_entry(
-            "SENDS MESSAGE" if entry["holds"] else "SENDS NO MESSAGE",
-            f"to {entry['workflow']}",
-            entry,
-        )
-    shown = tasks if all_tasks else [task for task in tasks if task["standsFor"]]
-    for task in shown:
-        task_id, workflow_id = plain(task["taskId"]), plain(task["workflowId"])
-        click.echo(
-            f"\n{task['verdict'].upper()}  task {plain(task['referenceName'])} of {plain(task['workflow'])}"
-        )
-        click.echo(f"  task {task_id}, workflow {workflow_id}, since {task['waitingSince']}")
-        _echo_comparison(task)
-        if task["standsFor"] > 1 and not all_tasks:
-            click.echo(f"  and {counted(task['standsFor'] - 1, 'more task')} like it")
-    others = len(tasks) - sum(1 if all_tasks else task["standsFor"] for task in shown)
+    for start in found["starts"]:
+        version = f" version {start['version']}" if start["version"] else ""
+        verdict = "STARTS" if start["holds"] else "DOESN'T START"
+        _echo_entry(verdict, f"{start['workflow']}{version}", start)
+    for message in found["messages"]:
+        verdict = "SENDS MESSAGE" if message["holds"] else "SENDS NO MESSAGE"
+        _echo_entry(verdict, f"to {message['workflow']}", message)
+    others = len(tasks)
+    for task in tasks:
+        stands_for = 1 if all_tasks else task["standsFor"]
+        if stands_for:
+            _echo_task(task, stands_for)
+        others -= stands_for
     if others:
         click.echo(f"\n{counted(others, 'other task')}: --all lists them")
     if len(tasks) == limit:
         click.echo(f"\nOnly the closest {limit} tasks are listed; see --limit", err=True)
+
+
+def _echo_task(task: Json, stands_for: int) -> None:
+    where = f"task {plain(task['referenceName'])} of {plain(task['workflow'])}"
+    ids = f"task {plain(task['taskId'])}, workflow {plain(task['workflowId'])}"
+    click.echo(f"\n{task['verdict'].upper()}  {where}")
+    click.echo(f"  {ids}, since {task['waitingSince']}")
+    _echo_comparison(task)
+    if stands_for > 1:
+        click.echo(f"  and {counted(stands_for - 1, 'more task')} like it")
 
 
 def _echo_entry(verdict: str, workflow: str, entry: Json) -> None:
@@ -382,7 +382,6 @@ for command in (replay, acknowledge, reopen, erase):
 
 
 # --- following
-#   ----------------------------------------------------------------------------------------------
 
 _EVERY = 0.5
 """Seconds between two polls."""
@@ -420,21 +419,30 @@ def line_of(news: News) -> str:
     """``12:00:00.123Z  -->  orders  pending  ID``, or ``<--`` and how an event ended that was
     printed before."""
     event = news.event
-    at = event.received_at if news.is_new else (event.settled_at or event.received_at)
-    parts = [str(iso(at)), "-->" if news.is_new else "<--", event.webhook, event.status, event.id]
-    if news.is_new and event.delivery_id:
-        parts.append(f"[{event.delivery_id}]")
-    if news.is_new and event.summary:
-        parts.append(event.summary)
-    if news.is_new and event.replay_of:
-        parts.append(f"(replay of {event.replay_of})")
-    states = ("" if target.state == "done" else f" ({target.state})" for target in news.targets)
-    targets = zip(news.targets, states, strict=True)
-    parts.append(", ".join(f"{target.kind} {target.workflow}{state}" for target, state in targets))
+    at, arrow = event.received_at, "-->"
+    if not news.is_new:
+        at, arrow = event.settled_at or at, "<--"
+    parts = [str(iso(at)), arrow, event.webhook, event.status, event.id]
+    if news.is_new:
+        parts += _about_arrival(event)
+    parts.append(", ".join(map(_in_short, news.targets)))
     errors = [target.error for target in news.targets if target.state in FAILED and target.error]
     if event.status == "failed" and errors:
         parts.append(f"({errors[0]})")
     return "  ".join(plain(part) for part in parts if part)
+
+
+def _about_arrival(event: Event) -> Iterator[str]:
+    if event.delivery_id:
+        yield f"[{event.delivery_id}]"
+    yield event.summary
+    if event.replay_of:
+        yield f"(replay of {event.replay_of})"
+
+
+def _in_short(target: Target) -> str:
+    state = "" if target.state == "done" else f" ({target.state})"
+    return f"{target.kind} {target.workflow}{state}"
 
 
 def line_of_other(one: WithoutEvent) -> str:
@@ -447,7 +455,6 @@ def line_of_other(one: WithoutEvent) -> str:
 
 
 # --- tasks
-#   --------------------------------------------------------------------------------------------------
 
 
 @click.group(cls=Commands, invoke_without_command=True)

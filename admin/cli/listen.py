@@ -87,19 +87,11 @@ def listen(
         raise click.BadParameter(
             "the token would be readable on its way: use https, or ssh -L", param_hint="URL"
         )
-    names = [webhook or _local_name(forward) for forward in forwards]
-    if None in names:
-        raise click.UsageError(
-            "which webhook? --forward doesn't end in /webhook/NAME: say --webhook NAME"
-        )
-    if len(set(names)) < len(names):
-        raise click.UsageError(
-            "each --forward needs a webhook of its own; --webhook goes with one --forward"
-        )
+    by_name = _by_webhook(forwards, webhook)
     token = here.settings.bridge_listen_token
     secret = token.get_secret_value() if token is not None else None
     listened: dict[str, Iterator[Posted]] = {}
-    for name, forward in zip(map(str, names), forwards, strict=True):
+    for name, forward in by_name.items():
         local = _resigning(here, forward) if resign else LocalBridge(forward)
         listened[name] = listening(PublicBridge(url, name, secret), local, start, _say)
     click.echo(f"Listening to {plain(', '.join(listened))}; press Ctrl-C to stop.", err=True)
@@ -109,13 +101,9 @@ def listen(
             said = name if len(listened) > 1 else None
             if isinstance(what, Exception):
                 _say(f"{said}: {what}" if said else str(what))
-                continue
-            last[name] = what.delivery.event_id
-            click.echo(_line(what, said, as_json))
-            if what.answer.status == 401 and not resign:
-                _say(
-                    "rejected: if the secret here is different, or the delivery too old, see --resign"
-                )
+            else:
+                last[name] = what.delivery.event_id
+                _echo_posted(what, said, as_json, resign)
     except KeyboardInterrupt:
         for name, event_id in last.items():
             alone = f"--webhook {name} " if len(listened) > 1 else ""
@@ -124,6 +112,23 @@ def listen(
             )
     else:
         sys.exit(1)
+
+
+def _by_webhook(forwards: tuple[str, ...], webhook: str | None) -> dict[str, str]:
+    """The webhook's name at the public bridge → the URL here. Raises UsageError."""
+    found: dict[str, str] = {}
+    for forward in forwards:
+        name = webhook or _local_name(forward)
+        if name is None:
+            raise click.UsageError(
+                "which webhook? --forward doesn't end in /webhook/NAME: say --webhook NAME"
+            )
+        found[name] = forward
+    if len(found) < len(forwards):
+        raise click.UsageError(
+            "each --forward needs a webhook of its own; --webhook goes with one --forward"
+        )
+    return found
 
 
 def _say(text: str) -> None:
@@ -146,11 +151,11 @@ def _local_name(forward: str) -> str | None:
     return unquote(name) if name and before.endswith("/webhook") else None
 
 
-def _line(posted: Posted, webhook: str | None, as_json: bool) -> str:
+def _echo_posted(posted: Posted, webhook: str | None, as_json: bool, resign: bool) -> None:
     """`webhook`: its name, if there are several."""
     delivery, answer = posted.delivery, posted.answer
-    named = {"webhook": webhook} if webhook else {}
-    fields = named | {
+    fields = {
+        "webhook": webhook,
         "receivedAt": delivery.received_at,
         "method": delivery.method,
         "eventId": delivery.event_id,
@@ -158,4 +163,11 @@ def _line(posted: Posted, webhook: str | None, as_json: bool) -> str:
         "status": answer.status,
         "answer": answer.said,
     }
-    return json.dumps(fields) if as_json else "  ".join(map(plain, filter(None, fields.values())))
+    if webhook is None:
+        del fields["webhook"]
+    if as_json:
+        click.echo(json.dumps(fields))
+    else:
+        click.echo("  ".join(plain(value) for value in fields.values() if value))
+    if answer.status == 401 and not resign:
+        _say("rejected: if the secret here is different, or the delivery too old, see --resign")

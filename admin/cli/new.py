@@ -95,13 +95,11 @@ def new(
     asks = _on_terminal() and not as_json
     folder = DefinitionsFolder(here.settings.bridge_webhooks)
     folder.check_writable()
-    platform = platform or (_choose() if asks else "custom")
-    if platform in SENDERS:
-        sender = SENDERS[platform]
-        platform, given["more"] = (
-            sender.platform,
-            (*filter(None, [sender.settings]), *given["more"]),
-        )
+    platform = platform or _platform(asks)
+    sender = SENDERS.get(platform)
+    if sender is not None:
+        platform = sender.platform
+        given["more"] = tuple(filter(None, (sender.settings, *given["more"])))
     form = _form(platform, name, given, asks)
     keys = form.keys()
     try:
@@ -109,8 +107,11 @@ def new(
     except Invalid as error:
         form.place(error.problems)
     if form.errors:
-        names = {"secret": "--secret", "receiver": "receivers", "start": "starts", "": "webhook"}
-        fail("\n".join(f"{names.get(field, field)}: {what}" for field, what in form.errors.items()))
+        fail(
+            "\n".join(
+                f"{_OPTIONS.get(field, field)}: {what}" for field, what in form.errors.items()
+            )
+        )
     if dry_run:
         click.echo(plain(change.text or "", lines=True), nl=False)
     else:
@@ -119,73 +120,106 @@ def new(
         click.echo(plain(f"warning: {warning.what}; {warning.remedy}"), err=True)
 
 
+_OPTIONS = {"secret": "--secret", "receiver": "receivers", "start": "starts", "": "webhook"}
+"""Field of the form → what it is here, if that is called otherwise."""
+
+
 def _on_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _choose() -> str:
+def _platform(asks: bool) -> str:
+    if not asks:
+        return "custom"
     for guide in guides().values():
         click.echo(f"  {guide.platform.name:<18} {guide.platform.purpose}")
     for sender in SENDERS.values():
         click.echo(f"  {sender.name:<18} as {sender.platform}")
-    return str(
-        click.prompt(
-            "Platform", type=click.Choice(sorted({*PLATFORMS, *SENDERS})), show_choices=False
-        )
-    )
+    return _ask("Platform", type=click.Choice(sorted({*PLATFORMS, *SENDERS})), show_choices=False)
 
 
 def _form(platform: str, name: str | None, given: dict[str, Any], asks: bool) -> WebhookForm:
     """The form, filled in from the options and, on a terminal, by asking for the rest."""
     if name is None and not asks:
         raise click.UsageError("NAME is missing")
-    name = name or str(click.prompt("Name (the URL ends with it)"))
-    typed = [kind for kind in KINDS if any(one.startswith(f"{kind}:") for one in given["more"])]
-    proof = given["proof"] or ("headers" if given["header"] else next(iter(typed), ""))
+    name = name or _ask("Name (the URL ends with it)")
+    proof = _proof_meant(given)
     form = WebhookForm(guides()[platform], proof, name, more="\n".join(given["more"]))
+    _refuse_useless(form, given)
+    form.header, form.verify_token = given["header"] or "", given["verify_token"] or ""
+    form.receivers, form.starts = list(given["receivers"]), list(given["starts"])
+    if asks:
+        _ask_for_proof(form, proof)
+    _fill_in_secret(form, given["secret"], asks)
+    if asks and not (form.receivers or form.starts or given["more"]):
+        form.receivers = _ask_for_one("Workflow whose tasks it completes (empty for none)")
+        form.starts = _ask_for_one("Workflow that it starts (empty for none)")
+    return form
+
+
+def _proof_meant(given: dict[str, Any]) -> str:
+    """The kind of proof that the options name, or that they are about; "" for none."""
+    if given["proof"]:
+        return str(given["proof"])
+    if given["header"]:
+        return "headers"
+    settings = "\n".join(given["more"]).splitlines()
+    typed = (kind for kind in KINDS if any(line.startswith(f"{kind}:") for line in settings))
+    return next(typed, "")
+
+
+def _refuse_useless(form: WebhookForm, given: dict[str, Any]) -> None:
     fits = {
         "proof": form.proof == given["proof"],
         "header": form.proof == "headers",
         "secret": form.asks_for_secret,
-        "verify_token": "verify_token" in form.guide.platform.own_settings,
+        "verify_token": form.has_verify_token,
     }
-    if useless := [
+    useless = [
         f"--{option.replace('_', '-')}"
-        for option, does in fits.items()
-        if given[option] and not does
-    ]:
+        for option, does_fit in fits.items()
+        if given[option] and not does_fit
+    ]
+    if useless:
         raise click.UsageError(
             f"this webhook can't have {', '.join(useless)}; --help says what each goes with"
         )
-    if form.proofs and asks and not proof:
-        form.proof = str(
-            click.prompt("Proven by", type=click.Choice(form.proofs), default=form.proof)
-        )
-    if asks and not form.more:
+
+
+def _ask_for_proof(form: WebhookForm, chosen: str) -> None:
+    """Asks for the kind of proof, unless one was `chosen`, and for what it needs besides a secret."""
+    if form.proofs and not chosen:
+        form.proof = _ask("Proven by", form.proof, type=click.Choice(form.proofs))
+    if not form.more:
         form.begin()
-        form.more = (form.more and click.edit(form.more, extension=".yaml")) or form.more
-    form.header, form.verify_token = given["header"] or "", given["verify_token"] or ""
-    if form.proof == "headers" and not form.header and asks:
-        form.header = str(click.prompt("Header that carries the secret", default="X-Api-Key"))
-    if not form.verify_token and asks and "verify_token" in form.guide.platform.own_settings:
-        form.verify_token = str(click.prompt("Verify token", default="", show_default=False))
-    if given["secret"]:
-        form.secret, form.generated = secret_given(given["secret"]), False
-    elif form.asks_for_secret and form.guide.platform.made_by == "us":
+        if form.more:
+            form.more = click.edit(form.more, extension=".yaml") or form.more
+    if form.proof == "headers" and not form.header:
+        form.header = _ask("Header that carries the secret", "X-Api-Key")
+    if form.has_verify_token and not form.verify_token:
+        form.verify_token = _ask("Verify token", "", show_default=False)
+
+
+def _fill_in_secret(form: WebhookForm, given: str | None, asks: bool) -> None:
+    if given:
+        form.secret, form.generated = secret_given(given), False
+    elif not form.asks_for_secret:
+        return
+    elif form.guide.platform.made_by == "us":
         form.generate()
-    elif form.asks_for_secret and asks:
+    elif asks:
         click.echo(as_text(form.guide.setup))
         label = form.guide.platform.secret_label
-        form.secret = str(click.prompt(label, hide_input=True, default="", show_default=False))
-    form.receivers, form.starts = list(given["receivers"]), list(given["starts"])
-    if not (form.receivers or form.starts or given["more"]) and asks:
-        form.receivers = _asked("Workflow whose tasks it completes (empty for none)")
-        form.starts = _asked("Workflow that it starts (empty for none)")
-    return form
+        form.secret = _ask(label, "", hide_input=True, show_default=False)
 
 
-def _asked(question: str) -> list[str]:
-    return list(filter(None, [str(click.prompt(question, default="", show_default=False))]))
+def _ask(question: str, default: str | None = None, **more: Any) -> str:
+    return str(click.prompt(question, default=default, **more))
+
+
+def _ask_for_one(question: str) -> list[str]:
+    answer = _ask(question, "", show_default=False)
+    return [answer] if answer else []
 
 
 def _done(here: Here, form: WebhookForm, as_json: bool) -> None:

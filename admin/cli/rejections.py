@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import click
 
@@ -28,6 +29,7 @@ from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain, pretty
 from admin.events.filters import check_webhook
 from admin.events.kept_rejections import ALL, KeptRejections
+from store.delivery_records import RawDelivery
 
 _COLUMNS = {
     "AT": "at",
@@ -147,35 +149,37 @@ def retry(
         raise click.UsageError("which deliveries? Give their IDs, or --webhook")
     if since is not None and webhook is None:
         raise click.UsageError("--since goes with --webhook")
-    refused = KeptRejections(here.bridge)
-    if webhook is None:
-        plan = refused.plan(map(refused.delivery, sorted({*ids})))
-    else:
-        check_webhook(here.bridge, webhook)
-        plan = refused.plan(
-            refused.of(webhook, 0 if since is None else here.store.now() - int(since * 1000))
-        )
-    number = len(plan.ready)
-    if dry_run or not number:
-        would_be = {webhook or "": number} if number else {}
-        _say(
-            RetryOfMany(accepted=would_be, left_out=plan.refused, event_ids=[]),
-            "would be accepted",
-            as_json,
-        )
+    kept = KeptRejections(here.bridge)
+    plan = kept.plan(_chosen(here, kept, ids, webhook, since))
+    if dry_run or not plan.ready:
+        would_be = {webhook or "": len(plan.ready)} if plan.ready else {}
+        found = RetryOfMany(accepted=would_be, left_out=plan.refused, event_ids=[])
+        _say(found, "would be accepted", as_json)
     else:
         if webhook is not None and not yes:
-            which = f"rejected {'delivery' if number == 1 else 'deliveries'} of {plain(webhook)}"
-            would = "becomes an event" if number == 1 else "become events"
-            confirm(f"{number} {which} {would}", "Retry?", "accepted")
-        done = refused.retry(plan.ready, ", ".join(ids) or ALL)
-        _say(
-            done.model_copy(update={"left_out": Counter(done.left_out) + plan.refused}),
-            "accepted",
-            as_json,
-        )
-    if rejected := sorted({*ids} - {*plan.ready}):
+            _confirm(len(plan.ready), webhook)
+        done = kept.retry(plan.ready, ", ".join(ids) or ALL)
+        left_out = Counter(done.left_out) + plan.refused
+        _say(done.model_copy(update={"left_out": left_out}), "accepted", as_json)
+    rejected = sorted({*ids} - {*plan.ready})
+    if rejected:
         fail(f"still rejected: {', '.join(rejected)}")
+
+
+def _chosen(
+    here: Here, kept: KeptRejections, ids: tuple[str, ...], webhook: str | None, since: float | None
+) -> Iterable[RawDelivery]:
+    if webhook is None:
+        return map(kept.delivery, sorted({*ids}))
+    check_webhook(here.bridge, webhook)
+    return kept.of(webhook, 0 if since is None else here.store.now() - int(since * 1000))
+
+
+def _confirm(number: int, webhook: str) -> None:
+    which, would = "rejected deliveries", "become events"
+    if number == 1:
+        which, would = "rejected delivery", "becomes an event"
+    confirm(f"{number} {which} of {plain(webhook)} {would}", "Retry?", "accepted")
 
 
 def _say(found: RetryOfMany, what: str, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import click
@@ -54,14 +54,8 @@ class There(Here):
 
     def _answer(self, request: str, given: Mapping[str, object]) -> Any:
         method, path = request.split()
-        names = {name for _, name, _, _ in Formatter().parse(path) if name}
-        url = f"{self._url}/api/{path.format_map({name: quote(str(given[name]), safe='') for name in names})}"
-        parameters = {
-            name: value
-            for name, value in given.items()
-            if name not in names and value not in (None, False, ())
-        }
-        body = None
+        url, body = f"{self._url}/api/{_filled(path, given)}", None
+        parameters = _without_empty(path, given)
         if method == "POST":
             body = json.dumps(parameters).encode()
         elif parameters:
@@ -75,14 +69,35 @@ class There(Here):
         except ValueError:
             fail(f"{self._url} is no admin page of a bridge: it answered {status} without JSON")
         if status >= 400:
-            remedy = (
-                "; give its token with --token @FILE, or set BRIDGE_TOKEN" if status == 401 else ""
-            )
-            message = found.get("message") if isinstance(found, dict) else None
-            said = f"{message or f'{self._url} answered {status}: {found}'}{remedy}"
-            if status == 400:  # here, too, what was asked for is wrong usage
-                raise click.UsageError(said)
-            fail(said)
-        if (since := about.get("Searched-Since")) is not None:
+            self._refused(status, found)
+        since = about.get("Searched-Since")
+        if since is not None:
             note_search(since)
         return found
+
+    def _refused(self, status: int, found: Any) -> NoReturn:
+        message = found.get("message") if isinstance(found, dict) else None
+        said = str(message or f"{self._url} answered {status}: {found}")
+        if status == 400:  # what was asked for is wrong usage here, too
+            raise click.UsageError(said)
+        if status == 401:
+            said += "; give its token with --token @FILE, or set BRIDGE_TOKEN"
+        fail(said)
+
+
+def _names_in(path: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(path) if name}
+
+
+def _filled(path: str, given: Mapping[str, object]) -> str:
+    return path.format_map({name: quote(str(given[name]), safe="") for name in _names_in(path)})
+
+
+def _without_empty(path: str, given: Mapping[str, object]) -> dict[str, object]:
+    """The parameters that aren't in the path and say something."""
+    names = _names_in(path)
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in names and value not in (None, False, ())
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -39,7 +39,7 @@ from admin.events.replay import (
 )
 from config.quantities import counted, parse_rate
 from store.errors import StoreUnavailable
-from store.records import iso
+from store.records import Event, iso
 from store.story import Noted
 
 _WHICH = "which events? Give EVENT_ID, or options of a filter: --status, --webhook, --since …"
@@ -47,7 +47,6 @@ _ONE = "EVENT_ID is one event: leave out the options that select many"
 
 
 # --- replay
-#   -------------------------------------------------------------------------------------------------
 
 
 @click.command(short_help="Deliver events again, as new ones.")
@@ -187,7 +186,6 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
 
 
 # --- acknowledge and reopen
-#   ---------------------------------------------------------------------------------
 
 
 def _noting(command: Callable[..., None]) -> Callable[..., None]:
@@ -250,20 +248,15 @@ def _note(
     chosen_by = parts_of(many)
     if bool(event_ids) == bool(chosen_by):
         raise click.UsageError(_ONE if event_ids else _WHICH)
-    try:
-        text = check_reason(what, reason) if reason is not None or not dry_run else ""
-    except CantNote as error:
-        raise click.UsageError(f"--reason: {error}") from None
-    if event_ids:
-        named = {event.id: event for event in map(here.bridge.event_meant, event_ids)}
-        events = sorted(named.values(), key=lambda event: event.seq)
-    else:
+    text = "" if dry_run and reason is None else _reason_given(what, reason)
+    events = _named(here.bridge, event_ids)
+    if not event_ids:
         events = choose(here.bridge, search_of(here.bridge, chosen_by))
     plan = plan_notes(events, what)
     if dry_run or not plan.chosen:
         _say_plan(plan, f"would be {what}", as_json, to_stderr=not dry_run)
-        sys.exit(0 if dry_run or not event_ids else 1)
-    if not event_ids and not yes and plan.to_confirm:
+        sys.exit(1 if event_ids and not dry_run else 0)
+    if plan.to_confirm and not (event_ids or yes):
         confirm("; ".join(plan.to_confirm), f"{verb} {len(plan.chosen)} events?", what)
     done = note_all(here.bridge, plan, what, text, _words_of(chosen_by) or "id")
     if as_json:
@@ -275,8 +268,20 @@ def _note(
     echo_left_out(plan.left_out)
 
 
+def _named(bridge: Bridge, event_ids: Sequence[str]) -> list[Event]:
+    """The events, oldest first."""
+    found = {event.id: event for event in map(bridge.event_meant, event_ids)}
+    return sorted(found.values(), key=lambda event: event.seq)
+
+
+def _reason_given(what: Noted, reason: str | None) -> str:
+    try:
+        return check_reason(what, reason)
+    except CantNote as error:
+        raise click.UsageError(f"--reason: {error}") from None
+
+
 # --- what both say
-#   ------------------------------------------------------------------------------------------
 
 
 def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool = False) -> None:
@@ -298,7 +303,6 @@ def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool =
 
 
 # --- erase
-#   --------------------------------------------------------------------------------------------------
 
 
 @click.command(short_help="Erase an event's payload, headers and answers.")

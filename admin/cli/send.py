@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -15,9 +16,10 @@ from admin.cli.tables import plain
 from admin.events.deliveries import headers_of, of_sample, renewed, with_content_type, written
 from admin.events.deliveries import saved as saved_delivery
 from admin.events.event_or_sample import find_sample
-from admin.events.send import NotReachable, for_relay, post
+from admin.events.send import Answer, NotReachable, for_relay, post
 from config.webhooks import Webhook
 from platforms.guide import samples
+from store.delivery_records import RawDelivery
 
 
 @click.command()
@@ -95,29 +97,14 @@ def send(
         return
     if saved is not None and (data is not None or sample is not None):
         raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
-    delivery = written(webhook, "POST", query, {}, "")
-    if saved is not None:
-        delivery = renewed(saved_delivery(here.bridge, definition, saved), definition)
-    elif sample is not None:
-        delivery = of_sample(definition, find_sample(definition, sample))
-    try:
-        more = headers_of("\n".join(headers))
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{error} is not a header; write 'NAME: VALUE'", param_hint="--header"
-        ) from None
-    if text:
-        more.setdefault("Content-Type", "text/plain; charset=utf-8")
-    replaced = {name.lower() for name in more}
+    delivery = _begin(here, definition, sample, saved)
+    if data is not None:
+        delivery = replace(delivery, body=bytes_given(data, "--data"))
     delivery = replace(
         delivery,
         method=(method or delivery.method).upper(),
         query=query or delivery.query,
-        headers={
-            name: value for name, value in delivery.headers.items() if name.lower() not in replaced
-        }
-        | more,
-        body=delivery.body if data is None else bytes_given(data, "--data"),
+        headers=_replaced(delivery.headers, _headers_given(headers, text)),
     )
     delivery = with_content_type(delivery)
     at = None if url is None else _url(definition, url)
@@ -125,27 +112,60 @@ def send(
         answer = post(*for_relay(definition, here.settings, delivery, at, unsigned))
     except NotReachable as error:
         fail(f"{error}; is the relay running? If it runs elsewhere, use --url or PORT")
+    _echo_answer(answer)
+    is_json = delivery.headers.get("Content-Type") == "application/json"
+    if answer.status == 400 and data is not None and is_json:
+        click.echo("it was sent as JSON; --text sends it as text", err=True)
+    if sys.stderr.isatty():  # a person follows it, no script
+        _say_how_to_follow(answer.event_ids, here.settings.bridge_admin_url)
+    sys.exit(0 if answer.is_good else 1)
+
+
+def _begin(here: Here, webhook: Webhook, sample: str | None, saved: str | None) -> RawDelivery:
+    """The sample or the saved delivery, with ids of its own; else an empty one."""
+    if saved is not None:
+        return renewed(saved_delivery(here.bridge, webhook, saved), webhook)
+    if sample is not None:
+        return of_sample(webhook, find_sample(webhook, sample))
+    return written(webhook.name, "POST", "", {}, "")
+
+
+def _headers_given(lines: tuple[str, ...], text: bool) -> dict[str, str]:
+    try:
+        headers = headers_of("\n".join(lines))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{error} is not a header; write 'NAME: VALUE'", param_hint="--header"
+        ) from None
+    if text:
+        headers.setdefault("Content-Type", "text/plain; charset=utf-8")
+    return headers
+
+
+def _replaced(headers: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """The headers, with those given instead of others of the same name in any case."""
+    names = {name.lower() for name in given}
+    kept = {name: value for name, value in headers.items() if name.lower() not in names}
+    return kept | dict(given)
+
+
+def _echo_answer(answer: Answer) -> None:
     click.echo(answer.phrase)
     if answer.body:
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
-    if (
-        answer.status == 400
-        and data is not None
-        and delivery.headers.get("Content-Type") == "application/json"
-    ):
-        click.echo("it was sent as JSON; --text sends it as text", err=True)
-    if sys.stderr.isatty():  # a person follows it, no script
-        for event_id in map(plain, answer.event_ids[:1]):
-            click.echo(
-                f"what becomes of it: webhook-bridge events show {event_id} --follow", err=True
-            )
-            if (page := here.settings.bridge_admin_url) is not None:
-                click.echo(f"on the page: {page}/events/{event_id}?follow=1", err=True)
     if answer.is_duplicate:
         click.echo(
             "a duplicate: the relay received this event before, so it has no effect", err=True
         )
-    sys.exit(0 if answer.is_good else 1)
+
+
+def _say_how_to_follow(event_ids: Sequence[str], page: str | None) -> None:
+    if not event_ids:
+        return
+    event_id = plain(event_ids[0])
+    click.echo(f"what becomes of it: webhook-bridge events show {event_id} --follow", err=True)
+    if page is not None:
+        click.echo(f"on the page: {page}/events/{event_id}?follow=1", err=True)
 
 
 def _url(webhook: Webhook, text: str) -> str:

@@ -117,6 +117,11 @@ class WebhookForm:
         )
 
     @property
+    def has_verify_token(self) -> bool:
+        """Whether the platform's challenge has a token."""
+        return "verify_token" in self.guide.platform.own_settings
+
+    @property
     def first_wrong(self) -> str | None:
         """The field to begin with: the first on the page that is wrong, "" if only the form as a
         whole is."""
@@ -124,12 +129,11 @@ class WebhookForm:
 
     def begin(self) -> None:
         """Fills in what the kind of proof, or the platform, needs."""
-        own = (one for one in self.guide.platform.own_settings if one in _OWN)
-        self.more = (
-            KINDS[self.proof].yaml
-            if self.proof
-            else "".join(f"{one}:   # {_OWN[one]}\n" for one in own)
-        )
+        if self.proof:
+            self.more = KINDS[self.proof].yaml
+        else:
+            own = (one for one in self.guide.platform.own_settings if one in _OWN)
+            self.more = "".join(f"{one}:   # {_OWN[one]}\n" for one in own)
         if self.guide.platform.made_by == "us":
             self.generate()
 
@@ -142,42 +146,55 @@ class WebhookForm:
     def keys(self) -> dict[str, Any]:
         """The webhook's keys; fields that can't be understood are in `errors`."""
         self.errors = {}
-        platform = self.guide.platform
         keys: dict[str, Any] = {"name": self.name}
-        if platform.name != "custom":
-            keys["platform"] = platform.name
+        if self.guide.platform.name != "custom":
+            keys["platform"] = self.guide.platform.name
+        further: dict[str, Any] = {}
         try:
             further = self._further()
         except BadValue as error:
-            self.errors["more"], further = str(error), {}
-        if self.asks_for_secret and not self.secret:
-            if self.proof:
-                self.errors |= {"secret": "enter the secret, or have one generated"}
-            elif "secret" in platform.required and not platform.challenge_only:
-                self.errors["secret"] = asked_of(platform)
-        if self.proof == "headers":
-            keys["headers"] = {self.header: Secret(self.secret)}
-            if not self.header:
-                self.errors["header"] = "enter the header's name, such as X-Api-Key"
-        elif self.proof and self.asks_for_secret:
-            inside = further.get(self.proof, {})
-            if isinstance(inside, dict):  # or the check says that it isn't
-                further[self.proof] = {**inside, "secret": Secret(self.secret)}
-        elif self.proof == "none":
-            keys["verifier"] = "none"
-        elif not self.proof and self.secret:
-            keys["secret"] = Secret(self.secret)
-        if self.verify_token and "verify_token" in platform.own_settings:
+            self.errors["more"] = str(error)
+        self._check_secret()
+        keys |= self._proof_keys()
+        if self.verify_token and self.has_verify_token:
             keys["verify_token"] = Secret(self.verify_token)
-        if receivers := dict(self._each("receiver", self.receivers)):
+        receivers = dict(self._each("receiver", self.receivers))
+        if receivers:
             keys["receivers"] = receivers
         starts = [
             _start(workflow, version) for workflow, version in self._each("start", self.starts)
         ]
-        typed = further.get("starts", [])  # with what only YAML says, such as a condition
-        if starts and isinstance(typed, list):
-            further["starts"] = [*starts, *typed]
-        return keys | further
+        return keys | self._with_secret(_with_starts(further, starts))
+
+    def _check_secret(self) -> None:
+        platform = self.guide.platform
+        if self.secret or not self.asks_for_secret:
+            return
+        if self.proof:
+            self.errors["secret"] = "enter the secret, or have one generated"  # noqa: S105
+        elif "secret" in platform.required and not platform.challenge_only:
+            self.errors["secret"] = asked_of(platform)
+
+    def _proof_keys(self) -> dict[str, Any]:
+        match self.proof:
+            case "headers":
+                if not self.header:
+                    self.errors["header"] = "enter the header's name, such as X-Api-Key"
+                return {"headers": {self.header: Secret(self.secret)}}
+            case "none":
+                return {"verifier": "none"}
+            case "" if self.secret:
+                return {"secret": Secret(self.secret)}
+            case _:
+                return {}
+
+    def _with_secret(self, further: dict[str, Any]) -> dict[str, Any]:
+        """The settings with the secret inside those of the kind of proof, if it belongs there."""
+        inside = further.get(self.proof, {})
+        belongs_there = self.proof not in ("", "headers") and self.asks_for_secret
+        if not belongs_there or not isinstance(inside, dict):  # the check says what it isn't
+            return further
+        return further | {self.proof: {**inside, "secret": Secret(self.secret)}}
 
     def _each(self, name: str, lines: list[str]) -> list[tuple[str, Any]]:
         """Workflow and versions of each line that can be understood."""
@@ -239,13 +256,24 @@ def _workflow_and_versions(line: str, most: int | None) -> tuple[str, Any]:
     if text.strip() in ("", "any"):
         return workflow.strip(), "any"
     numbers = [part.strip() for part in text.split(",")]
-    if len(numbers) > (most or len(numbers)) or not all(
-        re.fullmatch(r"[1-9][0-9]{0,8}", one) for one in numbers
-    ):
-        versions = "NAME: 2 for a certain version" if most else "NAME: 1, 2 for certain versions"
-        raise BadValue(f"{line!r}: write a workflow's name, or {versions}")
-    return workflow.strip(), int(numbers[0]) if len(numbers) == 1 else list(map(int, numbers))
+    are_versions = all(re.fullmatch(r"[1-9][0-9]{0,8}", one) for one in numbers)
+    if not are_versions or (most is not None and len(numbers) > most):
+        form = "NAME: 2 for a certain version" if most else "NAME: 1, 2 for certain versions"
+        raise BadValue(f"{line!r}: write a workflow's name, or {form}")
+    versions = [int(one) for one in numbers]
+    return workflow.strip(), versions[0] if len(versions) == 1 else versions
 
 
 def _start(workflow: str, version: Any) -> dict[str, Any]:
-    return {"workflow": workflow} | ({} if version == "any" else {"version": version})
+    if version == "any":
+        return {"workflow": workflow}
+    return {"workflow": workflow, "version": version}
+
+
+def _with_starts(further: dict[str, Any], starts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The settings with these starts before those that were typed with what only YAML says, such as
+    a condition."""
+    typed = further.get("starts", [])
+    if not starts or not isinstance(typed, list):
+        return further
+    return further | {"starts": [*starts, *typed]}

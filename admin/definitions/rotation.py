@@ -52,7 +52,9 @@ def _values_at(written: Any, place: tuple[str, ...]) -> list[Any]:
 
 
 def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
 
 
 def generated_for(written: dict[str, Any], proof: Proof, platform: Platform) -> str:
@@ -60,14 +62,23 @@ def generated_for(written: dict[str, Any], proof: Proof, platform: Platform) -> 
     word before a token."""
     if proof.header is not None:
         scheme = re.match(r"\w+ +(?=\$\{)", str(proof.values[0]))
-        return f"{scheme[0] if scheme else ''}{random.token_urlsafe(32)}"
+        word = scheme[0] if scheme else ""
+        return f"{word}{random.token_urlsafe(32)}"
     if platform.made_as_whsec:
-        return f"whsec_{base64.b64encode(random.token_bytes(32)).decode()}"
+        return f"whsec_{_random_base64()}"
     signature = written.get("signature")
     encoding = signature.get("key_encoding") if isinstance(signature, dict) else None
-    if encoding == "base64":
-        return base64.b64encode(random.token_bytes(32)).decode()
-    return random.token_hex(32) if encoding == "hex" else random.token_urlsafe(32)
+    match encoding:
+        case "base64":
+            return _random_base64()
+        case "hex":
+            return random.token_hex(32)
+        case _:
+            return random.token_urlsafe(32)
+
+
+def _random_base64() -> str:
+    return base64.b64encode(random.token_bytes(32)).decode()
 
 
 def may_add_secret(written: dict[str, Any], guide: Guide) -> bool:
@@ -116,22 +127,27 @@ def rotate(
     """
     keys, proof = written.keys, _proof(written, header)
     guide = guides()[str(keys.get("platform", "custom"))]
-    if not proof.values and (header or not may_add_secret(keys, guide)):
-        known = ", ".join(keys.get("headers") or ()) or "none"
-        what = f"the header {header}" if header else "a secret"
-        raise CantRotate(f"the webhook isn't proven by {what}; the headers known are {known}")
+    if not proof.values:
+        _check_may_add(keys, guide, header)
     if not typed and header is None and guide.platform.made_by != "us":
         raise ValueMissing(asked_of(guide.platform))
     value = typed or generated_for(keys, proof, guide.platform)
     new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
     folder.put_value(str(keys["name"]), proof.place, new, version)
-    bridge.record(
-        "rotated the secret" if proof.values else "added a secret",
-        str(keys["name"]),
-        proof.header or "",
-    )
+    done = "rotated the secret" if proof.values else "added a secret"
+    bridge.record(done, str(keys["name"]), proof.header or "")
     # A callback's secret is entered nowhere, so nobody needs to see it.
-    return Rotated(None if typed or keys.get("callback") else value, not proof.values)
+    is_entered = not typed and not keys.get("callback")
+    return Rotated(value if is_entered else None, not proof.values)
+
+
+def _check_may_add(keys: dict[str, Any], guide: Guide, header: str | None) -> None:
+    """Raises CantRotate unless a first secret may be added."""
+    if not header and may_add_secret(keys, guide):
+        return
+    known = ", ".join(keys.get("headers") or ()) or "none"
+    what = f"the header {header}" if header else "a secret"
+    raise CantRotate(f"the webhook isn't proven by {what}; the headers known are {known}")
 
 
 def remove_old(
@@ -148,8 +164,7 @@ def remove_old(
 
 
 def _proof(written: Written, header: str | None) -> Proof:
-    wanted = header and header.lower()
-    found = (
-        one for one in proofs_of(written.keys) if (one.header and one.header.lower()) == wanted
-    )
-    return next(found, Proof(header, _SECRETS[-1], []))
+    for proof in proofs_of(written.keys):
+        if (proof.header or "").lower() == (header or "").lower():
+            return proof
+    return Proof(header, _SECRETS[-1], [])

@@ -45,20 +45,32 @@ def _adapted(value: Any) -> Any:
         adapted["allOf"] = [{"$ref": f"#/definitions/{adapted.pop('x-schema')}"}]
         return adapted
     if "$ref" in adapted:
-        reference = {"$ref": adapted.pop("$ref").replace("#/$defs/", "#/definitions/")}
-        adapted = {**adapted, "allOf": [reference]} if adapted else reference
-    if "ms|s|m|h|d" in str(adapted.get("pattern")) and isinstance(adapted.get("default"), float):
-        adapted["default"] = format_duration(adapted["default"])
+        adapted = _with_reference(adapted)
     if "ms|s|m|h|d" in str(adapted.get("pattern")):
-        adapted["pattern"] += r"|^\$\{[^{}]+\}$"
-    kinds = adapted.get("anyOf")
-    if isinstance(kinds, list) and {"type": "null"} in kinds:
-        # The bridge rejects a key without a value, so null is not offered.
-        rest = [kind for kind in kinds if kind != {"type": "null"}]
-        del adapted["anyOf"]
-        if adapted.get("default", ...) is None:
-            del adapted["default"]
-        adapted |= (
-            rest[0] if len(rest) == 1 and not set(rest[0]) & set(adapted) else {"anyOf": rest}
-        )
-    return adapted
+        _allow_variables(adapted)
+    return _without_null(adapted)
+
+
+def _with_reference(schema: dict[str, Any]) -> dict[str, Any]:
+    reference = {"$ref": schema.pop("$ref").replace("#/$defs/", "#/definitions/")}
+    return {**schema, "allOf": [reference]} if schema else reference
+
+
+def _allow_variables(duration: dict[str, Any]) -> None:
+    duration["pattern"] += r"|^\$\{[^{}]+\}$"
+    if isinstance(duration.get("default"), float):
+        duration["default"] = format_duration(duration["default"])
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The bridge rejects a key without a value, so null is not offered."""
+    kinds = schema.get("anyOf")
+    if not isinstance(kinds, list) or {"type": "null"} not in kinds:
+        return schema
+    rest = [kind for kind in kinds if kind != {"type": "null"}]
+    others = {key: value for key, value in schema.items() if key != "anyOf"}
+    if others.get("default", ...) is None:
+        del others["default"]
+    if len(rest) == 1 and others.keys().isdisjoint(rest[0]):
+        return {**others, **rest[0]}
+    return others | {"anyOf": rest}

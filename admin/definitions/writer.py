@@ -155,7 +155,6 @@ class DefinitionsFolder:
             )
 
     # --- reading
-    #   --------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> Written | None:
         """The webhook with this name, if it is in a file that can be read."""
@@ -172,7 +171,6 @@ class DefinitionsFolder:
         return None
 
     # --- what would be written
-    #   ------------------------------------------------------------------------------
 
     def plan(self, keys: Keys) -> Change:
         """What writing a new webhook would do to the files.
@@ -269,7 +267,6 @@ class DefinitionsFolder:
         return ()
 
     # --- writing
-    #   --------------------------------------------------------------------------------------------
 
     def create(self, keys: Keys) -> Change:
         """Writes a new webhook. Raises CantWrite, NameTaken, Invalid."""

@@ -55,7 +55,6 @@ class CantKeep(CantDo):
 
 
 # --- what deliveries are made of
-#   ----------------------------------------------------------------------------
 
 
 def of_event(shown: Event) -> RawDelivery:
@@ -132,7 +131,6 @@ def written(
 
 
 # --- what must not be shown or saved
-#   ------------------------------------------------------------------------
 
 
 def unsigned(delivery: RawDelivery, webhook: Webhook) -> RawDelivery:
@@ -168,35 +166,41 @@ def presentable(delivery: RawDelivery, webhook: Webhook, hide: Hidden) -> RawDel
 
 
 # --- sent again
-#   ---------------------------------------------------------------------------------------------
 
 
 def identifying(delivery: RawDelivery, webhook: Webhook) -> dict[str, str]:
     """Where the delivery has ids → the text there: what makes it another delivery if it is another
     one."""
-    lower = {name.lower(): name for name in delivery.headers}
-    header = (
-        webhook.dedup.header.lower() if webhook.dedup is not None and webhook.dedup.header else None
-    )
-    found = {
-        name: delivery.headers[name]
-        for low, name in lower.items()
-        if low == header or _IDENTIFIES.search(low)
+    found = {**_ids_in_headers(delivery, webhook), **_ids_in_body(delivery, webhook)}
+    return {
+        place: text for place, text in found.items() if len(text) >= _SHORTEST and text != BLANK
     }
+
+
+def _ids_in_headers(delivery: RawDelivery, webhook: Webhook) -> dict[str, str]:
+    named = webhook.dedup.header if webhook.dedup is not None else None
+    own = (named or "").lower()
+    return {
+        name: value
+        for name, value in delivery.headers.items()
+        if name.lower() == own or _IDENTIFIES.search(name)
+    }
+
+
+def _ids_in_body(delivery: RawDelivery, webhook: Webhook) -> dict[str, str]:
     paths = set(_places(webhook.platform))
     if webhook.dedup is not None and webhook.dedup.path:
         paths.add(webhook.dedup.path)
     try:
-        value = read_json(delivery.text)
+        document = read_json(delivery.text)
     except BadBody:
-        value = None
+        return {}
+    found = {}
     for path in sorted(paths):
-        for text in compile_path(path)(value):
-            if isinstance(text, (str, int)) and not isinstance(text, bool):
-                found[path] = str(text)
-    return {
-        place: text for place, text in found.items() if len(text) >= _SHORTEST and text != BLANK
-    }
+        for value in compile_path(path)(document):
+            if isinstance(value, (str, int)) and not isinstance(value, bool):
+                found[path] = str(value)
+    return found
 
 
 def renewed(delivery: RawDelivery, webhook: Webhook) -> RawDelivery:
@@ -212,13 +216,12 @@ def renewed(delivery: RawDelivery, webhook: Webhook) -> RawDelivery:
 def _places(platform: str) -> Iterable[str]:
     """JSONPaths of the ids in the platform's samples."""
     for sample in samples(platform).values():
-        if sample.content_type == "application/json":
-            for steps, value in _leaves(json.loads(sample.body), ()):
-                if (
-                    any(text in str(value) for text in sample.fresh)
-                    and (path := path_of(steps)) is not None
-                ):
-                    yield path
+        if sample.content_type != "application/json":
+            continue
+        for steps, value in _leaves(json.loads(sample.body), ()):
+            path = path_of(steps) if any(text in str(value) for text in sample.fresh) else None
+            if path is not None:
+                yield path
 
 
 def _leaves(value: Any, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], Any]]:
@@ -230,7 +233,6 @@ def _leaves(value: Any, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, .
 
 
 # --- headers as text
-#   ----------------------------------------------------------------------------------------
 
 
 def headers_of(text: str) -> dict[str, str]:

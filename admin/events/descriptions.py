@@ -51,16 +51,14 @@ def status_context(
 
 def describe_status(event: Event, targets: Sequence[Target], context: StatusContext) -> str:
     """``held until 12:31 UTC``, ``retrying (3 tries, next 12:02 UTC)``, ``resolved by replay``, …"""
+    if event.resolved_by is not None:
+        return "resolved by replay"
+    if event.acknowledged_at is not None:
+        return f"{event.status}, acknowledged"
     if event.status != "pending":
-        if event.resolved_by is not None:
-            return "resolved by replay"
-        return (
-            f"{event.status}, acknowledged" if event.acknowledged_at is not None else event.status
-        )
+        return event.status
     waiting = [target for target in targets if target.state == "pending"]
-    aside = context.events.get(event.id) or next(
-        (item for target in waiting if (item := context.targets.get(str(target.id)))), None
-    )
+    aside = _set_aside(event, waiting, context)
     if aside is not None:
         return f"quarantined ({_tries(aside.tries)}, next {_clock(aside.due_at, context.now)})"
     if event.decided_at is None:
@@ -69,28 +67,41 @@ def describe_status(event: Event, targets: Sequence[Target], context: StatusCont
         return f"held until {_clock(event.hold_until, context.now)}"
     if event.hold == "recheck":
         return "free again"
-    if any(target.state == "queued" for target in targets) and not waiting:
+    if not waiting and any(target.state == "queued" for target in targets):
         return "waiting for earlier messages"
+    return _describe_calls(waiting, context.now)
+
+
+def _describe_calls(waiting: Iterable[Target], now: int) -> str:
     tried = [target for target in waiting if target.attempts]
-    if tried:
-        next_at = min(target.due_at for target in tried)
-        return f"retrying ({_tries(max(one.attempts for one in tried))}, next {_clock(next_at, context.now)})"
-    return "being delivered"
+    if not tried:
+        return "being delivered"
+    tries = _tries(max(target.attempts for target in tried))
+    return f"retrying ({tries}, next {_clock(min(target.due_at for target in tried), now)})"
+
+
+def _set_aside(event: Event, waiting: Iterable[Target], context: StatusContext) -> SetAside | None:
+    """Why the event, or the first of these targets, is set aside."""
+    items = [context.targets.get(str(target.id)) for target in waiting]
+    return next(filter(None, [context.events.get(event.id), *items]), None)
 
 
 def describe_effects(targets: Iterable[Target]) -> str:
     """``completed 2 tasks, started 1 workflow``; empty if nothing has come of it."""
     done = Counter(target.kind for target in targets if target.state == "done")
-    what: Mapping[TargetKind, tuple[str, str]]
-    what = {
-        "complete": ("completed", "task"),
-        "start": ("started", "workflow"),
-        "message": ("sent", "message"),
-    }
-    found = [(*words, done[kind]) for kind, words in what.items() if done[kind]]
-    return ", ".join(
-        f"{did} {_counted(number)} {one}{'s' if number > 1 else ''}" for did, one, number in found
-    )
+    found = []
+    for kind, (did, one) in _EFFECTS.items():
+        if done[kind]:
+            many = "" if done[kind] == 1 else "s"
+            found.append(f"{did} {_counted(done[kind])} {one}{many}")
+    return ", ".join(found)
+
+
+_EFFECTS: Mapping[TargetKind, tuple[str, str]] = {
+    "complete": ("completed", "task"),
+    "start": ("started", "workflow"),
+    "message": ("sent", "message"),
+}
 
 
 def _counted(number: int) -> str:

@@ -76,34 +76,37 @@ def parts_of(given: Mapping[str, Any]) -> dict[str, str]:
 
 def search_of(bridge: Bridge, parts: Mapping[str, str]) -> Search:
     """What the parts ask for. Raises BadFilter, and NotFound for a webhook that was never there."""
-    status = parts.get("status")
+    status, failure = parts.get("status"), parts.get("failure")
     if status is not None and status not in STATUSES:
         raise BadFilter(f"there is no status {status}: {did_you_mean(status, STATUSES)}")
     check_webhook(bridge, parts.get("webhook"))
-    conditions = parts.get("where", "").splitlines()
-    if len(conditions) > _MOST_CONDITIONS:
-        raise BadFilter(f"at most {_MOST_CONDITIONS} conditions can be given")
-    failure = parts.get("failure")
     since, until = (_time_of(parts.get(name)) for name in ("since", "until"))
     if since is not None and until is not None and since >= until:
         raise BadFilter("since must be before until")
+    waiting: Any = status if status in get_args(Waiting) else None
+    stored: Any = status if status in get_args(EventStatus) else None
+    if failure is not None:
+        stored, waiting = "failed", None
     return Search(
         webhook=parts.get("webhook"),
-        status="failed"
-        if failure is not None
-        else status
-        if status in get_args(EventStatus)
-        else None,  # type: ignore[arg-type]
+        status=stored,
         unresolved=status == "unresolved",
         resolved=status == "resolved",
-        waiting=status if status in get_args(Waiting) and failure is None else None,  # type: ignore[arg-type]
+        waiting=waiting,
         type=parts.get("type"),
         text=parts.get("text"),
-        where=tuple(Where(*split_condition(one)) for one in conditions),
+        where=_conditions(parts.get("where", "")),
         failure=failure,
         since=since,
         until=until,
     )
+
+
+def _conditions(text: str) -> tuple[Where, ...]:
+    lines = text.splitlines()
+    if len(lines) > _MOST_CONDITIONS:
+        raise BadFilter(f"at most {_MOST_CONDITIONS} conditions can be given")
+    return tuple(Where(*split_condition(line)) for line in lines)
 
 
 def check_webhook(bridge: Bridge, name: str | None) -> None:

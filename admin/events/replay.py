@@ -31,7 +31,6 @@ _PAGE = 200
 
 
 # --- families
-#   -----------------------------------------------------------------------------------------------
 
 
 REPLAYS_READ = 20
@@ -75,7 +74,6 @@ def families(queries: Queries, events: Sequence[Event]) -> dict[str, Family]:
 
 
 # --- one
-#   ----------------------------------------------------------------------------------------------------
 
 
 class CantReplay(CantDo):
@@ -97,23 +95,29 @@ def replay(
     StoreUnavailable.
     """
     one = None if target is None else _target(bridge, event_id, target)
-    effect = None if confirmed else _effect(bridge, event_id, one)
-    if effect is not None:
-        raise NeedsConfirmation(effect)
+    if not confirmed:
+        effect = _effect(bridge, event_id) if one is None else _effect_of(one)
+        if effect is not None:
+            raise NeedsConfirmation(effect)
     return _add(bridge, event_id, None, None if one is None else place_of(one)).event_id
 
 
-def _effect(bridge: Bridge, event_id: str, target: Target | None) -> str | None:
+def _effect_of(target: Target) -> str | None:
+    """What a replay to this target would do again; None if nothing."""
+    if target.state != "done":
+        return None
+    return f"{describe_target(target)} A replay does that again"
+
+
+def _effect(bridge: Bridge, event_id: str) -> str | None:
     """What a replay would do again, or what may be done without it; None if nothing."""
-    if target is not None:
-        done = describe_target(target) if target.state == "done" else None
-        return f"{done} A replay does that again" if done else None
     event = bridge.event(event_id)
     family = families(bridge.store.queries, [event])[event.id]
-    targets = bridge.targets_by_event([one for one in (event, family.delivered) if one is not None])
+    replay = family.delivered
+    targets = bridge.targets_by_event([event] if replay is None else [event, replay])
     effects = describe_effects(target for some in targets.values() for target in some)
-    if effects or event.status == "delivered" or family.delivered is not None:
-        what = f"it or its replay {family.delivered.id}" if family.delivered is not None else "it"
+    if effects or event.status == "delivered" or replay is not None:
+        what = "it" if replay is None else f"it or its replay {replay.id}"
         return f"{what} has {effects or 'been delivered'}, and a replay does that again"
     if event.status == "pending" or family.pending is not None:
         return (
@@ -179,7 +183,6 @@ def _add(
 
 
 # --- many
-#   ---------------------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -37,7 +37,7 @@ _LONGEST_NUMBER = 400
 """Characters of a value that may be a number."""
 _UNESCAPED = re.compile(r"[A-Za-z0-9 _.:@-]+")
 """What every JSON encoder writes as it is."""
-_ANY = ("",)
+_ANY = ""
 """Found in every payload, but only within the bounds of a search."""
 
 
@@ -82,16 +82,15 @@ class Where:
     @property
     def contains(self) -> tuple[str, ...]:
         """Text that the payload of such an event must have."""
-        if not re.fullmatch(r"\$(?:\.[A-Za-z_]\w*)+", self.path, re.ASCII) or self.path.startswith(
-            "$._webhook"
-        ):
+        is_plain = re.fullmatch(r"\$(?:\.[A-Za-z_]\w*)+", self.path, re.ASCII)
+        if not is_plain or self.path.startswith("$._webhook"):
             return ()
         name = f'"{self.path.rpartition(".")[2]}"'
-        if (
-            self.value.isascii() and self.value.isdecimal()
-        ):  # as a number it may be written 4711, 4711.0 or 4.711e3
+        # As a number it may be written 4711, 4711.0 or 4.711e3.
+        if self.value.isascii() and self.value.isdecimal():
             return tuple(filter(None, (name, self.value[1:].rstrip("0"))))
-        return (name,) if _keys(self.value) != {self.value} else (name, *_longest(self.value))
+        is_text = _keys(self.value) == {self.value}
+        return (name, *_longest(self.value)) if is_text else (name,)
 
 
 @lru_cache(maxsize=64)
@@ -100,12 +99,10 @@ def _keys(value: str) -> frozenset[Key]:
     try:
         number = json.loads(value) if len(value) <= _LONGEST_NUMBER else None
     except (ValueError, RecursionError):
-        return frozenset({value})
-    return (
-        frozenset({value, comparison_key(number)})
-        if isinstance(number, (int, float))
-        else frozenset({value})
-    )
+        number = None
+    if isinstance(number, (int, float)):
+        return frozenset({value, comparison_key(number)})
+    return frozenset({value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +143,31 @@ class _Looking:
         self._until = time.monotonic() + PATIENCE
         text = query.text or ""
         self._folds = not text.isascii()  # the databases fold only ASCII
-        contains = [piece for where in query.where for piece in where.contains] + (
-            _longest(text) if self._folds else []
-        )
+        contains = [piece for where in query.where for piece in where.contains]
+        if self._folds:
+            contains += _longest(text)
+        if not contains and (query.where or self._folds):
+            contains = [_ANY]
         self._asked = replace(
             query,
             text=None if self._folds else query.text,
-            contains=(*query.contains, *(contains or (_ANY if query.where or self._folds else ()))),
+            contains=(*query.contains, *contains),
             listing=True,
         )
 
+    @property
+    def _is_exact(self) -> bool:
+        """Whether all that the store finds matches."""
+        query = self._query
+        if query.where or query.failure or self._folds:
+            return False
+        # Otherwise the store may find events that it hasn't looked into.
+        return query.searchable is None or query.webhook in query.searchable
+
     def page(self) -> EventPage:
-        query, asked, found = self._query, self._asked, list[Event]()
+        limit, asked, found = self._query.limit, self._asked, list[Event]()
         searched_to = None
-        # Else the store may find events that it hasn't looked into.
-        looks_everywhere = query.searchable is None or query.webhook in query.searchable
-        is_exact = looks_everywhere and not (query.where or query.failure or self._folds)
-        step = query.limit if is_exact else _STEP
+        step = limit if self._is_exact else _STEP
         while True:
             page = self._queries.page(replace(asked, limit=step))
             if searched_to is None and page.searched_to is not None:
@@ -170,48 +175,52 @@ class _Looking:
                 asked = replace(asked, after_seq=searched_to.seq - 1)
             matching, last = self._matching(page.events)
             found += matching
-            if last is not None and len(found) < query.limit:
+            if last is not None and len(found) < limit:
                 return EventPage(found, last)
-            if len(found) >= query.limit or len(page.events) < step:
-                return EventPage(found[: query.limit], searched_to)
+            if len(found) >= limit or len(page.events) < step:
+                return EventPage(found[:limit], searched_to)
             asked = replace(asked, before_seq=page.events[-1].seq)
 
     def _matching(self, events: Sequence[Event]) -> tuple[list[Event], Event | None]:
         """Those of the events that match, as they are shown; and the last one that was looked at,
         if time ran out."""
-        shown = {event.id: masked_in_list(event, self._hide(event.webhook)) for event in events}
-        if self._query.type is not None:
-            shown = {id_: event for id_, event in shown.items() if self._is_of_type(event)}
-        if self._query.failure is not None:
-            reasons = failure_reasons(self._queries, list(shown))
-            shown = {
-                id_: event
-                for id_, event in shown.items()
-                if self._query.failure in reasons.get(id_, ())
-            }
+        shown = self._without_payloads(events)
         to_read = [id_ for id_, event in shown.items() if self._must_be_read(event)]
         small = self._queries.events_up_to(to_read, _SMALL) if to_read else {}
         matching: list[Event] = []
         for id_, event in shown.items():
             if id_ not in to_read or self._matches(small.get(id_) or self._queries.event(id_)):
                 matching.append(event)
-            if to_read and time.monotonic() > self._until:
+            if to_read and self._is_late():
                 return matching, event
-        is_late = self._query.failure is not None and time.monotonic() > self._until
-        return matching, events[-1] if is_late and events else None
+        ran_out = self._query.failure is not None and events and self._is_late()
+        return matching, events[-1] if ran_out else None
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._until
+
+    def _without_payloads(self, events: Sequence[Event]) -> dict[str, Event]:
+        """Those that match as far as it can be said without their payloads, as they are shown."""
+        shown = {event.id: masked_in_list(event, self._hide(event.webhook)) for event in events}
+        shown = {id_: event for id_, event in shown.items() if self._is_of_type(event)}
+        if self._query.failure is None:
+            return shown
+        reasons = failure_reasons(self._queries, list(shown))
+        wanted = self._query.failure
+        return {id_: event for id_, event in shown.items() if wanted in reasons.get(id_, ())}
 
     def _is_of_type(self, event: Event) -> bool:
-        wanted = self._query.type or ""
-        if event.type is None:
-            return False
-        return event.type.startswith(wanted[:-1]) if wanted.endswith("*") else event.type == wanted
+        wanted = self._query.type
+        if wanted is None or event.type is None:
+            return wanted is None
+        if wanted.endswith("*"):
+            return event.type.startswith(wanted[:-1])
+        return event.type == wanted
 
     def _must_be_read(self, event: Event) -> bool:
-        return (
-            bool(self._query.where)
-            or self._folds
-            or bool(self._query.text and self._hide(event.webhook) != ())
-        )
+        if self._query.where or self._folds:
+            return True
+        return bool(self._query.text) and self._hide(event.webhook) != ()
 
     def _matches(self, event: Event | None) -> bool:
         if event is None:  # it was pruned meanwhile

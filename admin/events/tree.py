@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -148,24 +148,26 @@ def differences(before: Any, after: Any, most: int = _MOST) -> Differences:
         if isinstance(one, (dict, list)) and type(one) is type(other):
             if len(one) + len(other) > left:
                 return Differences(tuple(found), False)
-            before_fields, after_fields = _fields(one), _fields(other)
-            names = reversed({**before_fields, **after_fields})
-            pairs += (
-                (
-                    (*steps, name),
-                    before_fields.get(name, _MISSING),
-                    after_fields.get(name, _MISSING),
-                )
-                for name in names
-            )
+            pairs += reversed(list(_pairs_inside(steps, _fields(one), _fields(other))))
         elif type(one) is not type(other) or one != other:
-            path = path_of(steps) if len(steps) <= _LONGEST_PATH else None
-            kind: Kind = (
-                "added" if one is _MISSING else "removed" if other is _MISSING else "changed"
-            )
-            before, after = (None if value is _MISSING else value for value in (one, other))
-            found.append(Difference(kind, path, steps, before, after))
+            found.append(_difference(steps, one, other))
     return Differences(tuple(found), True)
+
+
+def _pairs_inside(
+    steps: tuple[Step, ...], before: dict[Step, Any], after: dict[Step, Any]
+) -> Iterator[_Pair]:
+    for name in {**before, **after}:
+        yield (*steps, name), before.get(name, _MISSING), after.get(name, _MISSING)
+
+
+def _difference(steps: tuple[Step, ...], before: Any, after: Any) -> Difference:
+    path = path_of(steps) if len(steps) <= _LONGEST_PATH else None
+    if before is _MISSING:
+        return Difference("added", path, steps, after=after)
+    if after is _MISSING:
+        return Difference("removed", path, steps, before=before)
+    return Difference("changed", path, steps, before, after)
 
 
 def compared(shown: Event) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -87,38 +87,38 @@ def _explain_entries(
 ) -> Iterator[EntryExplanation]:
     """What the event made of each entry of `starts` and `messages`, in their order."""
     numbers: Counter[str] = Counter()
+    for start in webhook.starts:
+        found = _explain_start(event, start, numbers, veiled, context)
+        number = numbers[start.workflow]
+        yield _if_meant(event, found, OneTarget("start", start.workflow, entry=number))
     given: set[str] = set()
-    entries: Sequence[Start | Message] = (*webhook.starts, *webhook.messages)
-    for entry in entries:
-        prevented, criteria = what_prevents(entry, veiled, context)
-        if prevented is not None:
-            found = EntryExplanation(entry, False, prevented, criteria)
-        elif isinstance(entry, Start):
-            numbers[entry.workflow] += 1
-            made = _input(event, entry, numbers[entry.workflow], context)
-            shown = None if made is None else input_shown(made, veiled.shown, veiled.hide)
-            found = EntryExplanation(entry, True, _why_it_starts(entry), criteria, shown)
-        elif entry.workflow in given:
-            found = EntryExplanation(
-                entry, False, f"an earlier entry gives {entry.workflow} the message"
-            )
-        else:
-            found = _explain_message(entry, veiled)
-        if found.holds and event.only not in (None, _place(entry, numbers)):
-            found = replace(
-                found,
-                holds=False,
-                reason=f"the event is a replay to one target only: the {event.only}",
-            )
-        if found.holds and isinstance(entry, Message):
-            given.add(entry.workflow)
+    for message in webhook.messages:
+        found = _explain_message(message, given, veiled, context)
+        found = _if_meant(event, found, OneTarget("message", message.workflow))
+        if found.holds:
+            given.add(message.workflow)
         yield found
 
 
-def _place(entry: Start | Message, numbers: Counter[str]) -> OneTarget:
-    if isinstance(entry, Message):
-        return OneTarget("message", entry.workflow)
-    return OneTarget("start", entry.workflow, entry=numbers[entry.workflow])
+def _if_meant(event: Event, found: EntryExplanation, place: OneTarget) -> EntryExplanation:
+    """The same, unless the event is a replay to another target."""
+    if not found.holds or event.only is None or event.only == place:
+        return found
+    reason = f"the event is a replay to one target only: the {event.only}"
+    return replace(found, holds=False, reason=reason)
+
+
+def _explain_start(
+    event: Event, start: Start, numbers: Counter[str], veiled: Veiled, context: Context
+) -> EntryExplanation:
+    """`numbers`: workflow → how many of its starts were made; this one is counted."""
+    prevented, criteria = what_prevents(start, veiled, context)
+    if prevented is not None:
+        return EntryExplanation(start, False, prevented, criteria)
+    numbers[start.workflow] += 1
+    made = _input(event, start, numbers[start.workflow], context)
+    shown = None if made is None else input_shown(made, veiled.shown, veiled.hide)
+    return EntryExplanation(start, True, _why_it_starts(start), criteria, shown)
 
 
 def _input(event: Event, start: Start, number: int, context: Context) -> Mapping[str, Any] | None:
@@ -149,33 +149,34 @@ def _meaning(
     yield from _about_itself(event)
     if webhook is None:
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
+    yield from _about_status(event, status, context)
+    if event.resolved_by is None and event.acknowledged_at is None:
+        yield from _about_repetitions(context.repeated_at)
+    item = context.set_aside.get(("event", event.id))
+    if event.decided_at is not None and item is not None:
+        yield f"It is {describe_set_aside(item)}."
+    yield from _about_targets(context.targets_of.get(event.id, ()), context, others)
+
+
+def _about_status(event: Event, status: str, context: Context) -> Iterator[str]:
     paused_at = context.paused.get(event.webhook)
-    is_undecided = event.status == "pending" and event.decided_at is None
-    if (
-        paused_at is not None and event.status == "pending" and not is_undecided
-    ):  # else it is the cause
+    if paused_at is None or event.status != "pending":
+        yield status
+    elif event.decided_at is not None:  # otherwise the pause is the cause
         yield (
             f"The webhook has been paused since {iso(paused_at)}: nothing is decided for it until "
             f"`webhook-bridge resume {event.webhook}`."
         )
-    if paused_at is None or not is_undecided:
         yield status
-    is_lost = (
-        event.status in ("expired", "failed")
-        and event.resolved_by is None
-        and event.acknowledged_at is None
-    )
-    if is_lost and (times := len(context.repeated_at)):
+
+
+def _about_repetitions(repeated_at: Sequence[int]) -> Iterator[str]:
+    if repeated_at:
+        times = f" {len(repeated_at)} times" if len(repeated_at) > 1 else ""
         yield (
-            f"Its sender has delivered it again{f' {times} times' if times > 1 else ''}, last at "
-            f"{iso(context.repeated_at[-1])}: that does nothing. Fix the cause, then replay the event."
+            f"Its sender has delivered it again{times}, last at {iso(repeated_at[-1])}: that does nothing. "
+            "Fix the cause, then replay the event."
         )
-    if (
-        event.decided_at is not None
-        and (item := context.set_aside.get(("event", event.id))) is not None
-    ):
-        yield f"It is {describe_set_aside(item)}."
-    yield from _about_targets(context.targets_of.get(event.id, ()), context, others)
 
 
 def _about_itself(event: Event) -> Iterator[str]:
@@ -193,10 +194,13 @@ def _about_targets(
     targets: Sequence[Target], context: Context, others: Mapping[TargetState, int]
 ) -> Iterator[str]:
     for number, target in enumerate(targets[:TARGETS_LISTED], 1):
-        yield (f"Target {number}: " if len(targets) > 1 else "") + describe_target(target)
-        if (item := context.set_aside.get(("target", str(target.id)))) is not None:
+        which = f"Target {number}: " if len(targets) > 1 else ""
+        yield f"{which}{describe_target(target)}"
+        item = context.set_aside.get(("target", str(target.id)))
+        if item is not None:
             yield f"This call is {describe_set_aside(item)}."
-    if beyond := EventTargets(targets, others).beyond(TARGETS_LISTED):
+    beyond = EventTargets(targets, others).beyond(TARGETS_LISTED)
+    if beyond:
         rest = ", ".join(f"{number} {state}" for state, number in sorted(beyond.items()))
         yield f"{sum(beyond.values())} more targets: {rest}."
 
@@ -212,38 +216,61 @@ def _status(
 ) -> str:
     """What its status means."""
     match event.status:
-        case "pending" if event.decided_at is None:
-            return "The worker hasn't decided it yet" + because(context, event) + "."
-        case "pending" if event.hold == "held" and event.is_callback:
-            return (
-                f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks for it in Conductor, "
-                "more and more rarely" + because(context) + "."
-            )
-        case "pending" if event.hold == "held":
-            return (
-                f"Held until {iso(event.hold_until)}: no waiting task matched. "
-                "The first matching task to wait takes it, if its workflow was running when the event arrived."
-            )
-        case "pending" if event.hold in _FREE:
-            return _FREE[event.hold]
         case "pending":
-            rate = webhook.pace if webhook is not None else None
-            pace = "" if rate is None else f", at the webhook's pace of {format_rate(rate)}"
-            return f"Its targets are being called{pace}{because(context)}."
+            return _pending(event, webhook, context)
         case "delivered":
             return "Delivered."
         case "failed":
             if any(target.state == "unknown" for target in targets):
                 return "Failed: what became of a call for it can't be found out."
             return "Failed: Conductor refused it permanently."
-    if any(target.kind == "message" for target in targets):
-        return f"{event.status.capitalize()}: no workflow got a message, as its targets say."
-    if event.only is not None:
-        return single_target_without_effect(event, event.only, targets)
-    if event.status == "expired":
-        if webhook is not None and webhook.hold == 0:
-            return "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
-        return f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
+        case "expired" | "ignored":
+            if any(target.kind == "message" for target in targets):
+                return (
+                    f"{event.status.capitalize()}: no workflow got a message, as its targets say."
+                )
+            if event.only is not None:
+                return single_target_without_effect(event, event.only, targets)
+            return (
+                _expired(event, webhook)
+                if event.status == "expired"
+                else _ignored(webhook, context)
+            )
+
+
+def _pending(event: Event, webhook: Webhook | None, context: Context) -> str:
+    if event.decided_at is None:
+        return f"The worker hasn't decided it yet{because(context, event)}."
+    match event.hold:
+        case "held" if event.is_callback:
+            return (
+                f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks for it in Conductor, "
+                f"more and more rarely{because(context)}."
+            )
+        case "held":
+            return (
+                f"Held until {iso(event.hold_until)}: no waiting task matched. "
+                "The first matching task to wait takes it, if its workflow was running when the event arrived."
+            )
+        case "recheck":
+            return "All tasks that took it had already ended, so it is free again: the worker will look for others."
+        case "aside":
+            return "It was held, and will be again at its next try: no task can take it until then."
+        case "no":
+            rate = webhook.pace if webhook is not None else None
+            pace = "" if rate is None else f", at the webhook's pace of {format_rate(rate)}"
+            return f"Its targets are being called{pace}{because(context)}."
+
+
+def _expired(event: Event, webhook: Webhook | None) -> str:
+    if webhook is not None and webhook.hold == 0:
+        return "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
+    return (
+        f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
+    )
+
+
+def _ignored(webhook: Webhook | None, context: Context) -> str:
     if webhook is not None and not {*context.left}.isdisjoint(webhook.receivers):
         return (
             "Ignored: the webhook has no receivers besides workflows that are left to Conductor "
@@ -261,7 +288,17 @@ _OTHERWISE = {
 }
 
 
-def _explain_message(message: Message, veiled: Veiled) -> EntryExplanation:
+def _explain_message(
+    message: Message, given: Collection[str], veiled: Veiled, context: Context
+) -> EntryExplanation:
+    """`given`: workflows that an earlier entry gives the message."""
+    prevented, criteria = what_prevents(message, veiled, context)
+    if prevented is not None:
+        return EntryExplanation(message, False, prevented, criteria)
+    if message.workflow in given:
+        return EntryExplanation(
+            message, False, f"an earlier entry gives {message.workflow} the message"
+        )
     try:
         message_key(message.key, veiled.document)
     except NoKey as error:

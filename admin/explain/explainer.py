@@ -60,17 +60,12 @@ def describe_task(
 ) -> str:
     """What the task's state means."""
     reached_by = [webhook for webhook in webhooks.values() if task.workflow in webhook.receivers]
-    if task.broken and not (reached_by and all(webhook.callback for webhook in reached_by)):
+    for_callbacks_only = bool(reached_by) and all(webhook.callback for webhook in reached_by)
+    if task.broken and not for_callbacks_only:
         return f"Broken, so no event completes it: {task.broken}"
-    taker = next(
-        (target for target in reversed(targets) if target.state in ("pending", "claimed", "done")),
-        None,
-    )
-    if taker is not None and task.state in ("taken", "completed"):
-        verb = "Completed by" if task.state == "completed" else "Being completed by"
-        return f"{verb} event {taker.event_id}."
-    if task.state in ("completed", "gone"):
-        return "It is no longer waiting: it was completed by someone else, cancelled, or timed out."
+    taken = _taken(task, targets)
+    if taken is not None:
+        return taken
     if task.workflow in left:
         return f"Waiting, but not for the bridge: {is_left(task.workflow)}."
     if not reached_by:
@@ -78,9 +73,24 @@ def describe_task(
             f"Waiting, but no webhook has {task.workflow} as a receiver, so no event can reach it. "
             f"Add `{task.workflow}: any` to the `receivers` of its webhook."
         )
+    waiting = f"Waiting for an event from {' or '.join(webhook.name for webhook in reached_by)}"
     why = task_set_aside(task, set_aside)
-    names = " or ".join(webhook.name for webhook in reached_by)
-    return f"Waiting for an event from {names}" + (f"; {why}." if why else ".")
+    return f"{waiting}." if why is None else f"{waiting}; {why}."
+
+
+def _taken(task: Task, targets: Sequence[Target]) -> str | None:
+    """Who has the task, or how it ended; None while it waits."""
+    live = ("pending", "claimed", "done")
+    taker = next((target for target in reversed(targets) if target.state in live), None)
+    match task.state:
+        case "taken" if taker is not None:
+            return f"Being completed by event {taker.event_id}."
+        case "completed" if taker is not None:
+            return f"Completed by event {taker.event_id}."
+        case "completed" | "gone":
+            return "It is no longer waiting: it was completed by someone else, cancelled, or timed out."
+        case _:
+            return None
 
 
 _PAGE = 500

@@ -9,9 +9,9 @@ from admin.explain.pairs import Context
 from admin.explain.results import Comparison, answer, grouped
 from admin.explain.wording import describe_target
 from config.webhooks import Webhook
-from store.records import Event, iso
+from store.records import Event, Target, iso
 from store.rules.transitions import FAILED
-from worker.misfits import no_workflow
+from worker.misfits import Misfit, no_workflow
 
 
 class Headline(NamedTuple):
@@ -31,26 +31,29 @@ def headline(
 ) -> Headline:
     """The most harmful cause there is. `status` is what the event's status means."""
     targets = context.targets_of.get(event.id, ())
-    if failed := next((target for target in targets if target.state in FAILED), None):
-        is_settled = event.resolved_by is not None or event.acknowledged_at is not None
-        remedy = (
-            "" if is_settled else f"Fix the cause, then: webhook-bridge events replay {event.id}"
-        )
-        return Headline(describe_target(failed), remedy)
-    if event.status == "pending" and (hindered := _hindered(event, context)):
+    failed = next((target for target in targets if target.state in FAILED), None)
+    if failed is not None:
+        return _after_failure(event, failed)
+    hindered = _hindered(event, context) if event.status == "pending" else None
+    if hindered is not None:
         return hindered
     if any(comparison.verdict == "taken" for comparison in comparisons):
         return Headline(answer(comparisons))
     if targets:
         return Headline(describe_target(targets[0]))
     if webhook is None:
-        return Headline(
-            f"The webhook {event.webhook} is no longer defined.",
-            "Define it again, then replay the event.",
-        )
+        gone = f"The webhook {event.webhook} is no longer defined."
+        return Headline(gone, "Define it again, then replay the event.")
     if event.status == "ignored" or event.is_callback or not webhook.receivers:
         return Headline(status)
     return _without_taker(event, webhook, comparisons, context)
+
+
+def _after_failure(event: Event, failed: Target) -> Headline:
+    cause = describe_target(failed)
+    if event.resolved_by is not None or event.acknowledged_at is not None:
+        return Headline(cause)
+    return Headline(cause, f"Fix the cause, then: webhook-bridge events replay {event.id}")
 
 
 def _hindered(event: Event, context: Context) -> Headline | None:
@@ -69,13 +72,8 @@ def _without_taker(
     event: Event, webhook: Webhook, comparisons: Sequence[Comparison], context: Context
 ) -> Headline:
     """Why no task has taken it."""
-    # The worker compares the workflows every few minutes: one that has a task has been registered
-    # since.
-    unseen = set(webhook.receivers).difference(
-        comparison.task.workflow for comparison in comparisons
-    )
-    missing = {no_workflow(workflow) for workflow in unseen}
-    if misfit := next((one for one in context.misfits if one.what in missing), None):
+    misfit = _misfit(webhook, comparisons, context)
+    if misfit is not None:
         return Headline(f"{misfit.what}, which is among the receivers.", _sentence(misfit.remedy))
     reached = [
         comparison for comparison in comparisons if comparison.task.workflow in webhook.receivers
@@ -91,12 +89,19 @@ def _without_taker(
         return Headline(
             f"No task of its receivers ({names}) that was waiting could take it: {nearest.reason}."
         )
-    remedy = (
-        ""
-        if nearest.verdict == "matches"
-        else "Correct the task's matches, or what is sent; then replay the event."
-    )
+    if nearest.verdict == "matches":
+        return Headline(answer(reached))
+    remedy = "Correct the task's matches, or what is sent; then replay the event."
     return Headline(answer(reached), remedy)
+
+
+def _misfit(webhook: Webhook, comparisons: Sequence[Comparison], context: Context) -> Misfit | None:
+    """A receiver that Conductor lacks."""
+    # The worker compares the workflows every few minutes: one that has a task has been registered
+    # since.
+    unseen = set(webhook.receivers).difference(one.task.workflow for one in comparisons)
+    missing = {no_workflow(workflow) for workflow in unseen}
+    return next((one for one in context.misfits if one.what in missing), None)
 
 
 def _sentence(text: str) -> str:

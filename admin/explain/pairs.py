@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from admin.explain.results import Comparison, Verdict
 from admin.explain.wording import SetAsides, describe_set_aside, describe_target, task_set_aside
@@ -11,7 +12,7 @@ from config.webhooks import Webhook
 from criteria.descriptions import describe_criterion
 from criteria.document import Document
 from criteria.evaluator import TooCostly
-from criteria.matches import BadMatches, Criteria, Criterion
+from criteria.matches import BadMatches, Criteria
 from store.hiding import Hidden, Veiled
 from store.records import Event, Target, TargetState, Task, Workflow, iso
 from store.reports import Misfit
@@ -69,13 +70,13 @@ def is_left(workflow: str) -> str:
 
 
 def because(context: Context, event: Event | None = None) -> str:
-    if event is not None and (item := context.set_aside.get(("event", event.id))) is not None:
+    """Why nothing happens to the event, or to any: to be added to a sentence."""
+    item = context.set_aside.get(("event", event.id)) if event is not None else None
+    if item is not None:
         return f"; it is {describe_set_aside(item)}"
-    return (
-        f"; Conductor can't be reached: {context.conductor_error}"
-        if context.conductor_error
-        else ""
-    )
+    if context.conductor_error:
+        return f"; Conductor can't be reached: {context.conductor_error}"
+    return ""
 
 
 TOO_COSTLY = "its paths take more steps on this payload than one explanation may take"
@@ -89,120 +90,146 @@ _OWN: Mapping[TargetState, Verdict] = {
 
 def compare(event: Event, document: Document, task: Task, context: Context) -> Comparison:
     """What is between this event and this task. `document` is the event's payload with `_webhook`."""
-    criteria: tuple[Criterion, ...] = ()
-    unusable: tuple[Verdict, str] | None = None
     try:
-        criteria = context.veiled(event.webhook, document).criteria(
-            Criteria.parse(task.matches).explain(document)
-        )
+        explained = Criteria.parse(task.matches).explain(document)
+        criteria = context.veiled(event.webhook, document).criteria(explained)
+        failed = next((one for one in criteria if not one.holds), None)
+        unmet = None if failed is None else _Found("differs", describe_criterion(failed))
     except BadMatches as error:
-        unusable = "broken", f"the task never matches: {error}"
+        criteria, unmet = (), _Found("broken", f"the task never matches: {error}")
     except TooCostly:
-        unusable = "not compared", TOO_COSTLY
+        criteria, unmet = (), _Found("not compared", TOO_COSTLY)
+    found = _between(event, task, context, unmet)
+    return Comparison(event, task, found.verdict, found.reason, criteria, found.is_near)
 
-    failed = next((criterion for criterion in criteria if not criterion.holds), None)
 
-    def result(verdict: Verdict, reason: str, is_near: bool = False) -> Comparison:
-        return Comparison(event, task, verdict, reason, criteria, is_near)
+class _Found(NamedTuple):
+    """A comparison's verdict."""
 
+    verdict: Verdict
+    reason: str
+    is_near: bool = False
+
+
+def _between(event: Event, task: Task, context: Context, unmet: _Found | None) -> _Found:
+    """`unmet`: what of the task's criteria doesn't hold; None if all of them do."""
     mine = [target for target in context.targets_on.get(task.id, ()) if target.event_id == event.id]
     if mine:
-        return result(_OWN.get(mine[-1].state, "taken"), describe_target(mine[-1]).rstrip("."))
+        return _Found(_OWN.get(mine[-1].state, "taken"), describe_target(mine[-1]).rstrip("."))
     webhook = context.webhooks.get(event.webhook)
     if webhook is None:
-        return result("out of reach", f"the webhook {event.webhook} is no longer defined")
-    if task.workflow in context.left:
-        return result("out of reach", is_left(task.workflow))
-    if task.workflow not in webhook.receivers:
-        receivers = ", ".join(webhook.receivers) or "none"
-        return result(
-            "out of reach",
-            f"{task.workflow} is not a receiver of {webhook.name} (receivers: {receivers}); "
-            f"to make it one, add `{task.workflow}: any` to `receivers`",
-        )
-    if event.only is not None and not event.only.is_for(task):
-        return result("out of reach", f"{why_only_one(event)}: the {event.only}")
-    versions = webhook.receivers[task.workflow]
+        return _Found("out of reach", f"the webhook {event.webhook} is no longer defined")
     workflow = context.workflows.get(task.workflow_id)
-    if versions is not None and workflow is not None and workflow.version not in versions:
-        wanted = ", ".join(map(str, sorted(versions)))
-        return result(
-            "out of reach",
-            f"its workflow is version {workflow.version}, and {webhook.name} only receives version {wanted}",
-            is_near=unusable is None and failed is None,
-        )
+    excluded = _excluded(event, webhook, task, context)
+    if excluded is not None:
+        return _Found("out of reach", excluded)
+    other_version = _other_version(webhook, task, workflow)
+    if other_version is not None:
+        return _Found("out of reach", other_version, is_near=unmet is None)
     if event.is_callback:
         gone = _gone(task, context)
-        return result(*(gone or ("matches", "the event's URL names it, whatever its criteria")))
-    if unusable is not None:
-        return result(*unusable)
-    if failed is not None:
-        return result("differs", describe_criterion(failed))
-    verdict, reason = _all_hold(event, webhook, task, workflow, context)
-    return result(verdict, reason, is_near=verdict == "out of reach")
+        return gone or _Found("matches", "the event's URL names it, whatever its criteria")
+    return unmet or _all_hold(event, webhook, task, workflow, context)
+
+
+def _excluded(event: Event, webhook: Webhook, task: Task, context: Context) -> str | None:
+    """Why no event of this kind completes the task; None if it may."""
+    if task.workflow in context.left:
+        return is_left(task.workflow)
+    if task.workflow not in webhook.receivers:
+        receivers = ", ".join(webhook.receivers) or "none"
+        return (
+            f"{task.workflow} is not a receiver of {webhook.name} (receivers: {receivers}); "
+            f"to make it one, add `{task.workflow}: any` to `receivers`"
+        )
+    if event.only is not None and not event.only.is_for(task):
+        return f"{why_only_one(event)}: the {event.only}"
+    return None
+
+
+def _other_version(webhook: Webhook, task: Task, workflow: Workflow | None) -> str | None:
+    versions = webhook.receivers[task.workflow]
+    if versions is None or workflow is None or workflow.version in versions:
+        return None
+    wanted = ", ".join(map(str, sorted(versions)))
+    return f"its workflow is version {workflow.version}, and {webhook.name} only receives version {wanted}"
 
 
 def _all_hold(
     event: Event, webhook: Webhook, task: Task, workflow: Workflow | None, context: Context
-) -> tuple[Verdict, str]:
+) -> _Found:
     """Why this event has no target on the task, although every criterion holds."""
-    if workflow is not None:
-        if is_started_by(event.id, workflow.root_correlation_id):
-            return "out of reach", "it belongs to a workflow that this event itself started"
-        started_at = context.ours(workflow.root_started_at)
-        if not was_running(started_at, event.received_at, context.clock_skew):
-            return (
-                "out of reach",
-                f"its workflow started at {iso(started_at)}, after the event arrived "
-                f"({iso(event.received_at)}): an event only completes tasks of workflows that were already running; "
-                "replay the event so that it counts as arriving now",
-            )
-    if (gone := _gone(task, context)) is not None:
-        return gone
+    too_new = _too_new(event, workflow, context)
+    if too_new is not None:
+        return _out_of_reach(too_new)
+    gone = _gone(task, context)
+    if gone is not None:
+        return _out_of_reach(gone.reason)
     if event.decided_at is None:
-        return "matches", "the worker hasn't decided the event yet" + because(context, event)
-    if (why := task_set_aside(task, context.set_aside)) is not None:
-        return "matches", why
+        undecided = f"the worker hasn't decided the event yet{because(context, event)}"
+        return _Found("matches", undecided)
+    set_aside = task_set_aside(task, context.set_aside)
+    if set_aside is not None:
+        return _Found("matches", set_aside)
     scheduled_at = context.ours(task.scheduled_at)
-    after = not was_waiting(scheduled_at, event.received_at)
     waited = f"it started waiting at {iso(scheduled_at)}"
     if event.hold != "no":
-        return (
-            "matches",
-            f"{waited}, and the event is still held: the task takes the oldest held event that matches",
-        )
-    takers = [
-        target for target in context.targets_of.get(event.id, ()) if target.kind == "complete"
-    ]
-    if takers:
-        if after:
-            return "out of reach", f"{waited}, after the event, which had already been taken"
-        return "out of reach", f"{waited}, but was found only after the event had been decided"
-    if after and webhook.hold == 0:
-        return "out of reach", f"{waited}, after the event; with `hold: 0s` events are not held"
-    if after:
-        return (
-            "out of reach",
-            f"{waited}, and the event was held only until {iso(event.hold_until)}; "
-            "set a longer `hold`, or replay the event",
-        )
+        held = "and the event is still held: the task takes the oldest held event that matches"
+        return _Found("matches", f"{waited}, {held}")
+    is_later = not was_waiting(scheduled_at, event.received_at)
+    return _out_of_reach(f"{waited}, {_why_too_late(event, webhook, is_later, context)}")
+
+
+def _out_of_reach(reason: str) -> _Found:
+    """Of a receiver's task of which every criterion holds."""
+    return _Found("out of reach", reason, is_near=True)
+
+
+def _too_new(event: Event, workflow: Workflow | None, context: Context) -> str | None:
+    """Why the workflow is too new for the event; None if it isn't, as far as is known."""
+    if workflow is None:
+        return None
+    if is_started_by(event.id, workflow.root_correlation_id):
+        return "it belongs to a workflow that this event itself started"
+    started_at = context.ours(workflow.root_started_at)
+    if was_running(started_at, event.received_at, context.clock_skew):
+        return None
     return (
-        "out of reach",
-        f"{waited}, but was found, or came into reach, only after the event had been decided; replay the event",
+        f"its workflow started at {iso(started_at)}, after the event arrived "
+        f"({iso(event.received_at)}): an event only completes tasks of workflows that were already running; "
+        "replay the event so that it counts as arriving now"
     )
 
 
-def _gone(task: Task, context: Context) -> tuple[Verdict, str] | None:
+def _why_too_late(event: Event, webhook: Webhook, is_later: bool, context: Context) -> str:
+    """Why a decided event has passed the task by. `is_later`: the task came after the event."""
+    targets = context.targets_of.get(event.id, ())
+    is_taken = any(target.kind == "complete" for target in targets)
+    if is_taken and is_later:
+        return "after the event, which had already been taken"
+    if is_taken:
+        return "but was found only after the event had been decided"
+    if is_later and webhook.hold == 0:
+        return "after the event; with `hold: 0s` events are not held"
+    if is_later:
+        return (
+            f"and the event was held only until {iso(event.hold_until)}; "
+            "set a longer `hold`, or replay the event"
+        )
+    return (
+        "but was found, or came into reach, only after the event had been decided; replay the event"
+    )
+
+
+def _gone(task: Task, context: Context) -> _Found | None:
     """Why the task can't be completed any more; None if it can."""
     for target in context.targets_on.get(task.id, ()):
         if target.state in ("pending", "claimed", "done"):
             done = "took" if target.state == "done" else "is completing"
-            return "out of reach", f"another event {done} it: {target.event_id}"
+            return _Found("out of reach", f"another event {done} it: {target.event_id}")
     if task.state in ("completed", "gone"):
-        return (
-            "out of reach",
-            "it is no longer waiting: it was completed by someone else, cancelled, or timed out",
-        )
+        ended = "it was completed by someone else, cancelled, or timed out"
+        return _Found("out of reach", f"it is no longer waiting: {ended}")
     return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Literal
 
 from config.target_keys import Message, Start
@@ -61,11 +60,10 @@ def input_shown(written: Mapping[str, Any], shown: Document, hide: Hidden) -> In
     def value_of(path: str) -> Any:
         if not may_be_hidden(path, hide):
             return value_at(path, shown)
-        # A path through a hidden value finds nothing, and a filter may ask for it.
-        found = (
-            value_at(path, shown) if hide is not None and plain_steps(path) is not None else None
-        )
-        return BLANK if found is None else found
+        if hide is None or plain_steps(path) is None:  # a filter may ask for a hidden value
+            return BLANK
+        found = value_at(path, shown)
+        return BLANK if found is None else found  # a path through a hidden value finds nothing
 
     try:
         found: dict[str, Any] = json.loads(filled(written, value_of, _MOST))
@@ -141,9 +139,8 @@ class EventExplanation:
     def can_be_noted(self) -> bool:
         """Whether it can be acknowledged, or reopened."""
         event = self.event
-        return event.acknowledged_at is not None or (
-            event.status in UNRESOLVED and event.resolved_by is None
-        )
+        is_unresolved = event.status in UNRESOLVED and event.resolved_by is None
+        return event.acknowledged_at is not None or is_unresolved
 
 
 @dataclass(frozen=True)
@@ -171,21 +168,19 @@ class Group:
 
     def __str__(self) -> str:
         nearest, number = self.tasks[0], len(self.tasks)
-        tasks = (
-            f"{number} tasks of {nearest.task.workflow}"
-            if number > 1
-            else f"the task of {nearest.task.workflow}"
-        )
+        is_one = number == 1
+        workflow = nearest.task.workflow
+        tasks = f"the task of {workflow}" if is_one else f"{number} tasks of {workflow}"
         failed = nearest.first_failed
         match nearest.verdict:
             case "differs" if failed is not None:
-                return f"{tasks} {'differ' if number > 1 else 'differs'} in {failed.path}"
+                return f"{tasks} {'differs' if is_one else 'differ'} in {failed.path}"
             case "taken":
                 return f"this event took {tasks}"
             case "matches":
-                return f"{tasks} {'match' if number > 1 else 'matches'}"
+                return f"{tasks} {'matches' if is_one else 'match'}"
             case verdict:
-                return f"{tasks} {'are' if number > 1 else 'is'} {verdict}"
+                return f"{tasks} {'is' if is_one else 'are'} {verdict}"
 
 
 def grouped(comparisons: Sequence[Comparison]) -> list[Group]:
@@ -214,14 +209,12 @@ def shown_first(
     """The tasks to show first, and for how many each of them stands; and how many others there are.
     `each`: all of them, one by one."""
     groups = grouped(comparisons)
-    found = [(group.tasks[0], len(group.tasks)) for group in groups[:_SHOWN]]
-    if each or sum(len(group.tasks) for group in groups) <= _SHOWN:
-        found = [
-            (one, 1)
-            for one in (
-                comparisons if each else chain.from_iterable(group.tasks for group in groups)
-            )
-        ]
+    if each:
+        found = [(one, 1) for one in comparisons]
+    elif sum(len(group.tasks) for group in groups) <= _SHOWN:
+        found = [(one, 1) for group in groups for one in group.tasks]
+    else:
+        found = [(group.tasks[0], len(group.tasks)) for group in groups[:_SHOWN]]
     return found, len(comparisons) - sum(number for _, number in found)
 
 
@@ -233,6 +226,9 @@ def answer(comparisons: Sequence[Comparison]) -> str:
     if not groups:
         return f"No waiting task could take it: all {len(comparisons)} that were compared are out of reach."
     others = sum(len(group.tasks) for group in groups[2:])
-    told = "; ".join(map(str, groups[:2])) + (f"; and {others} more" if others else "")
-    is_taken = any(group.tasks[0].verdict == "taken" for group in groups)
-    return f"{told[0].upper()}{told[1:]}." if is_taken else f"No waiting task took it: {told}."
+    told = "; ".join(map(str, groups[:2]))
+    if others:
+        told += f"; and {others} more"
+    if any(group.tasks[0].verdict == "taken" for group in groups):
+        return f"{told[0].upper()}{told[1:]}."
+    return f"No waiting task took it: {told}."

@@ -68,24 +68,28 @@ def _arrival(event: Event, origins: Origins | None) -> Iterator[StoryStep]:
 def _decisions(event: Event, targets: EventTargets, origins: Origins | None) -> Iterator[StoryStep]:
     if event.decided_at is None:
         return
-    first = [target for target in targets.some if target.created_at <= event.decided_at]
-    outcome = _outcome(event, first, sum(targets.others.values()))
-    scan = ""
-    if origins is not None and origins.scan_at is not None:
-        scan = f", after the scan for waiting tasks that began at {iso(origins.scan_at)}"
-    by = f" by worker {origins.decided_by}" if origins is not None and origins.decided_by else ""
-    after = span(event.decided_at - event.received_at)
-    yield StoryStep(event.decided_at, f"Decided {after} after it arrived{by}{scan}: {outcome}.")
+    yield _first_decision(event, event.decided_at, targets, origins)
     later = (target for target in targets.some if target.created_at > event.decided_at)
     for at, together in groupby(later, key=lambda target: target.created_at):
         yield StoryStep(at, f"Decided again, because a target appeared: {_named(list(together))}.")
-    is_over = (
-        event.status == "expired"
-        and event.settled_at is not None
-        and event.settled_at > event.decided_at
-    )
-    if is_over and event.settled_at is not None and not (event.is_callback and targets.some):
+    if event.status != "expired" or (event.is_callback and targets.some):
+        return
+    if event.settled_at is not None and event.settled_at > event.decided_at:
         yield StoryStep(event.settled_at, "Its hold ended: no task took it.")
+
+
+def _first_decision(
+    event: Event, decided_at: int, targets: EventTargets, origins: Origins | None
+) -> StoryStep:
+    by = scan = ""
+    if origins is not None and origins.decided_by:
+        by = f" by worker {origins.decided_by}"
+    if origins is not None and origins.scan_at is not None:
+        scan = f", after the scan for waiting tasks that began at {iso(origins.scan_at)}"
+    first = [target for target in targets.some if target.created_at <= decided_at]
+    outcome = _outcome(event, first, sum(targets.others.values()))
+    after = span(decided_at - event.received_at)
+    return StoryStep(decided_at, f"Decided {after} after it arrived{by}{scan}: {outcome}.")
 
 
 def _outcome(event: Event, first: Sequence[Target], others: int) -> str:
@@ -97,18 +101,20 @@ def _outcome(event: Event, first: Sequence[Target], others: int) -> str:
 
 
 def _named(targets: Sequence[Target], others: int = 0) -> str:
+    named = ", ".join(map(_does, targets[:_NAMED]))
     rest = len(targets) + others - _NAMED
-    return (
-        "it "
-        + ", ".join(map(_does, targets[:_NAMED]))
-        + (f" and has {rest} more targets" if rest > 0 else "")
-    )
+    more = f" and has {rest} more targets" if rest > 0 else ""
+    return f"it {named}{more}"
 
 
 def _does(target: Target) -> str:
-    if target.kind == "start":
-        return f"starts {target.workflow}"
-    return f"{'sends' if target.kind == 'message' else 'completes'} the {place_of(target)}"
+    match target.kind:
+        case "start":
+            return f"starts {target.workflow}"
+        case "message":
+            return f"sends the {place_of(target)}"
+        case "complete":
+            return f"completes the {place_of(target)}"
 
 
 def _calls(target: Target, now: int) -> Iterator[StoryStep]:
@@ -123,30 +129,27 @@ def _calls(target: Target, now: int) -> Iterator[StoryStep]:
     elif target.state == "claimed" and target.claimed_at is not None:
         yield StoryStep(target.claimed_at, f"Attempt {target.attempts} for {place} is under way.")
     elif target.state == "queued":
-        yield StoryStep(
-            max(target.created_at, now),
-            f"Next: {place}, once the earlier messages with its key are sent.",
-        )
+        what = f"Next: {place}, once the earlier messages with its key are sent."
+        yield StoryStep(max(target.created_at, now), what)
     elif target.state == "pending":
-        yield StoryStep(
-            max(target.due_at, now), f"Next: attempt {target.attempts + 1} for {place}."
-        )
+        what = f"Next: attempt {target.attempts + 1} for {place}."
+        yield StoryStep(max(target.due_at, now), what)
 
 
 def _replays(event: Event, family: Family | None) -> Iterable[StoryStep]:
     for replay in family.replays_of(event.id) if family is not None else ():
-        resolved = " It resolved this event." if replay.id == event.resolved_by else ""
-        has_one = replay.only is not None and replay.only.kind != "callback"
-        only = f" for one target only, the {replay.only}" if has_one else ""
+        only = resolved = ""
+        if replay.only is not None and replay.only.kind != "callback":
+            only = f" for one target only, the {replay.only}"
+        if replay.id == event.resolved_by:
+            resolved = " It resolved this event."
         what = f"Replayed{only}, as event {replay.id}, which is {replay.status}.{resolved}"
         yield StoryStep(replay.received_at, what, other_event_id=replay.id)
 
 
 def _noted(note: Note) -> StoryStep:
-    return StoryStep(
-        note.at,
-        f"{note.what.capitalize()} by {note.who}" + (f": {note.reason}" if note.reason else "."),
-    )
+    why = f": {note.reason}" if note.reason else "."
+    return StoryStep(note.at, f"{note.what.capitalize()} by {note.who}{why}")
 
 
 def span(milliseconds: int) -> str:
@@ -169,30 +172,25 @@ def waiting_sender_steps(
     yield StoryStep(
         received_at, f"Its sender waits for its workflow, and for `{path}` of the output."
     )
-    if answer is None or answer.answered_at > until:
-        if until <= now:
-            yield StoryStep(
-                until,
-                "Its workflow didn't end in time: a sender that still waited was answered 202.",
-            )
-        else:
-            yield StoryStep(until, "Next: a sender that still waits is answered 202.")
+    is_late = answer is None or answer.answered_at > until
+    if is_late and until <= now:
+        what = "Its workflow didn't end in time: a sender that still waited was answered 202."
+        yield StoryStep(until, what)
+    elif is_late:
+        yield StoryStep(until, "Next: a sender that still waits is answered 202.")
     if answer is not None:
-        what, went_wrong = _answer(answer, shows_body)
-        late = (
-            " Nobody waited any more; whoever delivers it again gets it."
-            if answer.answered_at > until
-            else ""
-        )
-        yield StoryStep(answer.answered_at, f"{what}{late}", went_wrong, answer.workflow_id)
+        what = _answer(answer, shows_body)
+        if is_late:
+            what += " Nobody waited any more; whoever delivers it again gets it."
+        went_wrong = answer.outcome != answers.COMPLETED
+        yield StoryStep(answer.answered_at, what, went_wrong, answer.workflow_id)
 
 
-def _answer(answer: Answer, shows_body: bool) -> tuple[str, bool]:
-    if answer.outcome == answers.COMPLETED:
-        body = answer.body or "null"
-        text = body if len(body) <= _SHOWN else body[:_SHOWN] + "…"
-        return (
-            f"Its workflow completed; the answer{f' is {text}' if shows_body else ' is hidden'}.",
-            False,
-        )
-    return f"Its sender is answered 502: {answer.outcome}.", True
+def _answer(answer: Answer, shows_body: bool) -> str:
+    if answer.outcome != answers.COMPLETED:
+        return f"Its sender is answered 502: {answer.outcome}."
+    if not shows_body:
+        return "Its workflow completed; the answer is hidden."
+    body = answer.body or "null"
+    text = body if len(body) <= _SHOWN else f"{body[:_SHOWN]}…"
+    return f"Its workflow completed; the answer is {text}."

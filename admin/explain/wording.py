@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from store.records import SetAside, SetAsideKind, Target, Task, iso
+from store.records import SetAside, SetAsideKind, Target, TargetKind, Task, iso
 
 SetAsides = Mapping[tuple[SetAsideKind, str], SetAside]
 """(kind, id) → what is known about it."""
@@ -39,9 +39,11 @@ def describe_set_aside(item: SetAside) -> str:
 
 def task_set_aside(task: Task, set_aside: SetAsides) -> str | None:
     """Says that the task or its workflow is set aside, and why. None if neither is."""
-    if (item := item_of(task, set_aside)) is None:
+    item = item_of(task, set_aside)
+    if item is None:
         return None
-    return f"{'the task' if item.kind == 'task' else 'its workflow'} is {describe_set_aside(item)}"
+    which = "the task" if item.kind == "task" else "its workflow"
+    return f"{which} is {describe_set_aside(item)}"
 
 
 def item_of(task: Task, set_aside: SetAsides) -> SetAside | None:
@@ -51,18 +53,7 @@ def item_of(task: Task, set_aside: SetAsides) -> SetAside | None:
 
 def describe_target(target: Target) -> str:
     """What became of a target, and what to do if it was refused."""
-    if target.kind == "complete":
-        what = f"task {target.reference_name} of {target.workflow} ({target.workflow_id})"
-        done, doing = "Completed", "Completing"
-    elif target.kind == "message":
-        what = f"the message to {target.workflow}" + (
-            f" ({target.workflow_id})" if target.workflow_id else ""
-        )
-        done, doing = "Delivered", "Delivering"
-    else:
-        what = target.workflow + (f" version {target.version}" if target.version else "")
-        what += f" ({target.workflow_id})" if target.workflow_id else ""
-        done, doing = "Started", "Starting"
+    what, (done, doing) = _named(target), _VERBS[target.kind]
     match target.state:
         case "done":
             return f"{done} {what}."
@@ -73,15 +64,7 @@ def describe_target(target: Target) -> str:
         case "skipped":
             return f"Not started: {target.workflow} already exists for the same `once.key` ({target.workflow_id})."
         case "pending" | "claimed":
-            tries = f", attempts so far: {target.attempts}" if target.attempts else ""
-            if target.only_versions is not None:
-                versions = " or ".join(map(str, sorted(target.only_versions)))
-                what += f" if its workflow is version {versions}, which is still to be looked up in Conductor"
-            return f"{doing} {what}{tries}" + (
-                f"; the last one failed: {error_of(target)}{again(target)}."
-                if target.error
-                else "."
-            )
+            return f"{doing} {what}{_condition(target)}{_tries(target)}."
         case "cancelled":
             gone = "it had already ended: cancelled, timed out, or completed by someone else"
             return f"{what[:1].upper()}{what[1:]} wasn't completed: {target.error or gone}."
@@ -90,12 +73,49 @@ def describe_target(target: Target) -> str:
             return (
                 f"It can't be found out whether {what} was completed: {error_of(target)}. {remedy}"
             )
-        case _:
-            remedy = ""
-            if "No such workflow" in (target.error or ""):
-                entry = "messages" if target.kind == "message" else "starts"
-                remedy = f" Register the workflow in Conductor, or correct `{entry}`; then replay."
-            return f"{doing} {what} failed permanently: {(target.error or '').rstrip('.')}.{remedy}"
+        case "failed":
+            error = (target.error or "").rstrip(".")
+            return f"{doing} {what} failed permanently: {error}.{_remedy(target)}"
+
+
+_VERBS: Mapping[TargetKind, tuple[str, str]] = {
+    "complete": ("Completed", "Completing"),
+    "start": ("Started", "Starting"),
+    "message": ("Delivered", "Delivering"),
+}
+
+
+def _named(target: Target) -> str:
+    workflow_id = f" ({target.workflow_id})" if target.workflow_id else ""
+    match target.kind:
+        case "complete":
+            return f"task {target.reference_name} of {target.workflow}{workflow_id}"
+        case "message":
+            return f"the message to {target.workflow}{workflow_id}"
+        case "start":
+            version = f" version {target.version}" if target.version else ""
+            return f"{target.workflow}{version}{workflow_id}"
+
+
+def _condition(target: Target) -> str:
+    if target.only_versions is None:
+        return ""
+    versions = " or ".join(map(str, sorted(target.only_versions)))
+    return f" if its workflow is version {versions}, which is still to be looked up in Conductor"
+
+
+def _tries(target: Target) -> str:
+    tries = f", attempts so far: {target.attempts}" if target.attempts else ""
+    if not target.error:
+        return tries
+    return f"{tries}; the last one failed: {error_of(target)}{again(target)}"
+
+
+def _remedy(target: Target) -> str:
+    if "No such workflow" not in (target.error or ""):
+        return ""
+    entry = "messages" if target.kind == "message" else "starts"
+    return f" Register the workflow in Conductor, or correct `{entry}`; then replay."
 
 
 def again(target: Target) -> str:

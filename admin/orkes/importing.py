@@ -84,37 +84,46 @@ def _convert(webhook: dict[str, Any], taken: set[str]) -> Imported:
     if name != original:
         made.notes.append(f"was named {json.dumps(original)} in Orkes")
     made.keys["name"] = name
-    webhook_id = webhook.pop("id", None)
-    if isinstance(webhook_id, str) and URL_PART.fullmatch(webhook_id) and webhook_id not in taken:
-        taken.add(webhook_id)
-        made.keys["id"] = webhook_id
-        made.notes.append("its id is kept, so the last part of the URL stays the same")
+    _keep_id(webhook.pop("id", None), made, taken)
     _verification(webhook, made, _variable(name))
     receivers = _versions(webhook.pop("receiverWorkflowNamesToVersions", None), made)
     if receivers:
         made.keys["receivers"] = {
             workflow: version or "any" for workflow, version in receivers.items()
         }
-    starts = webhook.pop("workflowsToStart", None)
-    starts = dict(starts) if isinstance(starts, dict) else {}
-    once = _once(starts.pop("idempotencyKey", None), starts.pop("idempotencyStrategy", None), made)
-    entries = _versions(starts, made)
-    if entries:
-        made.keys["starts"] = [
-            {"workflow": workflow} | ({"version": version} if version else {}) | once
-            for workflow, version in entries.items()
-        ]
+    starts = _starts(webhook.pop("workflowsToStart", None), made)
+    if starts:
+        made.keys["starts"] = starts
     if webhook.pop("expression", None):
         made.notes.append(
             "its expression was left out: Orkes evaluates it over the webhook's own configuration, not over the "
             "payload. To select by payload, write `when` for a workflow to start, or `only` for the webhook"
         )
-    if not receivers and not entries:
+    if not receivers and not starts:
         made.notes.append("it reaches no workflow: add receivers or starts")
         made.unsafe = True
     for key in sorted(webhook.keys() - _IRRELEVANT):
         made.notes.append(f"its field {json.dumps(key)} is unknown and was left out")
     return made
+
+
+def _keep_id(webhook_id: object, made: Imported, taken: set[str]) -> None:
+    if isinstance(webhook_id, str) and URL_PART.fullmatch(webhook_id) and webhook_id not in taken:
+        taken.add(webhook_id)
+        made.keys["id"] = webhook_id
+        made.notes.append("its id is kept, so the last part of the URL stays the same")
+
+
+def _starts(given: object, made: Imported) -> list[dict[str, Any]]:
+    starts = dict(given) if isinstance(given, dict) else {}
+    once = _once(starts.pop("idempotencyKey", None), starts.pop("idempotencyStrategy", None), made)
+    entries = []
+    for workflow, version in _versions(starts, made).items():
+        entry: dict[str, Any] = {"workflow": workflow}
+        if version:
+            entry["version"] = version
+        entries.append(entry | once)
+    return entries
 
 
 def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
@@ -134,12 +143,8 @@ def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
         )
         return {}
     # Only this strategy lets a workflow start again when the one before has ended.
-    return {
-        "once": {
-            "key": f"${path[1]}",
-            "while": "running" if strategy == "FAIL_ON_RUNNING" else "kept",
-        }
-    }
+    lasts = "running" if strategy == "FAIL_ON_RUNNING" else "kept"
+    return {"once": {"key": f"${path[1]}", "while": lasts}}
 
 
 def platform_of(source: object) -> str | None:
@@ -156,11 +161,8 @@ def _signs(platform: str) -> bool:
 def _verification(webhook: dict[str, Any], made: Imported, variable: str) -> None:
     verifier = str(webhook.pop("verifier", None) or "")
     platform = platform_of(webhook.pop("sourcePlatform", None))
-    names, headers = (
-        [webhook.pop(key, None) for key in ("headerKey", "secretKey")],
-        webhook.pop("headers", None),
-    )
-    header = names[0] or names[1]
+    names = [webhook.pop(key, None) for key in ("headerKey", "secretKey")]
+    header, headers = names[0] or names[1], webhook.pop("headers", None)
     proven_by = _proven_by(verifier, platform, header)
 
     def secret(what: str) -> Verbatim:
@@ -168,29 +170,14 @@ def _verification(webhook: dict[str, Any], made: Imported, variable: str) -> Non
         return Verbatim(f"${{{variable}_SECRET}}")
 
     if verifier == "HEADER_BASED":
-        if not isinstance(headers, dict) or not headers:
-            made.notes.append("it has no headers to verify with: add headers, or signature")
-            made.unsafe = True
-            return
-        made.keys["headers"] = {}
-        for name in map(str, headers):
-            made.variables[f"{variable}_{_variable(name)}"] = f"the value of the header {name}"
-            made.keys["headers"][name] = Verbatim(f"${{{variable}_{_variable(name)}}}")
-        if platform not in (None, "custom"):
-            made.notes.append(
-                f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret"
-            )
+        _by_headers(headers, platform, made, variable)
     elif proven_by is not None:
+        of = PLATFORMS[proven_by]
         made.keys["platform"] = proven_by
-        made.keys["secret"] = secret(
-            f"the {PLATFORMS[proven_by].secret_label.lower()} of {PLATFORMS[proven_by].title}"
-        )
+        made.keys["secret"] = secret(f"the {of.secret_label.lower()} of {of.title}")
     elif verifier == "SIGNATURE_BASED" and header:
-        made.keys["signature"] = {
-            "secret": secret("its secretValue"),
-            "header": str(header),
-            "prefix": "sha256=",
-        }
+        key = secret("its secretValue")
+        made.keys["signature"] = {"secret": key, "header": str(header), "prefix": "sha256="}
     elif verifier == "HMAC_BASED" and header:
         key = secret("its secretValue, the key in Base64")
         encoded = {"encoding": "base64", "key_encoding": "base64"}
@@ -203,17 +190,33 @@ def _verification(webhook: dict[str, Any], made: Imported, variable: str) -> Non
         made.unsafe = True
 
 
+def _by_headers(headers: object, platform: str | None, made: Imported, variable: str) -> None:
+    if not isinstance(headers, dict) or not headers:
+        made.notes.append("it has no headers to verify with: add headers, or signature")
+        made.unsafe = True
+        return
+    made.keys["headers"] = {}
+    for name in map(str, headers):
+        its_variable = f"{variable}_{_variable(name)}"
+        made.variables[its_variable] = f"the value of the header {name}"
+        made.keys["headers"][name] = Verbatim(f"${{{its_variable}}}")
+    if platform not in (None, "custom"):
+        made.notes.append(
+            f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret"
+        )
+
+
 def _proven_by(verifier: str, platform: str | None, header: object) -> str | None:
     """The platform by whose own rule deliveries are verified; None if that is none."""
-    if verifier == "SIGNATURE_BASED" and (
-        platform == "github" or str(header).lower() == "x-hub-signature-256"
-    ):
-        return "github"
-    if verifier == "HMAC_BASED" and platform == "microsoft-teams":
-        return platform
-    if verifier == "SIGNATURE_BASED" and not header and platform is not None and _signs(platform):
-        return platform
-    return _VERIFIERS.get(verifier)
+    match verifier:
+        case "SIGNATURE_BASED":
+            if platform == "github" or str(header).lower() == "x-hub-signature-256":
+                return "github"
+            return platform if not header and platform is not None and _signs(platform) else None
+        case "HMAC_BASED":
+            return platform if platform == "microsoft-teams" else None
+        case _:
+            return _VERIFIERS.get(verifier)
 
 
 def _versions(value: object, made: Imported) -> dict[str, int | None]:
@@ -221,14 +224,10 @@ def _versions(value: object, made: Imported) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for workflow, version in value.items() if isinstance(value, dict) else ():
         text = "" if version is None else str(version)
-        if text.isdecimal() and len(text) < 10 and int(text) > 0:
-            found[str(workflow)] = int(text)
-        else:
-            found[str(workflow)] = None
-            if text not in ("", "0"):
-                made.notes.append(
-                    f"the version of {workflow} is not a number: any version is accepted"
-                )
+        is_version = text.isdecimal() and len(text) < 10 and int(text) > 0
+        found[str(workflow)] = int(text) if is_version else None
+        if not is_version and text not in ("", "0"):
+            made.notes.append(f"the version of {workflow} is not a number: any version is accepted")
     return found
 
 
@@ -255,14 +254,9 @@ def to_yaml(webhooks: Iterable[Imported]) -> str:
     ]
     for made in webhooks:
         lines += [f"  # {_comment(note)}" for note in made.notes]
-        lines += [
-            f"  # set {variable}: {_comment(what)}" for variable, what in made.variables.items()
-        ]
-        lines += (
-            as_yaml({"webhooks": [to_yaml_value(made.keys, _no_secret)]})
-            .rstrip("\n")
-            .split("\n")[1:]
-        )
+        lines += [f"  # set {name}: {_comment(what)}" for name, what in made.variables.items()]
+        written = as_yaml({"webhooks": [to_yaml_value(made.keys, _no_secret)]})
+        lines += written.rstrip("\n").split("\n")[1:]
     return "\n".join(lines) + "\n"
 
 

@@ -49,7 +49,6 @@ class NotAWebhook(CantDo):
 
 
 # --- out
-#   ----------------------------------------------------------------------------------------------------
 
 
 def to_orkes(webhook: Webhook, verified: bool) -> dict[str, Any]:
@@ -74,15 +73,12 @@ def proof_of(webhook: Webhook) -> dict[str, Any]:
     )
     found: dict[str, Any] = {"sourcePlatform": source, "verifier": verifier}
     if webhook.platform == "custom":
-        found["sourcePlatform"] = "Custom"
-        if webhook.signature is not None:
-            found["verifier"] = (
-                "HMAC_BASED" if webhook.signature.encoding == "base64" else "SIGNATURE_BASED"
-            )
-            header = webhook.signature.header
-            found["secretValue"] = HIDDEN
-        else:
-            found["verifier"] = "HEADER_BASED"
+        found = {"sourcePlatform": "Custom", "verifier": "HEADER_BASED"}
+    if webhook.platform == "custom" and webhook.signature is not None:
+        is_base64 = webhook.signature.encoding == "base64"
+        found["verifier"] = "HMAC_BASED" if is_base64 else "SIGNATURE_BASED"
+        found["secretValue"] = HIDDEN
+        header = webhook.signature.header
     if webhook.headers:
         found["headers"] = dict.fromkeys(webhook.headers, HIDDEN)
     if header is not None:
@@ -93,7 +89,6 @@ def proof_of(webhook: Webhook) -> dict[str, Any]:
 
 
 # --- in
-#   -----------------------------------------------------------------------------------------------------
 
 
 References = Callable[[str], str | None]
@@ -150,11 +145,9 @@ def _new(
     taken: frozenset[str],
 ) -> dict[str, Any]:
     name = made.keys["name"]
-    if (
-        given_id is not None
-        and given_id != ""
-        and not (isinstance(given_id, str) and URL_PART.fullmatch(given_id))
-    ):
+    if given_id in (None, ""):
+        given_id = None
+    elif not isinstance(given_id, str) or not URL_PART.fullmatch(given_id):
         raise NotAWebhook(
             f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.' and '~'"
         )
@@ -162,7 +155,9 @@ def _new(
         if value in taken:
             raise NotAWebhook(f"a webhook with the {what} {value} already exists")
     keys = _with_secrets(made, body, references)
-    return keys | ({"id": given_id} if given_id and given_id != name else {})
+    if given_id not in (None, name):
+        keys["id"] = given_id
+    return keys
 
 
 def _changed(
@@ -172,48 +167,68 @@ def _changed(
     webhook: Webhook,
     written: Mapping[str, Any],
 ) -> dict[str, Any]:
-    shown_now = to_orkes(webhook, False)
     if webhook.name not in (body["name"], made.keys["name"]):
         raise NotAWebhook(
             f"the name {webhook.name} can't be changed: make another webhook, and delete this one"
         )
-    keys = verbatim(written)
-    words = ("sourcePlatform", "verifier", "headerKey")
-    unchanged = all(
-        body.get(field, shown_now.get(field)) == shown_now.get(field) for field in words
-    )
-    if unchanged or _kind(made.keys) == _kind(_plain_keys(webhook)):
+    keys, before = verbatim(written), to_orkes(webhook, False)
+    if _has_same_proof(made, body, webhook, before):
         _keep_or_replace(keys, body, references, webhook, written)
     else:
-        if body.get("secretValue") == HIDDEN:
-            raise NotAWebhook(
-                "secretValue is ***, which keeps the secret of another verifier; send the new one"
-            )
-        keys = {key: value for key, value in keys.items() if key not in _PROOF}
-        proof = _with_secrets(made, body, references)
-        keys |= {key: value for key, value in proof.items() if key in _PROOF}
-    receivers = body.get("receiverWorkflowNamesToVersions")
-    if receivers != shown_now["receiverWorkflowNamesToVersions"]:
-        old = dict(written.get("receivers") or {})
-        before = shown_now["receiverWorkflowNamesToVersions"]
-        keys["receivers"] = {
-            name: Verbatim(old[name])
-            if name in old and before.get(name) == (receivers or {}).get(name)
-            else versions
-            for name, versions in made.keys.get("receivers", {}).items()
-        }
-    starts = {
-        name: version
-        for name, version in (body.get("workflowsToStart") or {}).items()
-        if type(version) is int
-    }
-    if starts != shown_now["workflowsToStart"]:
-        conditions = {start.get("workflow"): start for start in written.get("starts") or []}
-        keys["starts"] = [
-            {**verbatim(conditions.get(start["workflow"], {})), **start}
-            for start in made.keys.get("starts", [])
-        ]
+        keys = _with_other_proof(keys, made, body, references)
+    if body.get(_RECEIVERS) != before[_RECEIVERS]:
+        keys["receivers"] = _receivers(made, body.get(_RECEIVERS) or {}, before, written)
+    starts = body.get("workflowsToStart") or {}
+    versions = {name: version for name, version in starts.items() if type(version) is int}
+    if versions != before["workflowsToStart"]:
+        keys["starts"] = _starts(made, written)
     return {key: value for key, value in keys.items() if value not in ({}, [])}
+
+
+_RECEIVERS = "receiverWorkflowNamesToVersions"
+
+
+def _has_same_proof(
+    made: Imported, body: Mapping[str, Any], webhook: Webhook, before: Mapping[str, Any]
+) -> bool:
+    words = ("sourcePlatform", "verifier", "headerKey")
+    if all(body.get(field, before.get(field)) == before.get(field) for field in words):
+        return True
+    return _kind(made.keys) == _kind(_plain_keys(webhook))
+
+
+def _with_other_proof(
+    keys: Mapping[str, Any], made: Imported, body: Mapping[str, Any], references: References
+) -> dict[str, Any]:
+    """The keys with another kind of proof. Raises NotAWebhook."""
+    if body.get("secretValue") == HIDDEN:
+        raise NotAWebhook(
+            "secretValue is ***, which keeps the secret of another verifier; send the new one"
+        )
+    others = {key: value for key, value in keys.items() if key not in _PROOF}
+    new = _with_secrets(made, body, references)
+    return others | {key: value for key, value in new.items() if key in _PROOF}
+
+
+def _receivers(
+    made: Imported,
+    receivers: Mapping[str, Any],
+    before: Mapping[str, Any],
+    written: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The receivers that were sent; what is unchanged stays as it is written."""
+    old, versions = dict(written.get("receivers") or {}), before[_RECEIVERS]
+    found = dict(made.keys.get("receivers", {}))
+    for name in found:
+        if name in old and versions.get(name) == receivers.get(name):
+            found[name] = Verbatim(old[name])
+    return found
+
+
+def _starts(made: Imported, written: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The starts that were sent, with what only the definition says of them, such as a condition."""
+    old = {start.get("workflow"): verbatim(start) for start in written.get("starts") or []}
+    return [{**old.get(start["workflow"], {}), **start} for start in made.keys.get("starts", [])]
 
 
 def _kind(keys: Mapping[str, Any]) -> tuple[object, ...]:
@@ -239,18 +254,15 @@ def _keep_or_replace(
     webhook: Webhook,
     written: Mapping[str, Any],
 ) -> None:
-    """Same kind of proof: only values sent in clear, or as references, are new."""
-    value = body.get("secretValue")
-    if isinstance(value, str) and value not in ("", HIDDEN):
-        if webhook.platform == "custom" and webhook.signature is not None:
-            signature = {**verbatim(written["signature"]), "secret": _value(value, references)}
-            if webhook.signature.encoding == "base64":
-                signature = _base64_key(signature, value)
-            keys["signature"] = signature
-        else:
-            keys["secret"] = _value(value, references)
+    """The same kind of proof: only values sent in clear, or as references, are new."""
+    sent = _secret_sent(body)
+    if sent is not None and webhook.platform == "custom" and webhook.signature is not None:
+        signature = {**verbatim(written["signature"]), "secret": _value(sent, references)}
+        keys["signature"] = _with_key_encoding(signature, webhook.signature.encoding, sent)
+    elif sent is not None:
+        keys["secret"] = _value(sent, references)
     headers = body.get("headers")
-    if isinstance(headers, dict) and webhook.platform == "custom" and webhook.headers and headers:
+    if headers and webhook.platform == "custom" and webhook.headers:
         keys["headers"] = _header_values(headers, references, dict(written.get("headers") or {}))
 
 
@@ -259,24 +271,29 @@ def _with_secrets(
 ) -> dict[str, Any]:
     """The imported keys, with the secrets that were sent instead of references to variables."""
     keys = {key: value for key, value in made.keys.items() if key != "id"}
-    text = body.get("secretValue")
-    text = text if isinstance(text, str) and text not in ("", HIDDEN) else None
-    value = None if text is None else _value(text, references)
+    sent = _secret_sent(body)
+    value = None if sent is None else _value(sent, references)
     if "headers" in keys:
         keys["headers"] = _header_values(body.get("headers") or {}, references, {})
     elif "signature" in keys:
-        keys["signature"] = {**keys["signature"], "secret": value or Secret(_nobodys())}
-        if keys["signature"].get("encoding") == "base64":
-            keys["signature"] = _base64_key(keys["signature"], text)
-    elif keys.get("platform") == "slack" and value is None:
-        keys.pop("secret", None)
-    elif "secret" in keys:
-        keys["secret"] = value or Secret(
-            _nobodys_key() if keys["platform"] == "sendgrid" else _nobodys()
-        )
-    else:
+        signature = {**keys["signature"], "secret": value or Secret(_unknown_secret())}
+        keys["signature"] = _with_key_encoding(signature, signature.get("encoding"), sent)
+    elif "secret" not in keys and keys.get("platform") != "slack":
         raise NotAWebhook(made.notes[-1] if made.notes else "nothing would verify its deliveries")
+    elif value is None and keys["platform"] == "slack":
+        keys.pop("secret", None)
+    else:
+        keys["secret"] = value or _placeholder(keys["platform"])
     return keys
+
+
+def _placeholder(platform: str) -> Secret:
+    return Secret(_unknown_public_key() if platform == "sendgrid" else _unknown_secret())
+
+
+def _secret_sent(body: Mapping[str, Any]) -> str | None:
+    sent = body.get("secretValue")
+    return sent if isinstance(sent, str) and sent not in ("", HIDDEN) else None
 
 
 def _value(text: str, references: References) -> Secret | Verbatim:
@@ -308,34 +325,38 @@ def _value(text: str, references: References) -> Secret | Verbatim:
 def _header_values(
     headers: Mapping[str, Any], references: References, old: Mapping[str, Any]
 ) -> dict[str, Secret | Verbatim]:
-    if any(value == HIDDEN and name not in old for name, value in headers.items()):
-        raise NotAWebhook("a header's value is ***, but there is no current one to keep")
-    if not all(isinstance(value, str) for value in headers.values()):
-        raise NotAWebhook("a header's value must be text")
-    return {
-        str(name): Verbatim(old[name]) if value == HIDDEN else _value(value, references)
-        for name, value in headers.items()
-    }
+    found: dict[str, Secret | Verbatim] = {}
+    for name, value in headers.items():
+        if value == HIDDEN and name not in old:
+            raise NotAWebhook("a header's value is ***, but there is no current one to keep")
+        if not isinstance(value, str):
+            raise NotAWebhook("a header's value must be text")
+        found[str(name)] = Verbatim(old[name]) if value == HIDDEN else _value(value, references)
+    return found
 
 
-def _base64_key(signature: Mapping[str, Any], text: str | None) -> dict[str, Any]:
-    """HMAC_BASED sends its key in Base64, and it is kept like that. Raises NotAWebhook for anything
-    else."""
-    if text is not None and "${" not in text and decode_base64(text.strip()) is None:
+def _with_key_encoding(
+    signature: Mapping[str, Any], encoding: object, sent: str | None
+) -> dict[str, Any]:
+    """HMAC_BASED, whose signatures are in Base64, sends its key in Base64 too, and it is kept like
+    that. Raises NotAWebhook for anything else."""
+    if encoding != "base64":
+        return dict(signature)
+    if sent is not None and "${" not in sent and decode_base64(sent.strip()) is None:
         raise NotAWebhook(
             "secretValue of HMAC_BASED is the key in Base64; what was sent is not Base64"
         )
     return {**signature, "key_encoding": "base64"}
 
 
-def _nobodys() -> str:
+def _unknown_secret() -> str:
     """A placeholder until the platform's secret is sent: nobody knows it, so nothing is accepted
     until then."""
     return base64.b64encode(random.token_bytes(32)).decode()
 
 
-def _nobodys_key() -> str:
-    """The same placeholder for a secret that is a public key."""
+def _unknown_public_key() -> str:
+    """A placeholder for a secret that is a public key."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     return base64.b64encode(
         key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
