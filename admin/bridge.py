@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from admin.errors import NotFound
-from admin.events.descriptions import TARGETS_LISTED
-from admin.events.search import search
-from admin.explain.wording import describe_set_aside
+from admin.search import search
+from admin.wording.statuses import TARGETS_LISTED
+from admin.wording.targets import describe_set_aside
 from config.last_good import LastGood
 from config.settings import Settings
 from config.watch import DefinitionsSource

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pydantic import Field
 
 from admin import operations
-from admin.api.base import ApiObject
 from admin.api.objects import ListedEvent, Task, TaskTarget
+from admin.api_object import ApiObject
 from admin.bridge import Bridge, ids_like
 from store import records
 from store.hiding import masked_target, may_be_hidden

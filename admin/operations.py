@@ -12,7 +12,6 @@ from typing import Literal
 from pydantic import Field
 
 from admin.api import objects
-from admin.api.base import ApiObject, Time
 from admin.api.objects import (
     ListedEvent,
     Rejection,
@@ -27,22 +26,23 @@ from admin.api.objects import (
     WholeWebhook,
     Why,
 )
+from admin.api_object import ApiObject, Time
 from admin.bridge import DAY, Bridge
 from admin.definitions.writer import DefinitionsFolder
 from admin.errors import CantDo
-from admin.events.descriptions import (
+from admin.events.filters import check_webhook
+from admin.events.replay import replay
+from admin.explain.explainer import Explainer
+from admin.explain.trials import Kind, Trier, read_line, try_newest, written
+from admin.search import BadFilter, Search, split_condition
+from admin.setup_steps import as_text, how_to_try, setup_steps
+from admin.urls import base_url_of, url_of
+from admin.wording.statuses import (
     EventTargets,
     describe_effects,
     describe_status,
     status_context,
 )
-from admin.events.filters import check_webhook
-from admin.events.replay import replay
-from admin.events.search import BadFilter, Search, split_condition
-from admin.explain.explainer import Explainer
-from admin.explain.trials import Kind, Trier, read_line, try_newest, written
-from admin.setup_steps import as_text, how_to_try, setup_steps
-from admin.urls import base_url_of, url_of
 from config.callbacks import check_expires
 from config.quantities import Duration
 from platforms.guide import guides

@@ -54,6 +54,15 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
+def ago(milliseconds: int) -> str:
+    """A time span as people say it: ``45 s``, ``12 min``, ``3 h``, ``2 d``."""
+    seconds = max(0, milliseconds) // 1000
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length or (seconds >= length and unit == "min"):
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
+
+
 def parse_size(text: object) -> int:
     """Bytes of a size such as ``25MB``, ``512KB`` or a plain number of bytes; KB is 1024 bytes."""
     if isinstance(text, int) and not isinstance(text, bool) and text > 0:

@@ -16,7 +16,7 @@ from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAn
 from pydantic import BaseModel, ValidationError
 
 from admin.agents.tools import TOOLS, Allowed
-from admin.api.base import as_json, what_is_wrong
+from admin.api_object import as_json, what_is_wrong
 from admin.bridge import Bridge
 from admin.errors import CantDo
 from admin.events.deliveries import as_seen

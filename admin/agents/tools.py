@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from admin import operations
 from admin.api import objects
-from admin.api.base import NoQuery
 from admin.api.objects import Rejection
 from admin.api.queries import OfEvents, OfRejections, OfTasks, limited
+from admin.api_object import NoQuery
 from admin.bridge import Bridge
 from admin.check.health import find_issues, state_of
 from admin.events.deliveries import of_sample

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from admin.api.base import ApiObject, Time
+from admin.api_object import ApiObject, Time
 from admin.explain.results import (
     Comparison,
     EventExplanation,
@@ -465,24 +465,6 @@ class KeptRejection(ApiObject):
     payload: dict[str, Any] | None = Field(
         description="null if the body can't be read, or must not be shown"
     )
-
-
-class AcceptedRejection(ApiObject):
-    """A rejected delivery that was accepted."""
-
-    kept_id: str
-    event_id: str
-    duplicate: bool = Field(description="whether the event was there already")
-
-
-class RetryOfMany(ApiObject):
-    """A retry of rejected deliveries."""
-
-    accepted: dict[str, int] = Field(
-        description="webhook → deliveries that were, or would be, accepted"
-    )
-    left_out: dict[str, int] = Field(description="reason → deliveries that weren't")
-    event_ids: list[str] = Field(description="the first event of each delivery that was accepted")
 
 
 class RawDelivery(ApiObject):

@@ -14,8 +14,8 @@ from pydantic_core import core_schema
 from spectree import Response, SpecTree
 from spectree.model_adapter.pydantic_adapter import PydanticModelAdapter
 
-from admin.api.base import ApiObject, Json, NoQuery, what_is_wrong
 from admin.api.objects import Error
+from admin.api_object import ApiObject, Json, NoQuery, what_is_wrong
 
 _ERRORS = {
     401: "the token is missing or wrong",

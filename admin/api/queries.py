@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from admin.api.base import ApiObject
+from admin.api_object import ApiObject
 from admin.events.filters import OfWebhook, Parts
 from admin.explain.trials import Kind
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from admin.api.base import ApiObject
 from admin.api.objects import Problem as ShownProblem
 from admin.api.objects import problem, setting_problem
+from admin.api_object import ApiObject
 from admin.bridge import Bridge
 from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
 from admin.check.health import Issue, Level, find_issues, state_of

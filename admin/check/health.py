@@ -8,8 +8,8 @@ from typing import Literal
 
 from admin.bridge import DAY, Bridge
 from admin.events.kept_rejections import KeptRejections
-from admin.explain.wording import name_of, next_try, why
-from config.quantities import counted
+from admin.wording.targets import name_of, next_try, why
+from config.quantities import ago, counted
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
 from store.records import Event, SetAside, SetAsideKind, Task
@@ -299,15 +299,6 @@ def _webhooks(state: State) -> Iterator[Issue]:
     if wrong >= WRONG_TOKENS:
         text = f"Somebody gave this page a wrong token {wrong} times in the last day. The log says from where."
         yield Issue("warning", text)
-
-
-def ago(milliseconds: int) -> str:
-    """A time span as people say it: ``45 s``, ``12 min``, ``3 h``, ``2 d``."""
-    seconds = max(0, milliseconds) // 1000
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * length or (seconds >= length and unit == "min"):
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
 
 
 def state_of(bridge: Bridge) -> State:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from admin.cli.common import Here, as_json_option, asks, echo_json
-from admin.cli.tables import plain
+from admin.cli.bridges import Here, asks
+from admin.cli.common import as_json_option, echo_json
+from admin.wording.terminal import plain
 
 
 @click.command()

@@ -6,90 +6,22 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
 
-from admin.api.base import ApiObject, Json
-from admin.api.base import as_json as to_json
-from admin.bridge import Bridge, open_definitions, os_user
-from admin.cli.groups import SERVER, TOKEN, server_options
-from admin.cli.tables import compact, plain, table
+from admin.api_object import ApiObject, Json
+from admin.api_object import as_json as to_json
+from admin.bridge import open_definitions
 from admin.events.filters import STATUSES, Parts
-from config.quantities import counted, parse_duration
-from config.settings import Settings, SettingsError, load_settings
-from config.webhooks import Definitions, Problem
-from store.errors import NewerStore, StoreUnavailable
-from store.open import open_store
-from store.sql.store import Store
+from admin.wording.terminal import compact, plain, table
+from config.quantities import parse_duration
+from config.settings import SettingsError, load_settings
 
 _Value = TypeVar("_Value")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class Here:
-    """Settings, definitions and store of this machine, each loaded when it is first needed."""
-
-    @cached_property
-    def settings(self) -> Settings:
-        """Raises SettingsError."""
-        return load_settings()
-
-    @cached_property
-    def readable(self) -> Definitions:
-        """The definitions, as far as they can be read, with a note on stderr if they have errors."""
-        found = open_definitions(self.settings, self._kept_definitions).current
-        if found.errors:
-            click.echo(
-                f"note: the definitions have {counted(len(found.errors), 'error')} (see webhook-bridge check); "
-                "this uses what can be read of them",
-                err=True,
-            )
-        return found
-
-    def definitions_errors(self) -> Sequence[Problem]:
-        """What is wrong with this machine's definitions."""
-        return self.readable.errors
-
-    def _kept_definitions(self) -> Mapping[str, str]:
-        try:
-            return self.store.kept_definitions.all()
-        except (StoreUnavailable, NewerStore):  # a command that needs the store says so itself
-            return {}
-
-    @cached_property
-    def store(self) -> Store:
-        """The store, which must exist. Raises StoreUnavailable, NewerStore."""
-        store = open_store(self.settings.bridge_database, migrate=False)
-        click.get_current_context().call_on_close(store.close)
-        return store
-
-    @cached_property
-    def bridge(self) -> Bridge:
-        """Store and definitions together."""
-        return Bridge(self.settings, self.store, self.readable, f"command line ({os_user()})")
-
-    def ask(self, request: str, local: Callable[[Bridge], object], **given: object) -> Any:
-        """What the API answers to a request, as JSON, whichever bridge is asked: this machine's
-        calls `local`.
-
-        `request` is the method and the path below `/api`, such as ``GET tasks/{task_id}``; `given`
-        are its parameters.
-        """
-        return to_json(local(self.bridge))
-
-    def checked(self, offline: bool, without_secrets: bool) -> Json:
-        """What is found by a check of definitions, settings, Conductor and store
-        (`admin.check.checking`)."""
-        from admin.check.checking import check_everything
-
-        found: Json = to_json(
-            check_everything(self.settings, lambda: self.bridge, offline, without_secrets)
-        )
-        return found
 
 
 Columns = Mapping[str, str | Callable[[Json], object]]
@@ -100,38 +32,6 @@ LIMIT = click.IntRange(1, 1_000_000_000)
 as_json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON instead of a table."
 )
-
-
-def here(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the bridge that it is about, as its first argument: this machine's, or
-    another's. A group does nothing itself if one of its commands was named."""
-
-    @wraps(command)
-    def run(*given: Any, **options: Any) -> None:
-        ctx = click.get_current_context()
-        if ctx.invoked_subcommand is None:
-            ctx.invoke(command, _bridge_meant(ctx), *given, **options)
-
-    return run
-
-
-def _bridge_meant(ctx: click.Context) -> Here:
-    on_this_machine = Here()
-    settings = on_this_machine.settings
-    server = ctx.meta.get(SERVER) or settings.bridge_server
-    if server is None:
-        return on_this_machine
-    from admin.cli.remote import There  # most commands ask none
-
-    token = ctx.meta.get(TOKEN)
-    if token is None and settings.bridge_token is not None:
-        token = settings.bridge_token.get_secret_value()
-    return There(HTTP_URL.convert(server, None, ctx), secret_given(token, "--token"))
-
-
-def asks(command: _Command) -> Callable[..., Any]:
-    """The same for a command that only asks, and so has the options for another machine's bridge."""
-    return server_options(here(command))
 
 
 class Parsed(click.ParamType[_Value]):
@@ -204,17 +104,6 @@ def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]], nothin
         click.echo(table(headings, rows))
     else:
         click.echo(nothing, err=True)
-
-
-def whole_event(here: Here, event_id: str) -> Json:
-    """One event with all that is shown of it."""
-    from admin import operations
-
-    def show(bridge: Bridge) -> ApiObject:
-        return operations.show_event(bridge, bridge.event_meant(event_id))
-
-    found: Json = here.ask("GET events/{event_id}", show, event_id=event_id)
-    return found
 
 
 def note_search(since: str) -> None:

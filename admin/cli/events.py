@@ -14,34 +14,31 @@ import click
 
 from admin import operations
 from admin.api import objects
-from admin.api.base import Json
-from admin.api.base import as_json as to_json
+from admin.api_object import Json
+from admin.api_object import as_json as to_json
 from admin.bridge import Bridge
+from admin.cli.bridges import Here, asks, here, whole_event
 from admin.cli.common import (
     LIMIT,
     Columns,
-    Here,
     as_json_option,
-    asks,
     echo_fields,
     echo_json,
     echo_list,
     echo_table,
     echo_values,
     filter_options,
-    here,
     note_search,
-    whole_event,
 )
 from admin.cli.groups import Commands, fail
 from admin.cli.replay import acknowledge, erase, reopen, replay
-from admin.cli.tables import compact, cut, plain, pretty
 from admin.events.failures import failures
 from admin.events.filters import parts_of, search_of
 from admin.events.follow import Follower, News
-from admin.events.search import Search
 from admin.events.tree import differences, place
 from admin.explain.results import in_lines
+from admin.search import Search
+from admin.wording.terminal import compact, cut, plain, pretty
 from config.quantities import counted
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable

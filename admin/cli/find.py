@@ -6,10 +6,11 @@ import sys
 
 import click
 
-from admin.api.base import Json
-from admin.cli.common import Here, as_json_option, asks, echo_json
-from admin.cli.tables import compact, plain
+from admin.api_object import Json
+from admin.cli.bridges import Here, asks
+from admin.cli.common import as_json_option, echo_json
 from admin.find import find
+from admin.wording.terminal import compact, plain
 
 _DONE = {"complete": "completed", "start": "started it", "message": "sent it a message"}
 _DOING = {"complete": "completing", "start": "starting it", "message": "sending it a message"}

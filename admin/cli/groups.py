@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from click.exceptions import NoSuchCommand
 
-from admin.cli.tables import plain
+from admin.wording.terminal import plain
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 SERVER, TOKEN = "webhook-bridge.server", "webhook-bridge.token"
@@ -30,7 +30,7 @@ def _exit_if_foreseen(error: Exception) -> None:
     # Imported here: each command that can raise them has imported them by now, and the others start
     # without.
     from admin.errors import CantDo
-    from admin.events.search import BadFilter
+    from admin.search import BadFilter
     from config.settings import SettingsError
     from config.webhooks import DefinitionsError
     from platforms.verifiers import CannotSign

@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from admin.cli.common import HTTP_URL, Here, here
+from admin.cli.bridges import Here, here
+from admin.cli.common import HTTP_URL
 from admin.cli.groups import fail
-from admin.cli.tables import plain
 from admin.events.listen import (
     LocalBridge,
     Posted,
@@ -21,6 +21,7 @@ from admin.events.listen import (
 )
 from admin.events.listen import listen as listening
 from admin.events.send import urls_of
+from admin.wording.terminal import plain
 
 
 @click.command()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from admin.cli.common import DURATION, Here, here
+from admin.cli.bridges import Here, here
+from admin.cli.common import DURATION
 from admin.cli.groups import fail
 from config.urls import check_database_url, without_password
 from store.errors import CantBackUp, StoreUnavailable

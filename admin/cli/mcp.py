@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from admin.bridge import Bridge, open_definitions, os_user
-from admin.cli.common import Here, here
+from admin.cli.bridges import Here, here
 from admin.cli.groups import fail
 from config.logs import configure_logging
 

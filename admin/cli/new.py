@@ -11,13 +11,14 @@ import click
 from admin import operations
 from admin.api.objects import NewWebhook
 from admin.bridge import open_definitions
-from admin.cli.common import Here, echo_json, here, secret_given
+from admin.cli.bridges import Here, here
+from admin.cli.common import echo_json, secret_given
 from admin.cli.groups import fail
-from admin.cli.tables import plain
 from admin.definitions.forms import KINDS, WebhookForm
 from admin.definitions.writer import DefinitionsFolder, Invalid
 from admin.setup_steps import as_text, how_to_try, setup_steps
 from admin.urls import url_of
+from admin.wording.terminal import plain
 from platforms import PLATFORMS
 from platforms.guide import guides
 from platforms.senders import SENDERS

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from admin.cli.groups import fail
-from admin.cli.tables import plain
+from admin.wording.terminal import plain
 from conductor_webhook_bridge.__main__ import FOLDER
 from config import private
 

@@ -8,14 +8,13 @@ from collections.abc import Iterable
 import click
 
 from admin import operations
-from admin.api.objects import KeptRejection, Rejection, RetryOfMany
+from admin.api.objects import KeptRejection, Rejection
 from admin.bridge import Bridge
+from admin.cli.bridges import Here, asks, here
 from admin.cli.common import (
     DURATION,
     LIMIT,
-    Here,
     as_json_option,
-    asks,
     complete_webhook,
     confirm,
     echo_fields,
@@ -23,12 +22,11 @@ from admin.cli.common import (
     echo_left_out,
     echo_list,
     echo_values,
-    here,
 )
 from admin.cli.groups import Commands, fail
-from admin.cli.tables import plain, pretty
 from admin.events.filters import check_webhook
-from admin.events.kept_rejections import ALL, KeptRejections
+from admin.events.kept_rejections import ALL, KeptRejections, RetryOfMany
+from admin.wording.terminal import plain, pretty
 from store.delivery_records import RawDelivery
 
 _COLUMNS = {

@@ -13,19 +13,9 @@ import click
 from admin import operations
 from admin.api.objects import ManyPlan, Notes, Replay, Replays, ReplayTo
 from admin.bridge import Bridge
-from admin.cli.common import (
-    Here,
-    Parsed,
-    asks,
-    confirm,
-    echo_json,
-    echo_left_out,
-    filter_options,
-    here,
-    whole_event,
-)
+from admin.cli.bridges import Here, asks, here, whole_event
+from admin.cli.common import Parsed, confirm, echo_json, echo_left_out, filter_options
 from admin.cli.groups import fail
-from admin.cli.tables import plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.filters import parts_of, search_of
 from admin.events.replay import (
@@ -37,6 +27,7 @@ from admin.events.replay import (
     plan_of,
     replay_all,
 )
+from admin.wording.terminal import plain
 from config.quantities import counted, parse_rate
 from store.errors import StoreUnavailable
 from store.records import Event, iso

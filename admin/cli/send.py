@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 import click
 
 from admin.bridge import webhook_of
-from admin.cli.common import HTTP_URL, Here, bytes_given, complete_webhook, here
+from admin.cli.bridges import Here, here
+from admin.cli.common import HTTP_URL, bytes_given, complete_webhook
 from admin.cli.groups import fail
-from admin.cli.tables import plain
 from admin.events.deliveries import headers_of, of_sample, renewed, with_content_type, written
 from admin.events.deliveries import saved as saved_delivery
 from admin.events.event_or_sample import find_sample
 from admin.events.send import Answer, NotReachable, for_relay, post
+from admin.wording.terminal import plain
 from config.webhooks import Webhook
 from platforms.guide import samples
 from store.delivery_records import RawDelivery

@@ -9,10 +9,11 @@ from typing import get_args
 import click
 
 from admin import operations
-from admin.api.base import Json
-from admin.cli.common import Columns, Here, as_json_option, asks, complete_webhook, echo_list
-from admin.cli.tables import plain
+from admin.api_object import Json
+from admin.cli.bridges import Here, asks
+from admin.cli.common import Columns, as_json_option, complete_webhook, echo_list
 from admin.explain.trials import Kind
+from admin.wording.terminal import plain
 
 
 @click.command("try")

@@ -11,23 +11,20 @@ import click
 from pydantic import ValidationError
 
 from admin import operations
-from admin.api.base import as_json as to_json
-from admin.api.base import what_is_wrong
 from admin.api.objects import WebhookStatus
+from admin.api_object import as_json as to_json
+from admin.api_object import what_is_wrong
 from admin.bridge import Bridge, webhook_of
+from admin.cli.bridges import Here, asks, here
 from admin.cli.common import (
-    Here,
     as_json_option,
-    asks,
     complete_webhook,
     echo_fields,
     echo_json,
     echo_list,
-    here,
     secret_given,
 )
 from admin.cli.groups import Commands, fail
-from admin.cli.tables import plain
 from admin.definitions.rotation import remove_old
 from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.schema import json_schema
@@ -35,6 +32,7 @@ from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import NotFound
 from admin.orkes.importing import convert, read_webhooks, to_yaml
 from admin.urls import url_of
+from admin.wording.terminal import plain
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from store.errors import StoreMissing

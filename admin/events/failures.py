@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from admin.api.base import ApiObject, Time
+from admin.api_object import ApiObject, Time
 from admin.bridge import Bridge
-from admin.events.descriptions import UNKNOWN, failure_reasons
+from admin.wording.statuses import UNKNOWN, failure_reasons
 from store.sql.event_search import EventFilter, EventPage
 
 _PAGE = 500

@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 from pydantic import Field, field_validator
 
-from admin.api.base import ApiObject
+from admin.api_object import ApiObject
 from admin.bridge import Bridge
-from admin.events.search import BadFilter, Search, Where, split_condition
+from admin.search import BadFilter, Search, Where, split_condition
 from config.quantities import parse_duration
 from criteria.suggestions import did_you_mean
 from store.records import EventStatus, Waiting

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from admin.bridge import Bridge
-from admin.events.search import Search
+from admin.search import Search
 from store.delivery_records import WithoutEvent
 from store.records import Event, Target
 from store.sql.event_search import EventFilter

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.api.objects import AcceptedRejection, RetryOfMany
+from pydantic import Field
+
+from admin.api_object import ApiObject
 from admin.bridge import Bridge
 from admin.errors import NotFound
 from platforms import PLATFORMS
@@ -25,6 +27,24 @@ ALL = "all that a signature now proves"
 """How a retry of all is recorded."""
 _DUPLICATE = "its event was there already"
 _ACCEPTED = "it was accepted meanwhile"
+
+
+class AcceptedRejection(ApiObject):
+    """A rejected delivery that was accepted."""
+
+    kept_id: str
+    event_id: str
+    duplicate: bool = Field(description="whether the event was there already")
+
+
+class RetryOfMany(ApiObject):
+    """A retry of rejected deliveries."""
+
+    accepted: dict[str, int] = Field(
+        description="webhook → deliveries that were, or would be, accepted"
+    )
+    left_out: dict[str, int] = Field(description="reason → deliveries that weren't")
+    event_ids: list[str] = Field(description="the first event of each delivery that was accepted")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
 from admin.errors import CantDo, NotFound
-from admin.events.descriptions import describe_effects
-from admin.explain.wording import describe_target
+from admin.wording.statuses import describe_effects
+from admin.wording.targets import describe_target
 from config.model import DEFAULT_HOLD
 from store.errors import StoreUnavailable
 from store.one_target import OneTarget

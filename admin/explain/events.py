@@ -10,11 +10,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from admin.events.descriptions import TARGETS_LISTED, EventTargets
 from admin.explain.headline import headline
 from admin.explain.pairs import Context, because, compare, is_left
 from admin.explain.results import EntryExplanation, EventExplanation, input_shown
-from admin.explain.wording import describe_set_aside, describe_target
+from admin.wording.statuses import TARGETS_LISTED, EventTargets
+from admin.wording.targets import describe_set_aside, describe_target
 from config.quantities import format_rate
 from config.target_keys import Message, Start
 from config.webhooks import Webhook

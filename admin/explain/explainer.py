@@ -8,13 +8,13 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from admin.bridge import Bridge
-from admin.events.descriptions import EventTargets, read_targets
 from admin.events.replay import families
 from admin.explain.events import explain_event
 from admin.explain.pairs import Context, compare, is_left, share_that_holds
 from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation
 from admin.explain.story import story_of, waiting_sender_steps
-from admin.explain.wording import NOTHING, SetAsides, by_item, item_of, task_set_aside
+from admin.wording.statuses import EventTargets, read_targets
+from admin.wording.targets import NOTHING, SetAsides, by_item, item_of, task_set_aside
 from config.webhooks import Webhook
 from criteria.document import Document
 from criteria.evaluator import Steps

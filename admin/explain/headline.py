@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from admin.explain.pairs import Context
 from admin.explain.results import Comparison, answer, grouped
-from admin.explain.wording import describe_target
+from admin.wording.targets import describe_target
 from config.webhooks import Webhook
 from store.records import Event, Target, iso
 from store.rules.transitions import FAILED

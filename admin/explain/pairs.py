@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from admin.explain.results import Comparison, Verdict
-from admin.explain.wording import SetAsides, describe_set_aside, describe_target, task_set_aside
+from admin.wording.targets import SetAsides, describe_set_aside, describe_target, task_set_aside
 from config.webhooks import Webhook
 from criteria.descriptions import describe_criterion
 from criteria.document import Document

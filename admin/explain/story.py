@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from admin.check.health import ago
-from admin.events.descriptions import EventTargets
 from admin.events.replay import Family
 from admin.explain.results import StoryStep
-from admin.explain.wording import describe_target
+from admin.wording.statuses import EventTargets
+from admin.wording.targets import describe_target
+from config.quantities import ago
 from store import answers
 from store.answers import Answer, Waited
 from store.records import Event, Target, iso, place_of

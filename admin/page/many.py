@@ -17,8 +17,8 @@ from admin.bridge import Bridge
 from admin.events.acknowledge import CantNote, check_reason, note, note_all, plan_notes
 from admin.events.filters import PARTS, parts_of, search_of
 from admin.events.replay import Plan, choose, plan_of, replay_all
-from admin.events.search import BadFilter
 from admin.page.pages import AT_ONCE, bridge, render
+from admin.search import BadFilter
 from store.records import Event
 from store.story import REASON_KEPT, Noted
 

@@ -14,8 +14,8 @@ from flask import Blueprint, Response, abort, jsonify, request
 from pydantic import ConfigDict, RootModel, ValidationError
 
 from admin import operations
-from admin.api.base import ApiObject
 from admin.api.openapi import Decorator, answers
+from admin.api_object import ApiObject
 from admin.definitions.writer import SECRETS, Written
 from admin.errors import NotFound
 from admin.orkes.webhooks import HIDDEN, from_orkes, proof_of, to_orkes

@@ -26,21 +26,12 @@ from flask.typing import ResponseReturnValue
 from admin import operations
 from admin.api.objects import ReplayTo
 from admin.bridge import Bridge
-from admin.check.health import ago, find_issues, state_of
-from admin.cli.tables import plain, pretty
+from admin.check.health import find_issues, state_of
 from admin.errors import NotFound
-from admin.events.descriptions import (
-    TARGETS_LISTED,
-    describe_effects,
-    describe_status,
-    read_targets,
-    status_context,
-)
 from admin.events.failures import failures as failures_of
 from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
 from admin.events.follow import newest
 from admin.events.replay import NeedsConfirmation
-from admin.events.search import BadFilter
 from admin.explain.explainer import Explainer
 from admin.explain.results import shown_first
 from admin.find import find
@@ -49,8 +40,18 @@ from admin.page.charts import charts, hours, small_charts
 from admin.page.context import role_of_token, sessions, set_cookie, source
 from admin.page.times import lasting, local, zone
 from admin.page.webhook_list import SORTS, Row, page_of
+from admin.search import BadFilter
 from admin.setup_steps import as_html, as_text
 from admin.urls import url_of
+from admin.wording.statuses import (
+    TARGETS_LISTED,
+    describe_effects,
+    describe_status,
+    read_targets,
+    status_context,
+)
+from admin.wording.terminal import plain, pretty
+from config.quantities import ago
 from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value
 from store.records import Event, iso

@@ -6,12 +6,12 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
-from admin.api.objects import AcceptedRejection, KeptRejection
+from admin.api.objects import KeptRejection
 from admin.api.openapi import answers
-from admin.cli.tables import pretty
 from admin.events.filters import check_webhook, names_for
-from admin.events.kept_rejections import ALL, KeptRejections
+from admin.events.kept_rejections import ALL, AcceptedRejection, KeptRejections
 from admin.page.pages import blueprint, bridge, chosen_webhook, render
+from admin.wording.terminal import pretty
 
 api = Blueprint("rejections_api", __name__, url_prefix="/api")
 

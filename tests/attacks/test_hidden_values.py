@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from admin.api.objects import Event as ApiEvent
 from admin.bridge import Bridge, open_definitions
 from admin.events.follow import Follower
-from admin.events.search import Search
 from admin.page.app import create_app
+from admin.search import Search
 from platforms.base import digest
 from relay.app import create_app as create_relay
 from store.open import open_store

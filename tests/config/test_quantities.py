@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.quantities import format_duration, format_rate, parse_duration, parse_rate, parse_size
+from config.quantities import (
+    ago,
+    format_duration,
+    format_rate,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +95,18 @@ def test_never_is_a_pause() -> None:
 def test_what_is_written_is_read_as_the_same_rate(number: int, unit: str) -> None:
     rate = parse_rate(f"{number}/{unit}")
     assert parse_rate(format_rate(rate)) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (-5, "0 s"),
+        (59_000, "59 s"),
+        (60_000, "1 min"),
+        (3_600_000, "60 min"),
+        (7_200_000, "2 h"),
+        (400_000_000, "4 d"),
+    ],
+)
+def test_a_span_is_told_in_its_own_unit(milliseconds: int, text: str) -> None:
+    assert ago(milliseconds) == text

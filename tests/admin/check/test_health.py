@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from admin.check.health import BROKEN_READ, FAILED_READ, State, ago, find_issues
+from admin.check.health import BROKEN_READ, FAILED_READ, State, find_issues
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
 from store.reports import Reports
@@ -192,18 +192,3 @@ def test_one_line_tells_of_all_webhooks_that_do_not_fit_a_workflow() -> None:
     (detail,) = issue.details
     assert detail.text == "no flow; mend it (hook0, hook1, hook2, hook3, hook4 and 185 more)"
     assert detail.webhook == "hook0"
-
-
-@pytest.mark.parametrize(
-    ("milliseconds", "text"),
-    [
-        (-5, "0 s"),
-        (59_000, "59 s"),
-        (60_000, "1 min"),
-        (3_600_000, "60 min"),
-        (7_200_000, "2 h"),
-        (400_000_000, "4 d"),
-    ],
-)
-def test_a_span_is_told_in_its_own_unit(milliseconds: int, text: str) -> None:
-    assert ago(milliseconds) == text

@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 
 from admin.events import failures as grouping
 from admin.events.acknowledge import note
-from admin.events.descriptions import UNKNOWN, reason_of
 from admin.events.failures import failures
+from admin.wording.statuses import UNKNOWN, reason_of
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
 from tests.support.sample import Sample

@@ -8,7 +8,7 @@ import pytest
 
 from admin.events.filters import search_of
 from admin.events.follow import Follower, newest
-from admin.events.search import Search
+from admin.search import Search
 from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from store.sql.event_search import EventFilter, EventPage
@@ -116,8 +116,8 @@ def test_what_becomes_of_events_is_no_filter(cli: Cli, option: str) -> None:
 
 
 def test_a_line_says_why_or_of_which_event(sample: Sample) -> None:
-    from admin.api.base import as_json
     from admin.api.objects import WithoutEvent
+    from admin.api_object import as_json
     from admin.cli.events import line_of_other
 
     event_id = arrive(sample)

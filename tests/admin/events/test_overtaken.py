@@ -13,7 +13,7 @@ import pytest
 from admin.bridge import Bridge
 from admin.events import follow
 from admin.events.follow import Follower
-from admin.events.search import Search
+from admin.search import Search
 from config.webhooks import Definitions
 from store.errors import StoreUnavailable
 from store.postgres import PostgresStore, open_store

@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from admin.cli.events import line_of
 from admin.events.follow import Follower
 from admin.events.replay import Plan, choose, plan_of, replay, replay_all
-from admin.events.search import Search
+from admin.search import Search
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id
 from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli

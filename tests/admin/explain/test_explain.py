@@ -13,7 +13,7 @@ from admin.explain.events import explain_event
 from admin.explain.explainer import describe_task, explain_task
 from admin.explain.pairs import Context, compare
 from admin.explain.results import Comparison
-from admin.explain.wording import describe_target
+from admin.wording.targets import describe_target
 from config.webhooks import Webhook
 from criteria.descriptions import describe_criterion, shown
 from criteria.document import Document

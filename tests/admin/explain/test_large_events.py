@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin import operations
-from admin.api.base import as_json
+from admin.api_object import as_json
 from admin.explain import explainer
 from criteria import evaluator
 from criteria.evaluator import Node

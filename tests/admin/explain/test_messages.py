@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from admin.explain.events import explain_event
-from admin.explain.wording import describe_target
+from admin.wording.targets import describe_target
 from store.one_target import OneTarget
 from store.records import Target, TargetState
 from tests.admin.explain.test_explain import context, event, target, webhook

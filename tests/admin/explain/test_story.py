@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from flask.testing import FlaskClient
 
-from admin.events.descriptions import EventTargets
 from admin.events.replay import Family
 from admin.explain.story import story_of
+from admin.wording.statuses import EventTargets
 from store.one_target import OneTarget
 from store.records import Event, Target
 from store.story import Attempt, Note, Origins

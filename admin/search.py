@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import islice
 
 from admin.errors import CantDo
-from admin.events.descriptions import failure_reasons
+from admin.wording.statuses import failure_reasons
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
 from store.hiding import Hidden, masked, masked_in_list
@@ -112,7 +112,7 @@ class Search(EventFilter):
     where: tuple[Where, ...] = ()
     """All of these must hold."""
     failure: str | None = None
-    """Only failed events with this reason (`admin.events.descriptions.reason_of`)."""
+    """Only failed events with this reason (`admin.wording.statuses.reason_of`)."""
 
 
 def search(

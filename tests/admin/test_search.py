@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from admin import search as searching
 from admin.bridge import Bridge
 from admin.errors import NotFound
-from admin.events import search as searching
 from admin.events.filters import parts_of, search_of
 from admin.events.replay import choose
-from admin.events.search import BadFilter, split_condition
 from admin.page.app import create_app
+from admin.search import BadFilter, split_condition
 from store.open import open_store
 from store.records import NewEvent, new_event_id
 from store.sql import event_search

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from admin.cli.tables import compact, plain, pretty, table
+from admin.wording.terminal import compact, plain, pretty, table
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from admin.events.descriptions import StatusContext, describe_effects, describe_status
+from admin.wording.statuses import StatusContext, describe_effects, describe_status
 from store.records import Event, SetAside, Target
 
 NOW = 1_769_860_800_000

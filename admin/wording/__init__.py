@@ -1,0 +1,1 @@
+"""Events, targets and what is set aside in words, and text that is safe to print."""
