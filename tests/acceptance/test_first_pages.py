@@ -156,17 +156,11 @@ def test_readme_leads_from_an_empty_folder_to_a_completed_workflow(
     assert event["commits"][0]["message"] == "Sell more"
 
 
-def test_orkes_webhooks_are_moved_to_the_bridge_and_back(terminal: Terminal) -> None:
+def test_orkes_webhooks_are_moved_to_the_bridge(terminal: Terminal) -> None:
     (terminal.folder / "orkes-webhook.json").write_text(json.dumps(ORKES))
-    [token] = re.findall(
-        "^BRIDGE_ADMIN_TOKEN=(.*)$", (terminal.folder / ".env").read_text(), re.MULTILINE
-    )
-    terminal.environment["BRIDGE_ADMIN_TOKEN"] = token
     for step in PAGES["docs/orkes.md"].steps:
         if step.command not in LEFT_OUT:
             terminal.play(step)
-    given = json.loads((terminal.folder / "payments.json").read_text())
-    assert (given["name"], given["receiverWorkflowNamesToVersions"]) == ("payments", {"settle": 1})
 
 
 def test_a_backup_is_made_while_all_runs_and_restored(terminal: Terminal) -> None:

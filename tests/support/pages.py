@@ -57,8 +57,5 @@ LEFT_OUT = {
     'curl -s -H "X-Authorization: $TOKEN" https://ORKES/api/metadata/webhook > orkes-webhook.json': (
         "needs an account at Orkes"
     ),
-    "curl -X POST -H 'Content-Type: application/json' -d @payments.json \"$CONDUCTOR_SERVER_URL/metadata/webhook\"": (
-        "no released server has the route"
-    ),
 }
 """Commands that are not run, and why."""
