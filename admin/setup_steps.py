@@ -35,18 +35,18 @@ def prompts(
     if webhook.callback is not None:
         return
     shown = secret or "THE_SECRET"
-    if command := guide.platform.command:
+    command = guide.platform.command
+    if command:
         yield "A command", command.format(url=shlex.quote(url), secret=shlex.quote(shown))
     steps = as_text(setup_steps(webhook, guide))
-    needs = (
-        f" The secret to enter there is {shown}."
-        if guide.platform.made_by == "us" and webhook.secret
-        else ""
-    )
+    sender = "the sender" if webhook.platform == "custom" else guide.platform.title
+    needs = ""
+    if guide.platform.made_by == "us" and webhook.secret:
+        needs = f" The secret to enter there is {shown}."
     yield (
         "A text for a coding assistant",
-        f"Register a webhook at {'the sender' if webhook.platform == 'custom' else guide.platform.title} that posts to "
-        f"{url}.{needs} {steps} Then trigger one delivery, and check that it is answered 200.",
+        f"Register a webhook at {sender} that posts to {url}.{needs} {steps} Then trigger one delivery, and check "
+        "that it is answered 200.",
     )
 
 
@@ -92,12 +92,10 @@ def how_to_try(webhook: Webhook, url: str) -> str | None:
     `url`: the webhook's, as its sender calls it.
     """
     name = shlex.quote(webhook.name)
+    if webhook.callback is not None and webhook.callback.by:
+        return None
     if webhook.callback is not None:
-        return (
-            None
-            if webhook.callback.by
-            else f"webhook-bridge callback {name} --workflow ID --task REF"
-        )
+        return f"webhook-bridge callback {name} --workflow ID --task REF"
     found = next(iter(samples(webhook.platform).items()), None)
     if webhook.mtls is not None:  # only the proxy can verify a certificate, and hand it on
         kind = "application/json" if found is None else found[1].content_type

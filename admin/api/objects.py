@@ -129,23 +129,29 @@ class StoryStep(ApiObject):
     other_event_id: str | None = Field(None, description="the replay, or the event, that it names")
 
 
-class WholeEvent(Event):
-    """An event by itself."""
+class _Explained(_EventBase):
+    """An event, and what became of it."""
 
-    cause: str = Field(description="why it has, or hasn't, had its effect, in a sentence")
-    remedy: str = Field(description="what to do about it; empty if nothing needs to be done")
+    delivery_id: str | None
+    replay_of: str | None
     summary: str = Field(
         description="what happened, beginning with the type; empty if nothing is known"
     )
+    cause: str = Field(description="why it has, or hasn't, had its effect, in a sentence")
+    remedy: str = Field(description="what to do about it; empty if nothing needs to be done")
     meaning: list[str] = Field(description="what its status means, in sentences")
     story: list[StoryStep] = Field(description="what happened to it, in order")
+
+
+class WholeEvent(_Explained, Event):
+    """An event by itself."""
+
     unreadable: str | None = Field(None, description="why its row can't be read; only if it can't")
     set_aside: SetAside | None = Field(description="why it is set aside, and when it is tried next")
     held_until: Time | None
     hold_until: Time
     decided_at: Time | None
     settled_at: Time | None
-    replay_of: str | None
     only_target: str | None = Field(
         description="the one target that this replay, or this callback, is for"
     )
@@ -325,18 +331,9 @@ class ComparedEvent(_Compared, _EventBase):
     """An event, and how near it came to a task."""
 
 
-class Why(_EventBase):
+class Why(_Explained):
     """An event explained."""
 
-    summary: str = Field(
-        description="what happened, beginning with the type; empty if nothing is known"
-    )
-    delivery_id: str | None
-    replay_of: str | None
-    cause: str = Field(description="why it has, or hasn't, had its effect, in a sentence")
-    remedy: str = Field(description="what to do about it; empty if nothing needs to be done")
-    meaning: list[str] = Field(description="what its status means, in sentences")
-    story: list[StoryStep] = Field(description="what happened to it, in order")
     starts: list[Start]
     messages: list[Start]
     tasks: list[ComparedTask] = Field(description="nearest first")

@@ -34,11 +34,9 @@ class _Schemas(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> Json:
         inner = schema["schema"]
-        return (
-            self.generate_inner(inner["schema"])
-            if inner["type"] == "nullable"
-            else super().default_schema(schema)
-        )
+        if inner["type"] == "nullable":
+            return self.generate_inner(inner["schema"])
+        return super().default_schema(schema)
 
 
 class _Models(PydanticModelAdapter):

@@ -133,9 +133,9 @@ def not_ignored(paths: Iterable[Path]) -> set[Path]:
     answer."""
     by_tree: dict[Path, list[Path]] = {}
     for path in paths:
-        if tree := next(
-            (above for above in path.absolute().parents if (above / ".git").exists()), None
-        ):
+        trees = (above for above in path.absolute().parents if (above / ".git").exists())
+        tree = next(trees, None)
+        if tree is not None:
             by_tree.setdefault(tree, []).append(path)
     return {path for tree, inside in by_tree.items() for path in _not_ignored_in(tree, inside)}
 
@@ -153,9 +153,7 @@ def _not_ignored_in(tree: Path, paths: Iterable[Path]) -> list[Path]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
+    if answer.returncode not in (0, 1):
+        return []
     ignored = set(answer.stdout.split(b"\0"))
-    return (
-        [path for path, name in names.items() if name not in ignored]
-        if answer.returncode in (0, 1)
-        else []
-    )
+    return [path for path, name in names.items() if name not in ignored]

@@ -14,7 +14,7 @@ import click
 
 from admin import operations
 from admin.api import objects
-from admin.api_object import Json
+from admin.api_object import ApiObject, Json
 from admin.api_object import as_json as to_json
 from admin.bridge import Bridge
 from admin.cli.bridges import Here, asks, here, whole_event
@@ -364,7 +364,7 @@ def diff(here: Here, before: str, after: str, as_json: bool) -> None:
         echo_table(["WHAT", "FIELD", "BEFORE", "AFTER"], rows, "they are the same")
         if not result.complete:
             click.echo("there is too much to compare all of it", err=True)
-    sys.exit(1 if result.found or not result.complete else 0)
+    sys.exit(bool(result.found) or not result.complete)
 
 
 def _compared(event: Json) -> Json:
@@ -395,13 +395,9 @@ def _follow(bridge: Bridge, query: Search, as_json: bool) -> None:
             try:
                 for news in follower.look():
                     found = objects.EventNews.of(news.event, targets=news.targets, new=news.is_new)
-                    click.echo(json.dumps(to_json(found)) if as_json else line_of(news))
+                    _echo_line(found, line_of(news), as_json)
                 for other in follower.look_at_others():
-                    click.echo(
-                        json.dumps(to_json(objects.WithoutEvent.of(other)))
-                        if as_json
-                        else line_of_other(other)
-                    )
+                    _echo_line(objects.WithoutEvent.of(other), line_of_other(other), as_json)
                 if away:
                     click.echo("The store is back.", err=True)
                 away = False
@@ -410,6 +406,10 @@ def _follow(bridge: Bridge, query: Search, as_json: bool) -> None:
                     click.echo(f"The store can't be read, retrying: {plain(error)}", err=True)
                 away = True
             time.sleep(_EVERY)
+
+
+def _echo_line(found: ApiObject, line: str, as_json: bool) -> None:
+    click.echo(json.dumps(to_json(found)) if as_json else line)
 
 
 def line_of(news: News) -> str:

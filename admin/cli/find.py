@@ -32,53 +32,55 @@ def find_id(here: Here, text: str, as_json: bool) -> None:
       webhook-bridge find 01935c2e                                 the beginning of an event's id
     """
     found = here.ask("GET find", lambda bridge: find(bridge, text), id=text)
-    nothing = not found["events"] and not found["workflows"]
+    has_none = not found["events"] and not found["workflows"]
     if as_json:
         echo_json(found)
-    elif nothing:
-        click.echo(
-            plain(
-                f"nothing has the id {text}: no event, delivery or task in the store, no workflow that the bridge"
-            )
-            + " has completed a task of, started, or sent a message",
-            err=True,
+    elif has_none:
+        said = (
+            f"nothing has the id {text}: no event, delivery or task in the store, no workflow that the bridge"
+            " has completed a task of, started, or sent a message"
         )
-    for event in () if as_json else found["events"]:
-        click.echo(
-            f"event {event['eventId']} of {plain(event['webhook'])}, received at {event['receivedAt']}"
-        )
-        click.echo(
-            f"  {plain(event['statusInWords'])}"
-            + (f": {plain(event['effects'])}" if event["effects"] else "")
-        )
-    for workflow in () if as_json else found["workflows"]:
-        _echo_workflow(workflow)
-    sys.exit(1 if nothing else 0)
+        click.echo(plain(said), err=True)
+    else:
+        for event in found["events"]:
+            _echo_event(event)
+        for workflow in found["workflows"]:
+            _echo_workflow(workflow)
+    sys.exit(has_none)
+
+
+def _echo_event(event: Json) -> None:
+    webhook, at = plain(event["webhook"]), event["receivedAt"]
+    click.echo(f"event {event['eventId']} of {webhook}, received at {at}")
+    what = ": ".join(filter(None, (event["statusInWords"], event["effects"])))
+    click.echo(f"  {plain(what)}")
 
 
 def _echo_workflow(workflow: Json) -> None:
     click.echo(f"workflow {plain(workflow['workflow'])} {plain(workflow['workflowId'])}")
     for target in workflow["done"]:
-        is_done = target["state"] == "done"
-        what = (_DONE if is_done else _DOING)[target["kind"]]
-        if target["kind"] == "complete":
-            what += f" {target['referenceName']}"
-        if not is_done:
-            what = f"{target['state']}: {what}" + (
-                f" ({target['error']})" if target["error"] else ""
-            )
         at = target["settledAt"] or target["createdAt"]
-        click.echo(f"  {at}  {plain(what)}, event {target['eventId']}")
+        click.echo(f"  {at}  {plain(_done(target))}, event {target['eventId']}")
     waiting = [task for task in workflow["tasks"] if task["state"] == "waiting"]
     for task in waiting:
-        why = (
-            f", broken: {task['broken']}"
-            if "broken" in task
-            else f" for {compact(task['matches'])}"
-        )
+        why = f" for {compact(task['matches'])}"
+        if "broken" in task:
+            why = f", broken: {task['broken']}"
         click.echo(f"  {task['waitingSince']}  waits at {plain(task['referenceName'] + why)}")
         click.echo(
             f"    what recent events lacked: webhook-bridge tasks show {plain(task['taskId'])}"
         )
     if not waiting:
         click.echo("  no task of it is known to be waiting")
+
+
+def _done(target: Json) -> str:
+    """What the bridge has done to the workflow, or tries to."""
+    is_done = target["state"] == "done"
+    what = (_DONE if is_done else _DOING)[target["kind"]]
+    if target["kind"] == "complete":
+        what += f" {target['referenceName']}"
+    if is_done:
+        return what
+    error = f" ({target['error']})" if target["error"] else ""
+    return f"{target['state']}: {what}{error}"

@@ -246,7 +246,7 @@ def _note(
     plan = plan_notes(events, what)
     if dry_run or not plan.chosen:
         _say_plan(plan, f"would be {what}", as_json, to_stderr=not dry_run)
-        sys.exit(1 if event_ids and not dry_run else 0)
+        sys.exit(bool(event_ids) and not dry_run)
     if plan.to_confirm and not (event_ids or yes):
         confirm("; ".join(plan.to_confirm), f"{verb} {len(plan.chosen)} events?", what)
     done = note_all(here.bridge, plan, what, text, _words_of(chosen_by) or "id")

@@ -119,7 +119,7 @@ def send(
         click.echo("it was sent as JSON; --text sends it as text", err=True)
     if sys.stderr.isatty():  # a person follows it, no script
         _say_how_to_follow(answer.event_ids, here.settings.bridge_admin_url)
-    sys.exit(0 if answer.is_good else 1)
+    sys.exit(not answer.is_good)
 
 
 def _begin(here: Here, webhook: Webhook, sample: str | None, saved: str | None) -> RawDelivery:

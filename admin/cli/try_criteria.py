@@ -63,7 +63,7 @@ def try_criteria(
                 f"{found['leftOut']} more were not tried: their payloads are too large", err=True
             )
         click.echo(plain(f"\n{found['written']}", lines=True))
-    sys.exit(0 if found["fitting"] else 1)
+    sys.exit(not found["fitting"])
 
 
 def _result(kind: Kind, tried: Json) -> str:

@@ -137,12 +137,9 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
         click.echo(rotated.made_up)
     if rotated.added:
         return
-    is_callback = "callback" in written.keys
-    when = (
-        "the URLs made with the old one have expired"
-        if is_callback
-        else "the sender uses the new one"
-    )
+    when = "the sender uses the new one"
+    if "callback" in written.keys:
+        when = "the URLs made with the old one have expired"
     click.echo(f"both count now; once {when}, run this again with --forget", err=True)
 
 
@@ -259,7 +256,7 @@ def import_(file: TextIO) -> None:
     unsafe = [one for one in made if one.unsafe]
     for one in unsafe:
         click.echo(plain(f"{one.keys['name']}: {one.notes[-1]}"), err=True)
-    sys.exit(1 if unsafe else 0)
+    sys.exit(bool(unsafe))
 
 
 @click.command()

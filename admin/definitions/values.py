@@ -58,11 +58,9 @@ def to_yaml_value(value: Any, refer: Refer, label: str = "") -> Any:
             to_yaml_value(key, refer): to_yaml_value(item, refer, str(key))
             for key, item in value.items()
         }
-    return (
-        [to_yaml_value(item, refer, label) for item in value]
-        if isinstance(value, (list, tuple))
-        else value
-    )
+    if isinstance(value, (list, tuple)):
+        return [to_yaml_value(item, refer, label) for item in value]
+    return value
 
 
 def preview(keys: Keys) -> Any:

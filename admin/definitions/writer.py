@@ -248,9 +248,8 @@ class DefinitionsFolder:
             )
         except DefinitionsError as error:
             before = set(map(_wherever, self._problems_now()))
-            if brought := [
-                problem for problem in error.problems if _wherever(problem) not in before
-            ]:
+            brought = [one for one in error.problems if _wherever(one) not in before]
+            if brought:
                 raise Invalid(brought) from None
             warnings, webhook = error.warnings, None
         else:
@@ -414,11 +413,9 @@ def _name_in(keys: Keys) -> str:
     name = to_yaml_value(keys.get("name"), lambda secret, label: "")
     if isinstance(name, str) and URL_PART.fullmatch(name):
         return name
-    given = (
-        f"{name[:100]!r} can't be a webhook's name"
-        if isinstance(name, str) and name
-        else "the name is missing"
-    )
+    given = "the name is missing"
+    if isinstance(name, str) and name:
+        given = f"{name[:100]!r} can't be a webhook's name"
     remedy = "use up to 128 letters, digits and . _ ~ -, the first a letter or digit: the URL ends with it"
     raise Invalid([Problem("", 0, "webhook: name", given, remedy)])
 

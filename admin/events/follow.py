@@ -84,11 +84,9 @@ class Follower:
     def _new(self, arrivals: list[int]) -> list[Event]:
         """The events that are meant, of those that weren't there at the last poll."""
         new = set(arrivals) - self._seen
-        return (
-            [event for event in self._between(min(new), max(new)) if event.seq in new]
-            if new
-            else []
-        )
+        if not new:
+            return []
+        return [event for event in self._between(min(new), max(new)) if event.seq in new]
 
     def _between(self, first: int, last: int) -> Iterator[Event]:
         before = last + 1

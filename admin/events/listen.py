@@ -188,12 +188,10 @@ class LocalBridge:
 
 
 def _with_query(url: str, delivery: Delivery) -> str:
+    if not delivery.query:
+        return url
     printable = "".join(map(chr, range(0x21, 0x7F)))
-    return (
-        f"{url}?{quote(delivery.query, safe=printable, encoding='latin-1')}"
-        if delivery.query
-        else url
-    )
+    return f"{url}?{quote(delivery.query, safe=printable, encoding='latin-1')}"
 
 
 @dataclass(frozen=True)

@@ -254,14 +254,10 @@ def choose(bridge: Bridge, query: EventFilter, most: int | None = None) -> list[
             before = page.searched_to
         else:
             return found[::-1]
+        query = replace(query, before_seq=before.seq)
         # What lies before the bounds of the first search isn't among what people saw on a page.
-        is_bound = most is not None and page.searched_to is not None
-        after = (
-            page.searched_to.seq - 1
-            if is_bound and page.searched_to is not None
-            else query.after_seq
-        )
-        query = replace(query, before_seq=before.seq, after_seq=after)
+        if most is not None and page.searched_to is not None:
+            query = replace(query, after_seq=page.searched_to.seq - 1)
 
 
 def plan_of(bridge: Bridge, matching: Sequence[Event], acknowledged: bool = False) -> Plan:

@@ -60,11 +60,9 @@ class Answer:
     def event_ids(self) -> tuple[str, ...]:
         """The events that came of it, or that it repeats."""
         given = self._fields.get("eventIds") or [self._fields.get("eventId")]
-        return (
-            tuple(one for one in given if isinstance(one, str))
-            if self.is_good and isinstance(given, list)
-            else ()
-        )
+        if not self.is_good or not isinstance(given, list):
+            return ()
+        return tuple(one for one in given if isinstance(one, str))
 
     @property
     def phrase(self) -> str:

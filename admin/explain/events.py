@@ -205,12 +205,6 @@ def _about_targets(
         yield f"{sum(beyond.values())} more targets: {rest}."
 
 
-_FREE = {
-    "recheck": "All tasks that took it had already ended, so it is free again: the worker will look for others.",
-    "aside": "It was held, and will be again at its next try: no task can take it until then.",
-}
-
-
 def _status(
     event: Event, webhook: Webhook | None, targets: Sequence[Target], context: Context
 ) -> str:
@@ -231,11 +225,9 @@ def _status(
                 )
             if event.only is not None:
                 return single_target_without_effect(event, event.only, targets)
-            return (
-                _expired(event, webhook)
-                if event.status == "expired"
-                else _ignored(webhook, context)
-            )
+            if event.status == "ignored":
+                return _ignored(webhook, context)
+            return _expired(event, webhook)
 
 
 def _pending(event: Event, webhook: Webhook | None, context: Context) -> str:

@@ -127,12 +127,10 @@ class Explainer:
         """
         if targets is None:
             targets = read_targets(self._store.queries, event.id)
-        tasks: dict[str, Task] = {}
-        for target in targets.some[:limit]:
-            task = self._store.queries.task(target.task_id) if target.task_id else None
-            if task is not None:
-                tasks[task.id] = task
-        tasks |= {task.id: task for task in self._store.queries.near_misses(event.id)}
+        queries = self._store.queries
+        of_targets = [target.task_id for target in targets.some[:limit] if target.task_id]
+        tasks = {task.id: task for task in queries.tasks(of_targets)}
+        tasks |= {task.id: task for task in queries.near_misses(event.id)}
         family = families(self._store.queries, [event])[event.id]
         try:
             document = Document(event.document(), Steps(STEPS))  # read once: it may be large

@@ -235,11 +235,9 @@ def _gone(task: Task, context: Context) -> _Found | None:
 
 def why_only_one(event: Event) -> str:
     """Why an event may have one target only."""
-    return (
-        "the event's URL is for one task only"
-        if event.is_callback
-        else "the event is a replay to one target only"
-    )
+    if event.is_callback:
+        return "the event's URL is for one task only"
+    return "the event is a replay to one target only"
 
 
 def share_that_holds(matches: object, document: Document) -> float:

@@ -176,11 +176,9 @@ def _with_repeats(tried: Sequence[tuple[Trial, str | None]]) -> tuple[Trial, ...
 
 def try_newest(bridge: Bridge, webhook: str, trier: Trier) -> Trials:
     """Tries the webhook's newest events."""
-    ids = (
-        [event.id for event in bridge.events(EventFilter(webhook, limit=_NEWEST))]
-        if trier.criteria
-        else []
-    )
+    if not trier.criteria:
+        return Trials()
+    ids = [event.id for event in bridge.events(EventFilter(webhook, limit=_NEWEST))]
     return trier.try_all(map(bridge.shown, Explainer(bridge).with_payloads(ids)), len(ids))
 
 

@@ -429,6 +429,13 @@ class Queries(Part, ABC):
         )
         return rows.task(found[0]) if found else None
 
+    def tasks(self, task_ids: Sequence[str]) -> list[Task]:
+        """The tasks with these ids, in this order, as far as they are still kept."""
+        sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE id = ANY(%s)"
+        read = map(rows.task, self._database.read(sql, (list(task_ids),)))
+        found = {task.id: task for task in read}
+        return [found[task_id] for task_id in task_ids if task_id in found]
+
     # --- what has an id, for people who know nothing else ---
 
     def tasks_with(self, first: str, last: str, limit: int) -> list[Task]:
@@ -465,8 +472,7 @@ class Queries(Part, ABC):
         found = self._database.read(
             "SELECT tasks FROM bridge.near_misses WHERE event_id = %s", (event_id,)
         )
-        task_ids = json.loads(found[0][0]) if found else []
-        return [task for task in map(self.task, task_ids) if task is not None]
+        return self.tasks(json.loads(found[0][0])) if found else []
 
     def waiting_tasks(
         self, after: str = "", limit: int = 1000, workflow: str | None = None
