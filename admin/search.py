@@ -182,8 +182,8 @@ class _Looking:
             asked = replace(asked, before_seq=page.events[-1].seq)
 
     def _matching(self, events: Sequence[Event]) -> tuple[list[Event], Event | None]:
-        """Those of the events that match, as they are shown; and the last one that was looked at,
-        if time ran out."""
+        """The events that match, as they are shown; and the last one that was examined, if time ran
+        out."""
         shown = self._without_payloads(events)
         to_read = [id_ for id_, event in shown.items() if self._must_be_read(event)]
         small = self._queries.events_up_to(to_read, _SMALL) if to_read else {}
@@ -200,7 +200,7 @@ class _Looking:
         return time.monotonic() > self._until
 
     def _without_payloads(self, events: Sequence[Event]) -> dict[str, Event]:
-        """Those that match as far as it can be said without their payloads, as they are shown."""
+        """The events that match as far as rows and targets tell, as they are shown."""
         shown = {event.id: masked_in_list(event, self._hide(event.webhook)) for event in events}
         shown = {id_: event for id_, event in shown.items() if self._is_of_type(event)}
         if self._query.failure is None:

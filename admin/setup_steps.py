@@ -15,7 +15,7 @@ from platforms.guide import Guide, samples
 
 
 def setup_steps(webhook: Webhook, guide: Guide) -> str:
-    """What its platform's README says; for any other sender, what its kind of proof asks for.
+    """The steps in its platform's README; for any other sender, those that its kind of proof needs.
 
     A paragraph with the marks of the READMEs; "" for nothing.
     """
@@ -27,8 +27,7 @@ def setup_steps(webhook: Webhook, guide: Guide) -> str:
 def prompts(
     webhook: Webhook, guide: Guide, url: str, secret: str | None
 ) -> Iterator[tuple[str, str]]:
-    """What it is for, and a text to copy, with URL and secret filled in: nothing here calls
-    anybody.
+    """Texts to copy, each with its purpose, with URL and secret filled in. Nothing is called.
 
     `secret`: if it may be shown now; else the texts say where it belongs.
     """

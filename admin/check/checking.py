@@ -33,7 +33,7 @@ from worker.notify import Apprise
 _SHOWN = 20
 """Files that are listed at most."""
 Found = tuple[str, CheckResult]
-"""What it is about, and what is wrong."""
+"""The setting, webhook or item that it is about, and what is wrong."""
 
 
 class Checked(ApiObject):

@@ -80,7 +80,7 @@ class State:
     unresolved: int
     """Failed events that are neither acknowledged nor resolved."""
     failed: Sequence[Event]
-    """Those of them that arrived in the last day, up to `FAILED_READ`."""
+    """Unresolved failed events that arrived in the last day, up to `FAILED_READ`."""
     broken: Sequence[Task]
     """Waiting tasks that can't be matched, up to `BROKEN_READ`."""
     waiting: Mapping[str, int]

@@ -45,7 +45,7 @@ COMMANDS = {
     "resume": ("webhooks:resume", "Resume a paused webhook."),
     "events": ("events:events", "List, show, explain, follow and replay events."),
     "find": ("find:find_id", "Find what an id belongs to."),
-    "tasks": ("events:tasks", "List waiting tasks, and why they wait."),
+    "tasks": ("tasks:tasks", "List waiting tasks, and why they wait."),
     "rejections": ("rejections:rejections", "List rejected deliveries with their reasons."),
     "send": ("send:send", "Post a delivery, signed as the platform would."),
     "callback": ("webhooks:callback", "Make a URL that completes one task."),

@@ -200,7 +200,8 @@ def _bridge_meant(ctx: click.Context) -> Here:
 
 
 def asks(command: _Command) -> Callable[..., Any]:
-    """The same for a command that only asks, and so has the options for another machine's bridge."""
+    """As `here`, for a command that only asks: it can be sent to another machine's bridge by
+    options."""
     return server_options(here(command))
 
 

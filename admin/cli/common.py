@@ -132,6 +132,23 @@ def echo_values(heading: str, values: Mapping[str, Any] | None) -> None:
             )
 
 
+def echo_comparison(comparison: Json) -> None:
+    """How near an event and a task came to each other."""
+    if (
+        comparison["verdict"] != "differs"
+    ):  # then the reason is the first criterion that doesn't hold
+        click.echo(f"  {plain(comparison['reason'])}")
+    echo_criteria(comparison["criteria"])
+
+
+def echo_criteria(criteria: Sequence[Json], otherwise: str = "") -> None:
+    """The criteria, or else why there are none."""
+    if not criteria and otherwise:
+        click.echo(f"  {plain(otherwise)}")
+    for criterion in criteria:
+        click.echo(f"    {'ok ' if criterion['holds'] else 'NOT'} {plain(criterion['inWords'])}")
+
+
 def echo_left_out(left_out: Mapping[str, int], to_stderr: bool = True) -> None:
     """Reasons, each with how many are left out for it."""
     for reason, number in sorted(left_out.items()):

@@ -1,11 +1,11 @@
-"""The commands about what was received and what is waiting: events, tasks."""
+"""The commands about what was received: events."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from textwrap import indent
 from typing import Any
@@ -17,11 +17,12 @@ from admin.api import objects
 from admin.api_object import ApiObject, Json
 from admin.api_object import as_json as to_json
 from admin.bridge import Bridge
-from admin.cli.bridges import Here, asks, here, whole_event
+from admin.cli.bridges import Here, asks, whole_event
 from admin.cli.common import (
     LIMIT,
-    Columns,
     as_json_option,
+    echo_comparison,
+    echo_criteria,
     echo_fields,
     echo_json,
     echo_list,
@@ -301,7 +302,7 @@ def _echo_task(task: Json, stands_for: int) -> None:
     ids = f"task {plain(task['taskId'])}, workflow {plain(task['workflowId'])}"
     click.echo(f"\n{task['verdict'].upper()}  {where}")
     click.echo(f"  {ids}, since {task['waitingSince']}")
-    _echo_comparison(task)
+    echo_comparison(task)
     if stands_for > 1:
         click.echo(f"  and {counted(stands_for - 1, 'more task')} like it")
 
@@ -309,25 +310,9 @@ def _echo_task(task: Json, stands_for: int) -> None:
 def _echo_entry(verdict: str, workflow: str, entry: Json) -> None:
     """What one entry of the webhook's `starts` or `messages` made of the event."""
     click.echo(f"\n{verdict}  {plain(workflow)}")
-    _echo_criteria(entry["criteria"], entry["reason"])
+    echo_criteria(entry["criteria"], entry["reason"])
     if "input" in entry:
         click.echo(indent(plain(f"input: {in_lines(entry['input'])}", lines=True), "  "))
-
-
-def _echo_comparison(comparison: Json) -> None:
-    if (
-        comparison["verdict"] != "differs"
-    ):  # then the reason is the first criterion that doesn't hold
-        click.echo(f"  {plain(comparison['reason'])}")
-    _echo_criteria(comparison["criteria"])
-
-
-def _echo_criteria(criteria: Sequence[Json], otherwise: str = "") -> None:
-    """The criteria, or else why there are none."""
-    if not criteria and otherwise:
-        click.echo(f"  {plain(otherwise)}")
-    for criterion in criteria:
-        click.echo(f"    {'ok ' if criterion['holds'] else 'NOT'} {plain(criterion['inWords'])}")
 
 
 @events.command(short_help="Compare two events, field by field.")
@@ -449,104 +434,3 @@ def line_of_other(one: WithoutEvent) -> str:
     if one.remote is not None:
         parts.append(f"(from {one.remote})")
     return "  ".join(map(plain, parts))
-
-
-# --- tasks
-
-
-@click.group(cls=Commands, invoke_without_command=True)
-@click.option("--workflow", help="Only tasks of workflows with this name.")
-@click.option(
-    "--broken", is_flag=True, help="Only tasks whose matches are missing or can't be parsed."
-)
-@click.option(
-    "-n", "--limit", type=LIMIT, default=1000, show_default=True, help="How many at most."
-)
-@as_json_option
-@asks
-def tasks(here: Here, workflow: str | None, broken: bool, limit: int, as_json: bool) -> None:
-    """List waiting WAIT_FOR_WEBHOOK tasks with their matches; or show one.
-
-    \b
-    Examples:
-      webhook-bridge tasks --workflow deploy
-      webhook-bridge tasks show TASK_ID          which recent events came close, and what they lacked
-      webhook-bridge tasks forget TASK_ID        Conductor has lost it for good: it no longer waits
-    """
-
-    def listed(bridge: Bridge) -> list[objects.Task]:
-        return operations.list_tasks(bridge, workflow, limit, broken=broken)
-
-    found = here.ask("GET tasks", listed, workflow=workflow, limit=limit, broken=broken)
-    columns: Columns = {
-        "TASK": "taskId",
-        "WORKFLOW": "workflow",
-        "WORKFLOW ID": "workflowId",
-        "REFERENCE": "referenceName",
-        "WAITING SINCE": "waitingSince",
-        "MATCHES": lambda task: (
-            f"BROKEN: {task['broken']}" if "broken" in task else compact(task["matches"])
-        ),
-    }
-    echo_list(found, columns, "no task is known to be waiting", as_json)
-    if len(found) == limit:
-        click.echo(f"only {limit} tasks are listed; see --limit", err=True)
-
-
-@tasks.command("forget", short_help="No longer wait for tasks that Conductor has lost.")
-@click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
-@here
-def forget_tasks(here: Here, task_ids: tuple[str, ...]) -> None:
-    """No longer wait for these tasks: Conductor has lost them for good, as after a reset of its
-    database.
-
-    The bridge itself forgets a task that Conductor has lost only while Conductor knows others that
-    waited before. A task that Conductor shows in progress is found again.
-    """
-    forgotten = operations.forget_tasks(here.bridge, task_ids)
-    for task_id in forgotten:
-        click.echo(f"{task_id} is forgotten")
-    for task_id in sorted(set(task_ids).difference(forgotten)):
-        click.echo(f"{task_id} does not wait", err=True)
-    sys.exit(int(len(forgotten) < len(set(task_ids))))
-
-
-@tasks.command("show", short_help="Show a task, and which events came close.")
-@click.argument("task_id")
-@click.option(
-    "-n", "--limit", type=LIMIT, default=10, show_default=True, help="How many events at most."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@asks
-def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
-    """Show a task, and which recent events came closest to it: why is it still waiting?
-
-    For a task that is set aside, because it or its workflow can't be read: the reason, and when it
-    is tried next.
-    """
-
-    def shown(bridge: Bridge) -> objects.WholeTask:
-        return operations.show_task(bridge, task_id, limit)
-
-    task = here.ask("GET tasks/{task_id}", shown, task_id=task_id, limit=limit)
-    if as_json:
-        echo_json(task)
-        return
-    fields = {
-        "task": task["taskId"],
-        "reference": task["referenceName"],
-        "workflow": f"{task['workflow']} ({task['workflowId']})",
-        "state": task["state"],
-        "waiting since": task["waitingSince"],
-        "domain": task["domain"],
-    }
-    echo_fields(fields)
-    click.echo(f"  {plain(task['meaning'])}\n\nmatches:\n{pretty(task['matches'])}")
-    if not task["events"]:
-        click.echo("\nNo event of its webhooks is stored.")
-    for event in task["events"]:
-        verdict, webhook = event["verdict"].upper(), plain(event["webhook"])
-        click.echo(
-            f"\n{verdict}  event {event['eventId']} of {webhook}, {event['status']}, {event['receivedAt']}"
-        )
-        _echo_comparison(event)

@@ -129,8 +129,8 @@ def _replay_many(
         _say_plan(plan, "would be replayed", as_json)
         return
     _say_plan(plan, "will be replayed", to_stderr=True)
-    if plan.to_confirm and not yes:
-        confirm("; ".join(plan.to_confirm), "Replay them?")
+    if not yes:
+        _confirm(plan, "Replay them?", "replayed")
     progress = Progress(plan.total, plan.left_out)
     stopped: str | None = None
     stop = threading.Event()
@@ -149,6 +149,11 @@ def _replay_many(
     finally:
         signal.signal(signal.SIGINT, before)
     _say_end(progress, stopped, as_json)
+
+
+def _confirm(plan: Plan, question: str, done: str) -> None:
+    if plan.to_confirm:
+        confirm("; ".join(plan.to_confirm), question, done)
 
 
 def _words_of(chosen_by: Mapping[str, str]) -> str:
@@ -247,8 +252,8 @@ def _note(
     if dry_run or not plan.chosen:
         _say_plan(plan, f"would be {what}", as_json, to_stderr=not dry_run)
         sys.exit(bool(event_ids) and not dry_run)
-    if plan.to_confirm and not (event_ids or yes):
-        confirm("; ".join(plan.to_confirm), f"{verb} {len(plan.chosen)} events?", what)
+    if not (event_ids or yes):
+        _confirm(plan, f"{verb} {len(plan.chosen)} events?", what)
     done = note_all(here.bridge, plan, what, text, _words_of(chosen_by) or "id")
     if as_json:
         echo_json(

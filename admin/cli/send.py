@@ -96,9 +96,7 @@ def send(
     if sample == "":
         click.echo("\n".join(samples(definition.platform)))
         return
-    if saved is not None and (data is not None or sample is not None):
-        raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
-    delivery = _begin(here, definition, sample, saved)
+    delivery = _begin(here, definition, data, sample, saved)
     if data is not None:
         delivery = replace(delivery, body=bytes_given(data, "--data"))
     delivery = replace(
@@ -122,9 +120,13 @@ def send(
     sys.exit(not answer.is_good)
 
 
-def _begin(here: Here, webhook: Webhook, sample: str | None, saved: str | None) -> RawDelivery:
+def _begin(
+    here: Here, webhook: Webhook, data: str | None, sample: str | None, saved: str | None
+) -> RawDelivery:
     """The sample or the saved delivery, with ids of its own; else an empty one."""
     if saved is not None:
+        if data is not None or sample is not None:
+            raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
         return renewed(saved_delivery(here.bridge, webhook, saved), webhook)
     if sample is not None:
         return of_sample(webhook, find_sample(webhook, sample))

@@ -48,7 +48,7 @@ class Entry:
     """The webhook as a document of its own."""
     below: str
     dash: str
-    """What its first line begins with: the dash, and the spaces around it."""
+    """The beginning of its first line: the dash, and the spaces around it."""
     line: int
     """Its first line in the file, from 1."""
 

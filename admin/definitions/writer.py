@@ -192,7 +192,7 @@ class DefinitionsFolder:
         return self._checked(file, text, files, name)
 
     def plan_edit(self, old: Written, text: str) -> Change:
-        """What it would do to the files if the webhook were this text, in which `MASK` stands for a
+        """The change if the webhook's text is replaced by this one, in which `MASK` stands for a
         secret of before.
 
         Raises CantWrite, Invalid.
@@ -200,7 +200,7 @@ class DefinitionsFolder:
         return self._plan(old, partial(_edited, text))
 
     def _plan(self, old: Written, write: Callable[[Written, Refer], str]) -> Change:
-        """What it would do to the files if the webhook had the text that `write` returns."""
+        """The change if the webhook's text is replaced by the one that `write` returns."""
         name, files = str(old.keys["name"]), dict[Path, str]()
         text = write(old, self._referring(name, files))
         try:
@@ -275,7 +275,7 @@ class DefinitionsFolder:
         return change
 
     def update(self, name: str, keys: Keys, version: str) -> None:
-        """Writes the webhook anew. Raises CantWrite, Invalid, and Changed if it no longer has that
+        """Rewrites the webhook. Raises CantWrite, Invalid, and Changed if it no longer has that
         version."""
 
         def write(old: Written, refer: Refer) -> str:

@@ -32,9 +32,9 @@ class Field:
     """None if no JSONPath that can be typed selects it."""
     value: Any
     fields: list[Field] = field(default_factory=list)
-    """Those of its own that are shown."""
+    """Its own fields that are shown."""
     left_out: int = 0
-    """How many of its own are not shown."""
+    """How many of its own fields are not shown."""
 
     @property
     def has_fields(self) -> bool:

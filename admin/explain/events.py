@@ -101,7 +101,7 @@ def _explain_entries(
 
 
 def _if_meant(event: Event, found: EntryExplanation, place: OneTarget) -> EntryExplanation:
-    """The same, unless the event is a replay to another target."""
+    """The entry's explanation; if the event is a replay to another target, that it isn't meant."""
     if not found.holds or event.only is None or event.only == place:
         return found
     reason = f"the event is a replay to one target only: the {event.only}"

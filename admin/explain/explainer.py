@@ -100,7 +100,7 @@ _EXAMINED = 20_000
 _EVENTS_EXAMINED = 500
 """Events of a webhook that are examined to explain one task, at most."""
 _EVENTS_OF_ALL = 2000
-"""Those of all webhooks that have its workflow as a receiver: each gets the same share."""
+"""Events of all webhooks that have its workflow as a receiver: each webhook gets an equal share."""
 _PAYLOADS = 10
 """Payloads that are in memory at a time."""
 _CHARACTERS_EXAMINED = 20_000_000

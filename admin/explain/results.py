@@ -87,13 +87,13 @@ class EntryExplanation:
     holds: bool
     reason: str
     criteria: tuple[Criterion, ...] = ()
-    """Those of its `when`; of `messages`, if they don't all hold."""
+    """The criteria of its `when`; of an entry of `messages`, only if one of them doesn't hold."""
     input: Input | None = None
-    """What its workflow gets, as people may see it; None for the whole payload."""
+    """The workflow's input, as people may see it; None for the whole payload."""
 
     @property
     def input_text(self) -> str | None:
-        """The same on several lines."""
+        """The input on several lines."""
         return None if self.input is None else in_lines(self.input)
 
 

@@ -279,7 +279,7 @@ def _with_secrets(
         signature = {**keys["signature"], "secret": value or Secret(_unknown_secret())}
         keys["signature"] = _with_key_encoding(signature, signature.get("encoding"), sent)
     elif "secret" not in keys and keys.get("platform") != "slack":
-        raise NotAWebhook(made.notes[-1] if made.notes else "nothing would verify its deliveries")
+        raise NotAWebhook(next(reversed(made.notes), "nothing would verify its deliveries"))
     elif value is None and keys["platform"] == "slack":
         keys.pop("secret", None)
     else:

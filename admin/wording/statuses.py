@@ -51,12 +51,8 @@ def status_context(
 
 def describe_status(event: Event, targets: Sequence[Target], context: StatusContext) -> str:
     """``held until 12:31 UTC``, ``retrying (3 tries, next 12:02 UTC)``, ``resolved by replay``, …"""
-    if event.resolved_by is not None:
-        return "resolved by replay"
-    if event.acknowledged_at is not None:
-        return f"{event.status}, acknowledged"
     if event.status != "pending":
-        return event.status
+        return _describe_settled(event)
     waiting = [target for target in targets if target.state == "pending"]
     aside = _set_aside(event, waiting, context)
     if aside is not None:
@@ -70,6 +66,14 @@ def describe_status(event: Event, targets: Sequence[Target], context: StatusCont
     if not waiting and any(target.state == "queued" for target in targets):
         return "waiting for earlier messages"
     return _describe_calls(waiting, context.now)
+
+
+def _describe_settled(event: Event) -> str:
+    if event.resolved_by is not None:
+        return "resolved by replay"
+    if event.acknowledged_at is not None:
+        return f"{event.status}, acknowledged"
+    return event.status
 
 
 def _describe_calls(waiting: Iterable[Target], now: int) -> str:
