@@ -164,8 +164,8 @@ def _proof_meant(given: dict[str, Any]) -> str:
         return str(given["proof"])
     if given["header"]:
         return "headers"
-    settings = "\n".join(given["more"]).splitlines()
-    typed = (kind for kind in KINDS if any(line.startswith(f"{kind}:") for line in settings))
+    settings = given["more"]
+    typed = (kind for kind in KINDS if any(one.startswith(f"{kind}:") for one in settings))
     return next(typed, "")
 
 

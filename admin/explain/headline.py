@@ -10,8 +10,9 @@ from admin.explain.results import Comparison, answer, grouped
 from admin.wording.targets import describe_target
 from config.webhooks import Webhook
 from store.records import Event, Target, iso
+from store.reports import Misfit
 from store.rules.transitions import FAILED
-from worker.misfits import Misfit, no_workflow
+from worker.misfits import no_workflow
 
 
 class Headline(NamedTuple):

@@ -151,7 +151,7 @@ def test_of_very_many_items_that_are_set_aside_the_others_are_counted() -> None:
     (issue,) = find_issues(
         replace(WELL, set_aside_counts={"task": 90, "event": 3}, set_aside=(ASIDE,) * 20)
     )
-    assert issue.details[-1].text == "and 73 more"
+    assert issue.details[-1].text == "set aside: 73 more items"
 
 
 def test_of_very_many_workflows_that_nobody_serves_the_others_are_counted() -> None:

@@ -38,7 +38,7 @@ def test_the_overview_lists_it(client: FlaskClient, sample: Sample) -> None:
     assert (
         "1 task, 2 workflows keep failing and will be retried; everything else continues." in text
     )
-    assert f"task task-late of github-deploys set aside: {WHY}; {AGAIN}" in text
+    assert f"task task-late of github-deploys: {WHY}; {AGAIN}" in text
     problems = get(client, "/api/overview", "/api/overview")["problems"]
     assert [one["level"] for one in problems if "will be retried" in one["text"]] == ["warning"]
 
