@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.acceptance.faults.namespace import Namespace
 from tests.support.bridge import Bridge, started_by, unique
 from tools.servers.backends import Conductors
 from tools.servers.client import Conductor, set_variable, wait_for
+from tools.servers.namespace import Namespace
 from tools.servers.processes import Failed
 
 WEBHOOKS = f"""
@@ -24,7 +24,7 @@ webhooks:
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
     try:
-        namespace = Namespace("10.198.54")
+        namespace = Namespace(links=1)
     except Failed as reason:
         pytest.skip(str(reason))
     with namespace:

@@ -21,13 +21,13 @@ import pytest
 from store.open import open_store
 from store.sql.event_search import EventFilter
 from tests.acceptance.faults.load import Load, webhooks
-from tests.acceptance.faults.namespace import Namespace
 from tests.support.bridge import Bridge
 from tests.support.chance import SEED
 from tests.support.fleet import Fleet
 from tests.support.kills import restart_relay, restart_worker, storm
 from tests.support.storms import lasting
 from tools.servers.client import Answer, Conductor, http, wait_for
+from tools.servers.namespace import Namespace
 from tools.servers.postgres import Postgres, unprivileged
 from tools.servers.processes import Child, Failed, free_port
 
@@ -211,7 +211,7 @@ def network() -> Iterator[Namespace]:
     if Postgres().given:
         pytest.skip("needs a server of its own")
     try:
-        network = Namespace("10.198.52", "10.198.53")
+        network = Namespace(links=2)
     except Failed as reason:
         pytest.skip(str(reason))
     with network:

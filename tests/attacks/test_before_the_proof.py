@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from platforms import bodies
-from tests.relay.http.test_peers import connect
-from tests.relay.test_gunicorn import KEY, Process, serving
 from tests.support.relay import MakeRelay
+from tests.support.relay_process import KEY, Process, connect, serving
 
 SECRET = "0123456789abcdef0123456789abcdef"
 INSIDE: dict[str, dict[str, Any]] = {

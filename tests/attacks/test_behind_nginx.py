@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.test_gunicorn import KEY, Process, definitions, serving
+from tests.support.relay_process import KEY, Process, definitions, serving
 from tools.servers import PATIENCE, eventually
 from tools.servers.processes import free_port
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.relay.http.test_peers import connect
-from tests.relay.test_gunicorn import KEY, Process, serving
+from tests.support.relay_process import KEY, Process, connect, serving
 
 pytestmark = pytest.mark.long
 

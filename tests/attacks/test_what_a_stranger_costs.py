@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.http.test_peers import Answers, connect, request
-from tests.relay.test_gunicorn import KEY, Process, serving
 from tests.support.relay import MakeRelay
+from tests.support.relay_process import KEY, Answers, Process, connect, request, serving
 from tools.bench.hostile_requests import NO_HTTP
 from tools.servers import PATIENCE, eventually
 from tools.servers.processes import children_of

@@ -59,6 +59,7 @@ def _own_ports() -> tuple[Iterator[int], socket.socket]:
         except OSError:
             claim.close()
         else:
+            atexit.register(claim.close)
             return itertools.cycle(range(first + 1, first + _RANGE)), claim
     raise Failed("all ports from 20000 to 30000 are taken")
 

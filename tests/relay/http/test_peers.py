@@ -3,10 +3,7 @@ once."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -23,10 +20,12 @@ import pytest
 from relay.http.bodies import LONGEST
 from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
-from tests.relay.test_gunicorn import KEY, Process, serving
+from tests.support.relay_process import KEY, Answers, Process, connect, request, serving
 from tools.bench.hostile_requests import ANSWERS, NO_HTTP, attack
 from tools.servers import PATIENCE, eventually
 from tools.servers.http_server import Handler, HttpServer
+from tools.servers.namespace import Namespace
+from tools.servers.processes import Failed
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, dedup: {{header: X-Id}}, receivers: {{a: any}}}}
@@ -57,40 +56,6 @@ def usual(relay: Process) -> float:
 @pytest.fixture
 def store(relay: Process) -> SqliteStore:
     return open_store(f"sqlite:///{relay.folder}/b.db")
-
-
-def connect(relay: Process) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", relay.port), timeout=PATIENCE)
-
-
-def request(
-    body: bytes = b"{}", more: str = "", path: str = "/webhook/one", version: str = "1.1"
-) -> bytes:
-    head = f"POST {path} HTTP/{version}\r\nHost: h\r\nX-Api-Key: {KEY}\r\nContent-Type: application/json\r\n{more}"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-class Answers:
-    """The answers that come on a connection, in turn."""
-
-    def __init__(self, connection: socket.socket):
-        self._file = connection.makefile("rb")
-
-    def next(self) -> tuple[int, dict[str, str]]:
-        """The next one's status and body."""
-        status = int(self._file.readline().split()[1])
-        headers = http.client.parse_headers(self._file)
-        return status, json.loads(self._file.read(int(headers["Content-Length"])))
-
-    def status(self) -> int:
-        """The next one's status, whatever its body is."""
-        status = int(self._file.readline().split()[1])
-        self._file.read(int(http.client.parse_headers(self._file)["Content-Length"]))
-        return status
-
-    def ended(self) -> bool:
-        """Whether the relay has closed the connection."""
-        return self._file.read() == b""
 
 
 def status_at_end(relay: Process, raw: bytes) -> int:
@@ -306,38 +271,14 @@ def test_strangers_get_answers_of_the_table_whatever_they_send(
 
 
 @pytest.fixture
-def slow_link(relay: Process) -> Iterator[list[str]]:
-    """What to begin a command with that is to reach the relay over a slow and lossy link, at
-    10.198.51.1."""
-    names = ("ip", "tc", "unshare")
-    if os.geteuid() != 0 or not all(map(shutil.which, names)):
-        pytest.skip("needs root, ip and tc (Debian: iproute2)")
-    space, ours, theirs = (f"{kind}{os.getpid() % 100_000}" for kind in ("bridge-", "bra", "brb"))
-    within = ["ip", "netns", "exec", space]
-    commands = (
-        f"ip netns add {space}",
-        f"ip link add {ours} type veth peer name {theirs} netns {space}",
-        f"ip address add 10.198.51.1/24 dev {ours}",
-        f"ip link set {ours} up",
-        f"ip netns exec {space} ip address add 10.198.51.2/24 dev {theirs}",
-        f"ip netns exec {space} ip link set {theirs} up",
-    )
-    # Not every kernel has the first. The second loses what comes faster than it lets through.
-    links = ("netem delay 30ms rate 2mbit loss 1%", "tbf rate 2mbit burst 5kb latency 20ms")
+def slow_link() -> Iterator[Namespace]:
+    """Where the relay is reached over a slow and lossy link."""
     try:
-        for command in commands:
-            done = subprocess.run(command.split(), capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"this machine gives no namespaces: {command}: {done.stderr.strip()}")
-        if all(
-            subprocess.run(f"tc qdisc add dev {ours} root {link}".split()).returncode
-            for link in links
-        ):
-            pytest.skip("this kernel can't make a link slow")
-        yield within
-    finally:
-        subprocess.run(["ip", "link", "delete", ours], capture_output=True)
-        subprocess.run(["ip", "netns", "delete", space], capture_output=True)
+        with Namespace(links=1) as namespace:
+            namespace.slow_down()
+            yield namespace
+    except Failed as error:
+        pytest.skip(str(error))
 
 
 READER = """
@@ -355,10 +296,11 @@ with socket.socket() as connection:
 
 
 def test_a_large_answer_arrives_whole_over_a_slow_link(
-    relay: Process, slow_link: list[str]
+    relay: Process, slow_link: Namespace
 ) -> None:
     sent = request(json.dumps(list(range(10_000))).encode(), path="/webhook/parts")
-    command = [*slow_link, sys.executable, "-c", READER, "10.198.51.1", str(relay.port)]
+    here = slow_link.here[0]
+    command = [*slow_link.within, sys.executable, "-c", READER, here, str(relay.port)]
     end = time.monotonic() + PATIENCE
     head = b"HTTP/1.1 503"
     while (

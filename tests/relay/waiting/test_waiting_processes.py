@@ -15,7 +15,7 @@ import pytest
 
 from store.answers import Answer
 from store.sqlite import SqliteStore, open_store
-from tests.relay.test_gunicorn import KEY, Process, serving
+from tests.support.relay_process import KEY, Process, serving
 from tools.servers import PATIENCE, eventually
 
 DEFINITIONS = f"""webhooks:

@@ -11,24 +11,24 @@ from tools.servers.processes import Failed
 
 
 class Namespace:
-    """For processes whose network can be cut; it has a link to the machine's own in each of its
-    subnets."""
+    """For processes whose network can be cut, with links to the machine's own."""
 
-    def __init__(self, *subnets: str) -> None:
-        """`subnets` are the first three numbers of addresses, such as 10.198.52: at .1 is this
-        side, the other at .2.
+    def __init__(self, links: int) -> None:
+        """Each link is a subnet, with this side at `here` and the other at `addresses`.
 
         Raises Failed where that is impossible.
         """
         if os.geteuid() != 0 or shutil.which("ip") is None:
             raise Failed("needs root, and ip (Debian: iproute2)")
-        self._space = f"bridge-{os.getpid()}-{subnets[0]}"
+        pid = os.getpid()
+        self._space = f"bridge-{pid}"
         self.within = ["ip", "netns", "exec", self._space]
         """Begins a command that is to run there."""
+        # Another run of the tests on this machine has subnets of its own.
+        subnets = [f"10.{128 + pid // 64 % 64}.{pid % 64 * 4 + number}" for number in range(links)]
         self.here = [f"{subnet}.1" for subnet in subnets]
         self.addresses = [f"{subnet}.2" for subnet in subnets]
-        names = [f"{os.getpid()}-{subnet.rpartition('.')[2]}" for subnet in subnets]
-        self._links = [(f"br{name}", f"db{name}") for name in names]
+        self._links = [(f"br{pid}-{number}", f"db{pid}-{number}") for number in range(links)]
         made = [f"ip netns add {self._space}"]
         for (ours, theirs), here, there in zip(self._links, self.here, self.addresses, strict=True):
             made += [
@@ -69,6 +69,18 @@ class Namespace:
         return sum(
             int(line.split()[4].partition(":")[0], 16) for line in table.stdout.splitlines()[1:]
         )
+
+    def slow_down(self) -> None:
+        """Lets little through the first link, and loses some of it. Raises Failed if it can't be."""
+        # Not every kernel has the first. The second loses what comes faster than it lets through.
+        for link in (
+            "netem delay 30ms rate 2mbit loss 1%",
+            "tbf rate 2mbit burst 5kb latency 20ms",
+        ):
+            command = f"tc qdisc add dev {self._links[0][0]} root {link}"
+            if subprocess.run(command.split(), check=False).returncode == 0:
+                return
+        raise Failed("this kernel can't make a link slow")
 
     def remove(self) -> None:
         """Removes it and its links."""
