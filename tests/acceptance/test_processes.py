@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from tests.support.bridge import Bridge, unique, waiting
 from tests.support.faulty_proxy import port_of
+from tests.support.makers import new_event
 from tools.servers.client import Conductor, outputs, wait_for
 from tools.servers.proxy import Proxy
 
@@ -78,20 +78,22 @@ def test_sigterm_stops_the_worker_while_conductor_is_away(
 def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_its_hold(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("downtime", more="hold: 6s")).start_worker_alone()
+    bridge = new_bridge(webhooks("downtime"))
     within, after = (
         waiting(conductor, "downtime", gate=True),
         waiting(conductor, "downtime", gate=True),
     )
-    bridge.stop_worker()
-
-    event_id = bridge.orders("downtime", {"number": 1})
+    received_at = bridge.store.now()
     conductor.complete(within, "gate")
     conductor.wait_for_task(within, "wait")
-    hold_until = bridge.event(event_id).hold_until
-    wait_for(lambda: time.time() * 1000 > hold_until + 1000, "the hold has ended")
+    hold_until = bridge.store.now()
+    wait_for(lambda: bridge.store.now() > hold_until + 1000, "the hold has ended")
     conductor.complete(after, "gate")
     late_task = conductor.wait_for_task(after, "wait")
+    # As the relay has stored it, however long the machine took for what happened since.
+    event_id = unique("event")
+    event = new_event(event_id, webhook="downtime", received_at=received_at, hold_until=hold_until)
+    bridge.store.deliveries.append([event])
     bridge.start_worker()
 
     [output] = outputs(conductor.wait_for_status(within), "wait")
