@@ -68,7 +68,7 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
 
 
 @pytest.mark.server
-@pytest.mark.long  # tests/worker/test_sick_items.py has a storm that is simulated
+@pytest.mark.long  # tests/worker/leader/test_rules.py breaks simulated calls in the same ways
 @pytest.mark.storm
 def test_calls_that_break_in_every_way_have_their_effect_exactly_once(
     load: Load, conductor_server: Conductors

@@ -25,8 +25,7 @@ from tools.servers.client import Conductor, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(60)]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
-"""One, as a storm takes a minute: PostgreSQL where Conductor uses it too. The storms of
-tests/worker play on both."""
+"""One, as a storm takes a minute: PostgreSQL where Conductor uses it too."""
 SECONDS = lasting(5)
 
 

@@ -1,4 +1,4 @@
-"""Compose takes compose.yaml, and its services make a bridge that works, in containers or without."""
+"""Compose takes compose.yaml. `test_image` runs its services in the image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tools.servers import PATIENCE
 from tools.servers.client import http, wait_for
 from tools.servers.conductor import ConductorServer
 from tools.servers.postgres import Postgres
-from tools.servers.processes import Child, bridge_environment, free_port, status_of
+from tools.servers.processes import Child, free_port, status_of
 
 FILE = ROOT / "compose.yaml"
 COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8"))
@@ -137,19 +137,16 @@ def test_the_image_has_the_folders_of_its_volumes_as_its_user_may_write_them() -
     }
 
 
-# --- run without containers
-
-
 def without_variables(value: str) -> str:
     """A value as Compose reads it where no variable is set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
 
 
 class Machine:
-    """What compose.yaml starts, with its commands and settings, on free ports of this machine, in a
-    folder: in containers of the built image, or without."""
+    """What compose.yaml starts, with its commands and settings, in containers of the built image on
+    free ports of this machine."""
 
-    def __init__(self, folder: Path, postgres: Postgres, builder: Builder | None = None) -> None:
+    def __init__(self, folder: Path, postgres: Postgres, builder: Builder) -> None:
         self._folder = folder
         self._builder = builder
         self._children: list[Child] = []
@@ -167,8 +164,6 @@ class Machine:
             "http://relay:8000": self.url("relay"),
             "http://localhost:8000": self.url("relay"),
         }
-        if builder is None:
-            self._places |= {"/etc/webhook-bridge": str(folder / "definitions")}
 
     def url(self, service: str) -> str:
         """Where the service listens."""
@@ -189,50 +184,36 @@ class Machine:
         folder = self._folder / name
         if not folder.exists():
             folder.mkdir()
-            if self._builder is not None:
-                os.chown(folder, 10001, 10001)
+            os.chown(folder, 10001, 10001)
         return folder
 
-    def prepared(self, service: str, command: list[str]) -> tuple[list[str], dict[str, str], Path]:
-        """How to run a command as the service: its line, environment and folder."""
+    def prepared(self, service: str, command: list[str]) -> list[str]:
+        """How to run a command as the service."""
         volumes = {"/data": service} | {
             target: name
             for name, target in (volume.split(":")[:2] for volume in SERVICES[service]["volumes"])
         }
-        folders = {target: self.volume(name) for target, name in volumes.items()}
-        settings = self.settings(service)
-        if self._builder is not None:
-            options = [
-                part for name, value in settings.items() for part in ("--env", f"{name}={value}")
-            ]
-            options += [
-                part
-                for target, folder in folders.items()
-                for part in ("--volume", f"{folder}:{target}")
-            ]
-            container = self._builder.buildah("from", "--pull-never", "webhook-bridge")
-            return (
-                self._builder.command(container, *command, options=options),
-                dict(os.environ),
-                self._folder,
-            )
-        path = f"{BIN}:{os.environ['PATH']}"
-        environment = bridge_environment() | {"PATH": path, "BRIDGE_LOG_FORMAT": "json"} | settings
-        return (
-            [shutil.which(command[0], path=path) or command[0], *command[1:]],
-            environment,
-            folders["/data"],
-        )
+        options = [
+            part
+            for name, value in self.settings(service).items()
+            for part in ("--env", f"{name}={value}")
+        ]
+        options += [
+            part
+            for target, name in volumes.items()
+            for part in ("--volume", f"{self.volume(name)}:{target}")
+        ]
+        container = self._builder.buildah("from", "--pull-never", "webhook-bridge")
+        return self._builder.command(container, *command, options=options)
 
     def run(self, service: str, command: list[str] | None = None) -> str:
         """What the service's command prints, or another one in its place."""
-        line, environment, folder = self.prepared(service, command or SERVICES[service]["command"])
-        return printed(line, environment, folder)
+        return printed(self.prepared(service, command or SERVICES[service]["command"]))
 
     def start(self, service: str) -> None:
         """Starts the service; returns once it is ready."""
-        line, environment, folder = self.prepared(service, SERVICES[service]["command"])
-        child = Child(service, line, self._folder / f"{service}.log", environment, folder)
+        line = self.prepared(service, SERVICES[service]["command"])
+        child = Child(service, line, self._folder / f"{service}.log")
         self._children.append(child)
         if service in self.ports:
             child.wait_until(lambda: status_of(f"{self.url(service)}/readyz") == 200)
@@ -244,12 +225,11 @@ class Machine:
         self.conductor.stop()
 
 
-def printed(line: list[str], environment: dict[str, str] | None = None, folder: Path = ROOT) -> str:
+def printed(line: list[str]) -> str:
     """What a command prints. Fails if that is an error."""
     answer = subprocess.run(
         line,
-        env=environment,
-        cwd=folder,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -291,15 +271,3 @@ def completes_a_task(machine: Machine) -> None:
         else:
             assert shown(), step.command
     assert (machine.volume("conductor") / "conductor.db").exists(), "what is in the volume stays"
-
-
-@pytest.mark.slow(60)
-@pytest.mark.long
-def test_its_settings_make_a_bridge_that_completes_a_task(
-    tmp_path: Path, postgres: Postgres
-) -> None:
-    machine = Machine(tmp_path, postgres)
-    try:
-        completes_a_task(machine)
-    finally:
-        machine.stop()
