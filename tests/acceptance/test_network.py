@@ -64,4 +64,6 @@ def test_calls_that_a_cut_of_the_network_catches_are_made_once(
     bridge.start_worker()
     for event in events:
         bridge.wait_for_event(event, "delivered")
-    assert [len(started_by(conductor, name, event)) for event in events] == [1] * len(events)
+    found = {event: started_by(conductor, name, event) for event in events}
+    wrong = [event for event, started in found.items() if len(started) != 1]
+    assert wrong == [], [(found[event], bridge.targets(event)) for event in wrong]
