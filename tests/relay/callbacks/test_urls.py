@@ -361,6 +361,8 @@ def test_with_by_id_the_workflow_makes_its_own_urls(make_relay: MakeRelay, clock
     page = relay.client.get(f"/webhook/open/{ID}/other?say=anything")
     assert page.status_code == 200
     assert b"anything" not in page.data, "anyone can make such a link"
+    assert relay.post(f"open/{ID}/other", "", query_string="say=anything").status_code == 200
+    assert relay.payloads()[-1] == {}
     assert relay.post(f"open/{ID}/%D0%B4%D0%B0", "{}").status_code == 200
     assert relay.events()[-1].only == callback_to(ID, "да")
 
