@@ -131,7 +131,7 @@ class World:
         while page_of_tasks := self.store.queries.waiting_tasks(after, 1000):
             alone.add_tasks(page_of_tasks)
             after = page_of_tasks[-1].id
-        alone.held.tasks_to_match.clear()
+        alone.held.all_matched()
         gc.collect()
         self.bytes_a_task = (_resident() - before) / number
 

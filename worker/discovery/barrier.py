@@ -17,7 +17,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Collection, Hashable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal
 
 from store.clock import MonotonicClock
 from worker.retries import wait_before
@@ -33,33 +34,57 @@ LONG_WAIT = 3600.0
 found tasks."""
 LOOK_GAP = 1.0
 """Minimum seconds between two looks on behalf of events without a taker."""
-_PATIENCE, _LONGEST_PATIENCE = 2.0, 60.0
 ALONE_FOR = 24 * 3600.0
 """Seconds for which a task that the index alone has shown keeps the index needed."""
+_PATIENCE, _LONGEST_PATIENCE = 2.0, 60.0
 _APART = 1.0
 """Seconds between two drains that are told apart."""
 _MOST = 1000
 """Lost polls that are told apart."""
-_NEVER, _ALWAYS = float("-inf"), float("inf")
+_EVER = float("-inf")
+"""The beginning of all times."""
+_NOT_FAILING = float("inf")
 
 
-class Doubt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Doubt:
     """Tasks may be missing that left the queue between `since` and `until`."""
 
     since: float
     until: float
-    settled_by: float = _NEVER
-    """A look settles it only if it begins then or later; if that is infinite, none does."""
     workflow: str = ""
     """Whose tasks; empty for any workflow's."""
-    patience: float = WAIT
-    """Seconds that an event without a known taker waits for them."""
+
+    def concerns(self, ended: float, receivers: Collection[str] | None) -> bool:
+        """Whether it may hide a task of these workflows, or any, that waited before a drain which
+        ended then."""
+        is_theirs = not self.workflow or receivers is None or self.workflow in receivers
+        return is_theirs and self.since <= ended
 
     def needs(self, ended: float) -> float:
-        """When a look must begin at the earliest, for events whose first drain ended then."""
-        # What a late poll takes just before the drain ends, the index shows a moment later.
-        lag = LAG if self.settled_by > _NEVER else 0.0
-        return max(self.settled_by, min(ended, self.until) + lag)
+        """When a look must begin at the earliest to settle it, for what waited before a drain which
+        ended then."""
+        return min(ended, self.until)
+
+
+class Alone(Doubt):
+    """The index alone has shown tasks: every drain needs a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Doubt):
+    """Something may have taken tasks off the queue unseen. The index shows each a moment later."""
+
+    settled_by: float = field(kw_only=True)
+    """A look settles it only if it begins then or later."""
+
+    def needs(self, ended: float) -> float:
+        """As for every doubt."""
+        return max(self.settled_by, min(ended, self.until) + LAG)
+
+
+Waiting = Literal["event with a taker", "event without a taker", "end of a hold"]
+"""Who waits for tasks to be known."""
 
 
 class Barrier:
@@ -68,16 +93,18 @@ class Barrier:
     def __init__(self, clock: MonotonicClock = time, look_gap: float = LOOK_GAP) -> None:
         self.clock = clock
         self._look_gap = look_gap
-        self._doubts: dict[Hashable, Doubt] = {}
+        self._doubts: dict[Hashable, Lost | Alone] = {}
         self._unread: Mapping[Hashable, Doubt] = {}
+        """Those about tasks that were shown and can't be read. No look settles them."""
         self._began: list[int] = []
         self._ended: list[float] = []
-        self._looked = _NEVER
-        self.failing_since = _ALWAYS
+        self._looked = _EVER
+        """When the last complete look began."""
+        self.failing_since = _NOT_FAILING
         """Since when no look of this term has succeeded; infinite if the last one has."""
         self._wanted = False
         self._failures = 0
-        self._look_not_before = self._wanted_not_before = _NEVER
+        self._look_not_before = self._wanted_not_before = _EVER
 
     @property
     def _now(self) -> float:
@@ -89,26 +116,28 @@ class Barrier:
         """`died_at`: when the last leader's term ended, unless it resigned with nothing in doubt."""
         if died_at is None:  # none of its polls is late
             now = self._now
-            self._doubts["resigned"] = Doubt(_NEVER, now - LAG, now)
+            self._doubts["resigned"] = Lost(_EVER, now - LAG, settled_by=now)
         else:
-            self._doubts["died"] = Doubt(_NEVER, died_at + LATE, died_at + LAG)
+            self._doubts["died"] = Lost(_EVER, died_at + LATE, settled_by=died_at + LAG)
 
     def poll_lost(self, sent: float) -> None:
         """The answer to a poll was lost, or a task in it can't be identified."""
         now = self._now
         key = ("poll", int(now) if len(self._doubts) < _MOST else -1)
-        since = min(sent, self._doubts[key].since if key in self._doubts else _ALWAYS)
-        self._doubts[key] = Doubt(since, now + LATE, now + LAG)
+        before = self._doubts.get(key)
+        if isinstance(before, Lost):
+            sent = min(sent, before.since)
+        self._doubts[key] = Lost(sent, now + LATE, settled_by=now + LAG)
 
     def found_alone(self, at: float) -> None:
         """The index has shown a task that no poll returned, now or in an earlier term."""
-        self._doubts["alone"] = Doubt(_NEVER, at + ALONE_FOR, patience=LONG_WAIT)
+        self._doubts["alone"] = Alone(_EVER, at + ALONE_FOR)
 
     def receivers_added(self, workflows: Collection[str]) -> None:
         """Tasks of these were left out when the index showed them."""
         now = self._now
         for workflow in workflows:
-            self._doubts["receiver", workflow] = Doubt(_NEVER, now - LAG, now, workflow)
+            self._doubts["receiver", workflow] = Lost(_EVER, now - LAG, workflow, settled_by=now)
 
     def unread(self, items: Mapping[Hashable, tuple[float, str]]) -> None:
         """These tasks were shown and can't be read right now: since when, and their workflows,
@@ -119,7 +148,7 @@ class Barrier:
         """
         since = self._looked - LAG
         self._unread = {
-            key: self._unread.get(key) or Doubt(since, first + WAIT, _ALWAYS, workflow)
+            key: self._unread.get(key) or Doubt(since, first + WAIT, workflow)
             for key, (first, workflow) in items.items()
         }
 
@@ -138,7 +167,7 @@ class Barrier:
     def looked(self, began: float, rest: float = 0.0) -> None:
         """A look that began then was complete. There is none for `rest` seconds from now."""
         self._looked = max(self._looked, began)
-        self.failing_since = _ALWAYS
+        self.failing_since = _NOT_FAILING
         self._wanted, self._failures = False, 0
         self._look_not_before = self._now + rest
         self._wanted_not_before = self._now + max(self._look_gap, rest)
@@ -156,7 +185,7 @@ class Barrier:
             key: doubt
             for key, doubt in self._doubts.items()
             if now < doubt.until
-            or (self._looked < doubt.needs(_ALWAYS) and now < doubt.until + LONG_WAIT)
+            or (self._looked < doubt.needs(doubt.until) and now < doubt.until + LONG_WAIT)
         }
 
     # --- what may be decided ---
@@ -170,33 +199,30 @@ class Barrier:
         """
         # Of the same millisecond as an older drain it may be later than that.
         number = min(bisect_right(self._began, at), len(self._began) - 1)
-        return number >= 0 and self._knows(number, receivers, has_taker)
+        waiting: Waiting = "event with a taker" if has_taker else "event without a taker"
+        return number >= 0 and self._knows(number, receivers, waiting)
 
-    def _knows(
-        self, drain: int, receivers: Collection[str] | None, has_taker: bool, hold: bool = False
-    ) -> bool:
-        """The same for what came before that drain, for these receivers or any. `hold`: the end of
-        a hold."""
+    def _knows(self, drain: int, receivers: Collection[str] | None, waiting: Waiting) -> bool:
+        """Whether all tasks that waited before that drain, of these receivers or any, are known, or
+        were waited for long enough."""
         ended, now = self._ended[drain], self._now
-        for doubt in (*self._doubts.values(), *self._unread.values()):
-            concerns = not doubt.workflow or receivers is None or doubt.workflow in receivers
-            if concerns and doubt.since <= ended and self._looked < doubt.needs(ended):
-                if doubt.settled_by == _ALWAYS:
-                    waits = now < min(ended + WAIT, doubt.until)
-                else:
-                    patience = LONG_WAIT if hold else WAIT if has_taker else doubt.patience
-                    waits = now < min(ended, self.failing_since) + patience
-                if waits:
-                    return False
+        for doubt in self._doubts.values():
+            is_settled = self._looked >= doubt.needs(ended)
+            waits_until = min(ended, self.failing_since) + _wait_for(doubt, waiting)
+            if not is_settled and now < waits_until and doubt.concerns(ended, receivers):
+                return False
+        for unread in self._unread.values():
+            if now < min(ended + WAIT, unread.until) and unread.concerns(ended, receivers):
+                return False
         return True
 
     def holds_up_to(self) -> int:
         """Holds that ended before then are over, as whatever waited then is known. In Unix
         milliseconds."""
         last = -1
-        while last + 1 < len(self._began) and self._knows(last + 1, None, True, hold=True):
+        while last + 1 < len(self._began) and self._knows(last + 1, None, "end of a hold"):
             last += 1
-        if last > 0:  # nobody needs the drains before it any more
+        if last > 0:  # no hold or event needs the drains before it any more
             del self._began[:last], self._ended[:last]
         return self._began[0] if last >= 0 else 0
 
@@ -215,7 +241,11 @@ class Barrier:
         Not while a task is still to be read that was shown: the index may not show it to the next
         leader yet.
         """
-        lost = (doubt for key, doubt in self._doubts.items() if key != "resigned")
+        lost = (
+            doubt
+            for key, doubt in self._doubts.items()
+            if isinstance(doubt, Lost) and key != "resigned"
+        )
         return not self._unread and all(self._looked >= doubt.settled_by for doubt in lost)
 
     def want_look(self) -> None:
@@ -229,10 +259,11 @@ class Barrier:
     def look_due_in(self) -> float:
         """Seconds until a look should begin, even if no event lacks a taker; infinite if none
         should."""
-        due = _NEVER if self._failures else self._would_settle_at()
-        if self._wanted:
-            due = min(due, self._wanted_not_before)
-        return max(0.0, max(due, self._look_not_before) - self._now)
+        due = self._look_not_before
+        if not self._failures:
+            wanted_at = self._wanted_not_before if self._wanted else float("inf")
+            due = max(due, min(wanted_at, self._would_settle_at()))
+        return max(0.0, due - self._now)
 
     def patience(self) -> float:
         """Seconds that a look waits for each answer; events that don't need it wait too."""
@@ -240,17 +271,19 @@ class Barrier:
 
     def _would_settle_at(self) -> float:
         """From when a look would settle something for one of the drains; infinite if none would."""
-        due = _ALWAYS
-        for doubt in self._doubts.values() if self._ended else ():
-            lag = LAG if doubt.settled_by > _NEVER else 0.0
+        due = float("inf")
+        for doubt in self._doubts.values():
             # Of the drains that the last look came too early for, the first.
-            number = (
-                0
-                if self._looked < doubt.settled_by
-                else bisect_right(self._ended, self._looked - lag)
-            )
-            if number < len(self._ended) and self._looked < (
-                at := doubt.needs(self._ended[number])
-            ):
-                due = min(due, at)
+            number = bisect_right(self._ended, self._looked, key=doubt.needs)
+            if number < len(self._ended):
+                due = min(due, doubt.needs(self._ended[number]))
         return due
+
+
+def _wait_for(doubt: Lost | Alone, waiting: Waiting) -> float:
+    """Seconds for which the doubt is waited for."""
+    if waiting == "end of a hold":
+        return LONG_WAIT
+    if waiting == "event without a taker" and isinstance(doubt, Alone):
+        return LONG_WAIT
+    return WAIT

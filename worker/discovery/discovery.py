@@ -90,9 +90,8 @@ class Discovery:
         self._ahead: list[str] = []
         """The workflows that the reconciliation in progress has still to read."""
         self._is_distrusted = False
-        self._empty_since = float("inf")
-        """When the last reconciliation began, if the index has shown nothing since; else infinite.
-        """
+        self._empty_since: float | None = None
+        """When the last reconciliation began, if the index has shown nothing since."""
         self._read_not_before = float("-inf")
         """When the running workflows may be read again, if there is no other way."""
         self._witness: tuple[str, float] | None = None
@@ -123,28 +122,13 @@ class Discovery:
         """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last
         discovery."""
         now, began = self._conductor.server_now(), self._clock.monotonic()
-        is_due = not self._ahead and began >= self._empty_since + _EMPTY_EVERY
-        reconciles = self._runs % _RECONCILE_EVERY == 0 or self._is_distrusted or is_due
-        reads_all = reconciles or self._empty_since < float("inf")
+        reconciles = self._reconciles(began)
+        reads_all = reconciles or self._empty_since is not None
         since = 0 if reads_all else max(0, (self.searched_to or searched_to) - OVERLAP)
-        seen = set[str]()
         if reconciles:
             self._is_distrusted = False
         try:
-            if self._index.way != "workflows" or began >= self._read_not_before:
-                witness = self._find_witness(began)
-                # An index that is empty after all tasks have ended is right.
-                must_show = reads_all and witness is not None and self._waits(witness)
-                yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
-                self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
-            if self._index.way == "workflows":  # all of them are read anyway
-                self._ahead = []
-            else:
-                if seen:
-                    self._empty_since = float("inf")
-                elif reconciles:
-                    self._empty_since = began
-                yield from self._reconcile(reconciles)
+            yield from self._find(since, began, reads_all, reconciles)
         except ConductorError:
             self._is_distrusted |= reconciles
             raise
@@ -152,6 +136,34 @@ class Discovery:
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - OVERLAP)
         self.searched_to = now
         return ended
+
+    def _reconciles(self, now: float) -> bool:
+        """Whether this discovery begins a reconciliation."""
+        if self._runs % _RECONCILE_EVERY == 0 or self._is_distrusted:
+            return True
+        if self._ahead or self._empty_since is None:
+            return False
+        return now >= self._empty_since + _EMPTY_EVERY
+
+    def _find(
+        self, since: int, began: float, reads_all: bool, reconciles: bool
+    ) -> Iterator[list[Task]]:
+        """Yields the waiting tasks that started after `since`, and those of a reconciliation."""
+        seen = set[str]()
+        if self._index.way != "workflows" or began >= self._read_not_before:
+            witness = self._find_witness(began)
+            # An index that is empty after all tasks have ended is right.
+            must_show = reads_all and witness is not None and self._waits(witness)
+            yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
+            self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
+        if self._index.way == "workflows":  # all of them are read anyway
+            self._ahead = []
+            return
+        if seen:
+            self._empty_since = None
+        elif reconciles:
+            self._empty_since = began
+        yield from self._reconcile(reconciles)
 
     def _find_witness(self, now: float) -> str | None:
         """A task that has been known for so long that a working index shows it if it still waits;
@@ -196,9 +208,10 @@ class Discovery:
         """The next few waiting tasks, in rotation, and of the missing ones. No more if many wait."""
         if not self._to_check:
             self._to_check.extend(self._known.ids())
-        missing, turn = self.missing.tasks, list[str]()
+        missing = self.missing.tasks
         for task_id in [task_id for task_id in missing if task_id not in self._known]:
             del missing[task_id]
+        turn: list[str] = []
         while self._to_check and len(turn) < _CHECKS:
             task_id = self._to_check.popleft()
             if task_id in self._known and task_id not in missing:
@@ -211,7 +224,8 @@ class Discovery:
         began = self._conductor.now()
         answers = self._index.statuses_of([*dict.fromkeys((*sorted(ended), *self._turn()))])
         was_another = self.missing.is_another_server
-        if over := self.missing.judge(began, answers, self._is_right_server(answers), ended):
+        over = self.missing.judge(began, answers, self._is_right_server(answers), ended)
+        if over:
             yield Ended(over)
         # Meanwhile calls may have given up tasks that wait.
         self._is_distrusted |= was_another and not self.missing.is_another_server

@@ -176,7 +176,8 @@ class Index:
             conductor or self._conductor, "workflow", read, dict.fromkeys(workflow_ids, name)
         )
         for _, tasks in found:
-            if new := [task for task in tasks if task.id not in self.known]:
+            new = [task for task in tasks if task.id not in self.known]
+            if new:
                 yield new
         self.suspects.read("workflow", [id_ for id_, _ in found])
 
@@ -195,19 +196,21 @@ class Index:
     def awaited(self) -> dict[Hashable, tuple[float, str]]:
         """Items that may hold tasks for events and can't be read right now: since when, by the
         clock, and the names of their workflows, empty if unknown."""
-        unread = (item for item in self.suspects.awaited() if self._may_hold_a_task(item))
-        # Of those that haven't been tried yet there may be thousands.
-        return {
-            (item.kind, item.id) if item.tries else (item.workflow, int(item.since)): (
-                item.since,
-                item.workflow,
-            )
-            for item in unread
-        }
+        awaited: dict[Hashable, tuple[float, str]] = {}
+        for item in self.suspects.awaited():
+            if not self._may_hold_a_task(item):
+                continue
+            key: Hashable = (item.kind, item.id)
+            if not item.tries:  # of those that haven't been tried yet there may be thousands
+                key = (item.workflow, int(item.since))
+            awaited[key] = (item.since, item.workflow)
+        return awaited
 
     def _may_hold_a_task(self, item: Suspect) -> bool:
+        if item.kind == "task":
+            return item.id not in self.known
         # Where there is a search, workflows are read only to find what it missed.
-        return self.way == "workflows" if item.kind == "workflow" else item.id not in self.known
+        return self.way == "workflows"
 
     def retry(self) -> Iterator[list[Task]]:
         """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if
@@ -218,21 +221,22 @@ class Index:
             self.suspects.read("task", [id_ for id_, _ in read])
         due = self.suspects.due(25 * _RETRIES)
         for first in range(0, len(due), _RETRIES):
-            some = due[first : first + _RETRIES]
-            tasks = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "task"}
-            workflows = {
-                suspect.id: suspect.workflow for suspect in some if suspect.kind == "workflow"
-            }
-            conductor = self._conductor.within(max(suspect.patience for suspect in some))
-            read = self._read(self._conductor, "task", conductor.waiting_task, tasks)
-            read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows)
-            found = [task for _, task in read if isinstance(task, Task)]
-            found += [task for _, waiting in read_in for task in waiting]
-            if new := [task for task in found if task.id not in self.known]:
-                yield new
-            # Only now: an event waits for them until the caller has the tasks.
-            self.suspects.read("task", [id_ for id_, _ in read])
-            self.suspects.read("workflow", [id_ for id_, _ in read_in])
+            yield from self._read_again(due[first : first + _RETRIES])
+
+    def _read_again(self, some: Sequence[Suspect]) -> Iterator[list[Task]]:
+        conductor = self._conductor.within(max(suspect.patience for suspect in some))
+        tasks = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "task"}
+        workflows = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "workflow"}
+        read = self._read(self._conductor, "task", conductor.waiting_task, tasks)
+        read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows)
+        found = [task for _, task in read if isinstance(task, Task)]
+        found += [task for _, waiting in read_in for task in waiting]
+        new = [task for task in found if task.id not in self.known]
+        if new:
+            yield new
+        # Only now: an event waits for them until the caller has the tasks.
+        self.suspects.read("task", [id_ for id_, _ in read])
+        self.suspects.read("workflow", [id_ for id_, _ in read_in])
 
     def _search(
         self, conductor: Conductor, pages: Iterator[dict[str, Listed]], seen: set[str]

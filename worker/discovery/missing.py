@@ -68,17 +68,20 @@ class Missing:
             if status is None and task_id not in ended
         }
         known = [task_id for task_id in answers if task_id not in absent]
-        over = [
-            task_id for task_id in known if (status := answers[task_id]) is None or status.terminal
-        ]
+        over: list[str] = []
         for task_id in known:
             self.tasks.pop(task_id, None)
+            status = answers[task_id]
+            if status is None or status.terminal:
+                over.append(task_id)
         self.is_another_server = bool(absent) and not is_right
         if is_right:
             self.right_at = max(self.right_at, began)
         for task_id in sorted(absent):
             since, times = self.tasks.pop(task_id, Miss(began, 0))
-            miss = Miss(since if times else began, times + is_right)
+            if not times:
+                since = began
+            miss = Miss(since, times + is_right)
             if is_gone(miss, began):
                 over.append(task_id)
             else:

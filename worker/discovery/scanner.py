@@ -115,21 +115,24 @@ class Scanner:
                 continue
             if not self._index.suspect(refused):
                 self._barrier.poll_lost(self._sent)
-            if not tasks and refused:
+            if tasks:
+                yield tasks
+                if len(tasks) < count and self._are_new(tasks):
+                    return
+                count, failed = min(2 * count, POLL_BATCH), 0
+            elif refused:
                 failed += 1
                 if failed > _FAILED_POLLS:
                     raise OutcomeUnknown("Conductor's queue hands out only unreadable tasks")
                 yield []
-                continue
-            if not tasks:
+            else:
                 return
-            yield tasks
-            later = self.began + self._conductor.server_clock.offset + _LATER
-            # Queues hand out the oldest first; a full batch may be an exception if workflows have
-            # priorities.
-            if len(tasks) < count and all(task.scheduled_at > later for task in tasks):
-                return
-            count, failed = min(2 * count, POLL_BATCH), 0
+
+    def _are_new(self, tasks: Sequence[Task]) -> bool:
+        """Whether all of them came after the scan began. After a batch that isn't full, no older
+        one is left then: queues hand out the oldest first, unless workflows have priorities."""
+        later = self.began + self._conductor.server_clock.offset + _LATER
+        return all(task.scheduled_at > later for task in tasks)
 
     def search(self) -> Iterator[list[Task]]:
         """Searches the index for tasks since the last search, which it overlaps. If it fails, it is
@@ -154,9 +157,10 @@ class Scanner:
         self.failure, self.searched_to = "", to
         self.unsearched.clear()
         self._barrier.unread(self._index.awaited())
-        is_repeated = (
-            start or self._index.way == "workflows"
-        )  # else the next search is for what is new
-        self._barrier.looked(
-            now, rest=took * _RESTS[self._index.way] if is_repeated and took > _QUICK else 0.0
-        )
+        way = self._index.way
+        # After the first search the next one asks only for what is new.
+        is_repeated = start > 0 or way == "workflows"
+        rest = 0.0
+        if is_repeated and took > _QUICK:
+            rest = took * _RESTS[way]
+        self._barrier.looked(now, rest)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, get_args
 
@@ -97,14 +97,16 @@ class Suspects:
         """The item couldn't be read. `workflow`: its workflow's name, if known."""
         now = self._clock.monotonic()
         with self._lock:
-            before = self._items.get((kind, id_))
-            tries = before.tries + 1 if before is not None else 1
-            since = before.since if before is not None else now
-            workflow = workflow or (before.workflow if before is not None else "")
-            due_at = now + wait_before(tries, self._longest)
-            found = self._items[kind, id_] = Suspect(
-                kind, id_, reason, since, tries, due_at, workflow
+            before = self._items.get((kind, id_)) or Suspect(kind, id_, reason, now, 0, now)
+            tries = before.tries + 1
+            found = replace(
+                before,
+                reason=reason,
+                tries=tries,
+                due_at=now + wait_before(tries, self._longest),
+                workflow=workflow or before.workflow,
             )
+            self._items[kind, id_] = found
         return found
 
     def read(self, kind: Kind, ids: Iterable[str]) -> None:
@@ -151,7 +153,8 @@ class Suspects:
                 error=str(error),
             )
         for kind in KINDS:
-            if ids := [id_ for of, id_ in over if of == kind]:
+            ids = [id_ for of, id_ in over if of == kind]
+            if ids:
                 store.quarantine.take_back(kind, ids)
         with self._lock:
             self._shown.update(((item.kind, item.id), item.tries) for item in new)

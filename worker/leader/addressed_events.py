@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 from config.webhooks import Webhook
 from store.records import NewTarget, Task
 from store.rules.transitions import LIVE
 from store.sql.store import Store
-from worker.conductor.addressed import AddressedTask
+from worker.conductor.addressed import Addressed, AddressedTask
 from worker.leader.callbacks import Callbacks, LookedUp, is_signed
 from worker.leader.held_events import HeldEvents
 from worker.leader.matching import HeldEvent, TaskIndex
@@ -21,6 +22,9 @@ _UNKNOWN = "unknown"
 _UNSIGNED_FOR_UNKNOWN = 1000
 """Workflows that events may be held for, until those that nothing signs are no longer held for
 unknown ones."""
+Verdict = Literal["waits", "completes", "ends", "refused", "ignored", "forgotten"]
+"""What becomes of an event, given what a look-up found. ignored: another event was first for its
+task. forgotten: nothing signs it, and somebody may have made it up."""
 _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 """Conductor may retry such a task as long as its workflow runs."""
 
@@ -43,9 +47,7 @@ class AddressedEvents:
         """Gives tasks their events, and ends what can't come to a task any more."""
         if not len(self._callbacks):
             return
-        for task in (
-            self._held.tasks_to_match.values()
-        ):  # it may be what they wait for, which a look-up shows
+        for task in self._held.tasks_to_match:  # a look-up shows whether an event is for it
             self._callbacks.look_up_again(task.workflow_id)
         for answer in self._callbacks.looked_up():
             if answer.event.id not in plan.released:
@@ -57,67 +59,78 @@ class AddressedEvents:
         found, self._unknown_tasks = self._unknown_tasks, []
         return found
 
-    def _open(self, events: Iterator[HeldEvent], plan: Plan) -> Iterator[HeldEvent]:
+    def _open(self, workflow_id: str, reference_name: str, plan: Plan) -> Iterator[HeldEvent]:
+        """The events for this task that may have it now, oldest first."""
         known, paused = self._rules.definitions.by_name, self._rules.paused
-        return (
-            e
-            for e in events
-            if e.webhook in known and e.webhook not in paused and e.id not in plan.released
-        )
+        for event in self._callbacks.waiting_for(workflow_id, reference_name):
+            is_open = event.webhook in known and event.webhook not in paused
+            if is_open and event.id not in plan.released:
+                yield event
 
     def _use(self, answer: LookedUp, plan: Plan) -> None:
-        event, found = answer.event, answer.found
+        event = answer.event
         if event.webhook in self._rules.paused:
             return
         webhook = self._rules.definitions.by_name.get(event.webhook)
-        hold_is_over = answer.began >= event.hold_until
         if webhook is None:  # its definition may come back
-            if hold_is_over:
+            if answer.hold_is_over:
                 plan.end(event)
             return
-        if found is None:
-            # An empty server, or another one, knows no workflow either.
-            is_proven = answer.unknown_since < self.right_at <= answer.began
-            may_stay = is_signed(webhook) or len(self._callbacks) <= _UNSIGNED_FOR_UNKNOWN
-            if may_stay and not (hold_is_over or is_proven):
-                return
-            if is_signed(webhook):
+        match self._verdict(answer, webhook, plan):
+            case "waits":
+                pass
+            case "completes":
+                self._complete(answer, plan)
+            case "ends":
+                plan.end(event)
+            case "refused":
                 self._refuse(answer, plan)
-            else:  # somebody made it up
+            case "ignored":
+                plan.ignore(event)
+            case "forgotten":
                 plan.ignore(event, forgotten=True)
-            return
-        versions = webhook.receivers.get(found.workflow, frozenset())
-        unfit = versions is not None and found.version not in versions
-        if found.waiting is not None and not found.waiting.is_among(_tasks_of(webhook)):
-            unfit = True
-        if unfit or event.id in found.workers:
-            self._refuse(answer, plan)
-        elif _has_time(event) and found.is_used_up:
-            plan.ignore(event)
-        elif found.waiting is not None and self._rules.came_in_time(found.waiting, event):
-            self._complete(answer, plan)
-        elif found.ended is not None or any(status not in _MAY_COME_AGAIN for status in found.over):
-            self._refuse(answer, plan)
-        elif hold_is_over:
-            plan.end(event)
-        elif self._callbacks.is_crowded(event, plan.released):
-            plan.ignore(event, forgotten=True)
+
+    def _verdict(self, answer: LookedUp, webhook: Webhook, plan: Plan) -> Verdict:
+        event, found = answer.event, answer.found
+        if found is None:
+            return self._verdict_without_workflow(answer, webhook)
+        if not _may_complete(webhook, found) or event.id in found.workers:
+            return "refused"
+        if _has_time(event) and found.is_used_up:
+            return "ignored"
+        if found.waiting is not None and self._rules.came_in_time(found.waiting, event):
+            return "completes"
+        if found.ended is not None or not _MAY_COME_AGAIN.issuperset(found.over):
+            return "refused"
+        if answer.hold_is_over:
+            return "ends"
+        if self._callbacks.is_crowded(event, plan.released):
+            return "forgotten"
+        return "waits"
+
+    def _verdict_without_workflow(self, answer: LookedUp, webhook: Webhook) -> Verdict:
+        """Conductor doesn't know the workflow. An empty server, or another one, knows none."""
+        is_proven = answer.unknown_since < self.right_at <= answer.began
+        is_real = is_signed(webhook)
+        may_stay = is_real or len(self._callbacks) <= _UNSIGNED_FOR_UNKNOWN
+        if may_stay and not answer.hold_is_over and not is_proven:
+            return "waits"
+        return "refused" if is_real else "forgotten"
 
     def _complete(self, answer: LookedUp, plan: Plan) -> None:
+        """The event's task waits: the oldest event for it takes it."""
         assert answer.found is not None
         assert answer.found.waiting is not None
         event, place = answer.event, answer.found.waiting
         workflow_id = answer.place.workflow_id or ""
-        oldest = next(
-            self._open(self._callbacks.waiting_for(workflow_id, place.reference_name), plan)
-        )
         if place.id in plan.taken or self._has_taker(place):
             if _has_time(event):
                 plan.ignore(event)
-            # Else the next look-up shows what becomes of it.
-        elif oldest is not event:
+            return  # else the next look-up shows what becomes of it
+        if next(self._open(workflow_id, place.reference_name, plan)) is not event:
             self._callbacks.look_up_again(workflow_id)
-        elif place.task is None:
+            return
+        if place.task is None:
             target = NewTarget(
                 "complete",
                 answer.found.workflow,
@@ -126,17 +139,18 @@ class AddressedEvents:
                 reference_name=place.reference_name,
             )
             plan.release(event, target)
-            self._ignore_others(workflow_id, place.reference_name, plan)
-        elif (task := self._tasks.get(place.id)) is not None:
-            plan.take(event, task)
-            self._ignore_others(workflow_id, place.reference_name, plan)
         else:
-            self._unknown_tasks.append(replace(place.task, seen_at=answer.began))
+            task = self._tasks.get(place.id)
+            if task is None:
+                self._unknown_tasks.append(replace(place.task, seen_at=answer.began))
+                return
+            plan.take(event, task)
+        self._ignore_others(workflow_id, place.reference_name, plan)
 
     def _ignore_others(self, workflow_id: str, reference_name: str, plan: Plan) -> None:
         """A task has been taken by the first event for it. The other URLs were made before that, so
         a later task of its name isn't theirs."""
-        for event in self._open(self._callbacks.waiting_for(workflow_id, reference_name), plan):
+        for event in self._open(workflow_id, reference_name, plan):
             if _has_time(event):
                 plan.ignore(event)
 
@@ -168,6 +182,11 @@ def _has_time(event: HeldEvent) -> bool:
     return event.only is not None and event.only.made_at is not None
 
 
-def _tasks_of(webhook: Webhook) -> tuple[str, ...]:
-    """The tasks that its URLs may complete; none stands for all."""
-    return () if webhook.callback is None else webhook.callback.tasks
+def _may_complete(webhook: Webhook, found: Addressed) -> bool:
+    """Whether the webhook's URLs may complete tasks of this workflow, and the task that waits."""
+    versions = webhook.receivers.get(found.workflow, frozenset())
+    if versions is not None and found.version not in versions:
+        return False
+    if found.waiting is None or webhook.callback is None:
+        return True
+    return found.waiting.is_among(webhook.callback.tasks)

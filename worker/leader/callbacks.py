@@ -79,6 +79,11 @@ class LookedUp:
         """What the event is for."""
         return _place(self.event)
 
+    @property
+    def hold_is_over(self) -> bool:
+        """Whether the look-up began after the end of the event's hold."""
+        return self.began >= self.event.hold_until
+
 
 @dataclass(eq=False)
 class _Workflow:

@@ -12,20 +12,30 @@ from dataclasses import dataclass
 import structlog
 
 from config.logs import some_of
-from config.webhooks import Definitions
+from config.webhooks import Definitions, Webhook
 from store.clock import ServerClock
-from store.records import Decision, Event, Target, Task, Term
+from store.records import (
+    Decision,
+    Event,
+    EventStatus,
+    Hold,
+    NewTarget,
+    Target,
+    Task,
+    Term,
+)
 from store.sql.store import Store
 from store.tracing import in_logs, span
 from worker.discovery.barrier import Barrier
 from worker.health import Health
 from worker.leader.addressed_events import AddressedEvents
 from worker.leader.callbacks import Callbacks
+from worker.leader.fate import Goes, Held, Over, Prospects, Unknown, fate
 from worker.leader.held_events import HeldEvents
-from worker.leader.matching import Document, HeldEvent, TaskIndex, Turns, parse_task
+from worker.leader.matching import Document, HeldEvent, TaskIndex, Turns, WaitingTask, parse_task
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
-from worker.leader.rules import Plan, Rules, messages_of, starts_of
+from worker.leader.rules import Plan, Rules, is_ever_held, messages_of, starts_of
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 
@@ -138,14 +148,15 @@ class Decider:
             waiting, _ = parse_task(task)
             self.tasks.add(waiting)
             self._timeouts.add(waiting)
-            self.held.tasks_to_match[task.id] = waiting
+            self.held.match([waiting])
 
     def read_versions_again(self, tasks: Iterable[Task]) -> None:
         """These tasks may be new: a workflow that is restarted or upgraded may have another
         version. Raises StoreUnavailable."""
-        if versioned := {
+        versioned = {
             task.workflow_id for task in tasks if self._rules.names_versions(task.workflow)
-        }:
+        }
+        if versioned:
             self.workflows.read_again(versioned)
 
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
@@ -160,15 +171,13 @@ class Decider:
         turns = Turns()
         for event in events:
             webhook = self._rules.webhook(event)
-            if (
-                webhook is None
-                or not webhook.receivers
-                or event.is_callback
-                or turns.puts_off(event)
-            ):
+            if webhook is None or not webhook.receivers or event.is_callback:
+                continue
+            if turns.puts_off(event):
                 continue
             with suppress(Exception):  # deciding it sets it aside
-                if next(self._rules.matching(webhook, event, turns.document(event)), None) is None:
+                matching = self._rules.matching(webhook, event, turns.document(event))
+                if next(matching, None) is None:
                     return True
         return False
 
@@ -192,9 +201,8 @@ class Decider:
         self._turns = Turns()
         self.held.begin()
         for event in freed:
-            if event.hold == "recheck" and self._turns.puts_off(
-                event
-            ):  # no agenda shows the others again
+            # No agenda shows again the others, which come from the quarantine.
+            if event.hold == "recheck" and self._turns.puts_off(event):
                 continue
             with self.held.isolated(event):
                 self._free(event, plan)
@@ -221,18 +229,15 @@ class Decider:
         """The events that may be decided now, and those that are free, including what is due from
         the quarantine."""
         now = request.now
-        events, freed = (
-            self.quarantine.ready(request.events, now),
-            self.quarantine.ready(request.freed, now),
-        )
-        if due := self.quarantine.due_events(now, self._rules.paused):
-            undecided = [event for event in due if event.decided_at is None]
-            # The agenda has those too that somebody had locked as they were to be set aside.
-            events = sorted(
-                {event.id: event for event in (*events, *undecided)}.values(),
-                key=lambda event: event.seq,
-            )
-            freed = [*freed, *(event for event in due if event.hold in ("aside", "held"))]
+        events = self.quarantine.ready(request.events, now)
+        freed = self.quarantine.ready(request.freed, now)
+        due = self.quarantine.due_events(now, self._rules.paused)
+        if due:
+            # The agenda has some of them too: those that were locked as they were to be set aside.
+            undecided = {event.id: event for event in events}
+            undecided.update((event.id, event) for event in due if event.decided_at is None)
+            events = sorted(undecided.values(), key=lambda event: event.seq)
+            freed += [event for event in due if event.hold in ("aside", "held")]
         return events, freed
 
     def _write(self, term: Term, request: Request, plan: Plan) -> list[tuple[Target, Event]]:
@@ -242,7 +247,7 @@ class Decider:
             claimed = writer.write(not_before)
         self.unfinished = writer.refused
         if not writer.refused:  # else they may take what others were going to take
-            self.held.tasks_to_match.clear()
+            self.held.all_matched()
         return claimed
 
     def _free(self, event: Event, plan: Plan) -> None:
@@ -250,9 +255,9 @@ class Decider:
         document = self._turns.document(event)
         self.held.hold(event, document)
         plan.decide(event, Decision(event.id, event.status, "held"))
-        if not event.is_callback and (webhook := self._rules.webhook(event)) is not None:
-            matching = self._rules.matching(webhook, event, document)
-            self.held.tasks_to_match.update((task.id, task) for task in matching)
+        webhook = self._rules.webhook(event)
+        if webhook is not None and not event.is_callback:
+            self.held.match(self._rules.matching(webhook, event, document))
 
     def _start_instead(self, event: Event, plan: Plan) -> None:
         """A freed event that no other task takes starts the workflows that only its takers
@@ -260,19 +265,18 @@ class Decider:
         webhook = self._rules.webhook(event)
         if webhook is None or event.id not in plan.events or event.id in plan.released:
             return
-        starts = [
-            start
-            for start, unless in starts_of(webhook, event, self._turns.document(event))
-            if unless
-        ]
-        if starts:
-            there = {
-                (target.workflow, target.correlation_id)
-                for target in self._store.queries.targets_of([event.id])
-            }
-            new = [start for start in starts if (start.workflow, start.correlation_id) not in there]
-            if new:  # the others were started before the definition said `unless`
-                plan.release(HeldEvent(event), *new)
+        starts = starts_of(webhook, event, self._turns.document(event))
+        wanted = [start.target for start in starts if start.unless_taken]
+        if not wanted:
+            return
+        # Some may have been started before the definition said `unless`.
+        there = {
+            (target.workflow, target.correlation_id)
+            for target in self._store.queries.targets_of([event.id])
+        }
+        new = [start for start in wanted if (start.workflow, start.correlation_id) not in there]
+        if new:
+            plan.release(HeldEvent(event), *new)
 
     def _decide_new(self, event: Event, request: Request, plan: Plan) -> None:
         if event.webhook in self.blocked or self._turns.puts_off(event):
@@ -280,68 +284,80 @@ class Decider:
         webhook = self._rules.webhook(event)
         if webhook is None:
             self._wait_for_definition(event, request, plan)
+        elif event.is_callback:
+            self._hold_callback(event, request, plan)
+        else:
+            self._decide_defined(event, webhook, request, plan)
+
+    def _hold_callback(self, event: Event, request: Request, plan: Plan) -> None:
+        """Holds the event, however short its hold, until its task has been looked up."""
+        if self.held.callbacks.is_full(event.webhook):
+            self.blocked.add(event.webhook)
             return
-        if event.is_callback and self.held.callbacks.is_full(webhook.name):
-            self.blocked.add(webhook.name)
-            return
+        self.held.hold(event, self._turns.document(event))
+        plan.decide(
+            event,
+            Decision(event.id, "pending", "held", origin=event.origin, scan_at=request.began),
+        )
+
+    def _decide_defined(self, event: Event, webhook: Webhook, request: Request, plan: Plan) -> None:
         document = self._turns.document(event)
-        if event.is_callback:  # held, however short its hold, until its task has been looked up
-            self.held.hold(event, document)
-            plan.decide(
-                event,
-                Decision(event.id, "pending", "held", origin=event.origin, scan_at=request.began),
-            )
-            return
+        status: EventStatus = "pending"
+        hold: Hold = "no"
+        targets: tuple[NewTarget, ...] = ()
+        match fate(self._prospects(event, webhook, document, request, plan)):
+            case Unknown():
+                self.blocked.add(webhook.name)
+                return
+            case Goes(targets):
+                pass
+            case Held(targets, in_doubt):
+                hold = "held"
+                self._hold(event, document, in_doubt)
+            case Over(status):
+                pass
+        if webhook.receivers and not any(target.kind == "complete" for target in targets):
+            plan.near[event.id] = self.tasks.nearest(document, webhook.receivers)
+        is_paced = webhook.name in plan.paced
+        decision = Decision(event.id, status, hold, targets, is_paced, event.origin, request.began)
+        plan.decide(event, decision)
+        _log_decision(event, decision, plan)
+
+    def _prospects(
+        self, event: Event, webhook: Webhook, document: Document, request: Request, plan: Plan
+    ) -> Prospects:
         takers, in_doubt = self._rules.takers(webhook, event, document, plan.taken)
         starts = starts_of(webhook, event, document)
-        starts_unless_taken = any(unless for _, unless in starts)
-        may_be_held = bool(webhook.receivers) and event.hold_until >= request.began
-        # A held event has one taker: one that goes to several tasks is never held.
-        if may_be_held and len(takers) == 1 and not starts_unless_taken:
-            taker = self.tasks.get(takers[0].task_id or "")
-            if taker is not None and self.held.may_take_earlier(taker, webhook, plan):
-                takers = []  # it is held so as not to overtake the earlier one
-        if webhook.receivers and not request.barrier.knows(
-            event.received_at, webhook.receivers, bool(takers)
-        ):
-            self.blocked.add(webhook.name)
-            return
-        made = [start for start, unless in starts if not (unless and takers)]
-        messages = messages_of(webhook, event, document)
-        targets = (*takers, *made, *messages)
-        # A hold that has ended goes on for a task that came before its end, and is in doubt.
-        is_held = not takers and not starts_unless_taken and (may_be_held or bool(in_doubt))
-        is_over = not is_held and not targets
-        decision = Decision(
-            event.id,
-            "pending" if not is_over else "expired" if webhook.receivers else "ignored",
-            "held" if is_held else "no",
-            targets,
-            webhook.name in plan.paced,
-            event.origin,
-            request.began,
+        hold_goes_on = bool(webhook.receivers) and event.hold_until >= request.began
+        overtakes = hold_goes_on and is_ever_held(starts) and self._overtakes(takers, webhook, plan)
+        has_taker = bool(takers) and not overtakes
+        are_tasks_known = not webhook.receivers or request.barrier.knows(
+            event.received_at, webhook.receivers, has_taker
         )
-        if is_held:
-            self.newly_held = True
-            self.held.hold(event, document)
-            for task in in_doubt:
-                self.held.doubt(task)
-        if webhook.receivers and not takers:
-            plan.near[event.id] = self.tasks.nearest(document, webhook.receivers)
-        plan.decide(event, decision)
-        log.info(
-            "event decided",
-            event_id=event.id,
-            webhook=event.webhook,
-            **in_logs(event.headers),
-            status=decision.status,
-            held=is_held,
-            tasks=some_of(str(taker.task_id) for taker in takers),
-            workflows=some_of(sorted({str(taker.workflow_id) for taker in takers})),
-            starts=[start.workflow for start in made],
-            messages=[message.workflow for message in messages],
-            nearest=list(map(str, plan.near.get(event.id, ()))),
+        return Prospects(
+            takers=takers,
+            in_doubt=in_doubt,
+            overtakes=overtakes,
+            starts=starts,
+            messages=messages_of(webhook, event, document),
+            has_receivers=bool(webhook.receivers),
+            hold_goes_on=hold_goes_on,
+            are_tasks_known=are_tasks_known,
         )
+
+    def _overtakes(self, takers: Sequence[NewTarget], webhook: Webhook, plan: Plan) -> bool:
+        """Whether an event with these takers would overtake an earlier one of the webhook, which is
+        held. A held event has one taker: an event that goes to several tasks is never held."""
+        if len(takers) != 1:
+            return False
+        taker = self.tasks.get(takers[0].task_id or "")
+        return taker is not None and self.held.may_take_earlier(taker, webhook, plan)
+
+    def _hold(self, event: Event, document: Document, in_doubt: Iterable[WaitingTask]) -> None:
+        self.newly_held = True
+        self.held.hold(event, document)
+        for task in in_doubt:
+            self.held.doubt(task)
 
     def _wait_for_definition(self, event: Event, request: Request, plan: Plan) -> None:
         """The event's webhook isn't defined. It expires unless it soon is."""
@@ -355,3 +371,20 @@ class Decider:
         plan.decide(
             event, Decision(event.id, "expired", "no", origin=event.origin, scan_at=request.began)
         )
+
+
+def _log_decision(event: Event, decision: Decision, plan: Plan) -> None:
+    takers = [target for target in decision.targets if target.kind == "complete"]
+    log.info(
+        "event decided",
+        event_id=event.id,
+        webhook=event.webhook,
+        **in_logs(event.headers),
+        status=decision.status,
+        held=decision.hold == "held",
+        tasks=some_of(str(taker.task_id) for taker in takers),
+        workflows=some_of(sorted({str(taker.workflow_id) for taker in takers})),
+        starts=[target.workflow for target in decision.targets if target.kind == "start"],
+        messages=[target.workflow for target in decision.targets if target.kind == "message"],
+        nearest=list(map(str, plan.near.get(event.id, ()))),
+    )

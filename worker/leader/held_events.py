@@ -52,7 +52,7 @@ class HeldEvents:
         self._rules = rules
         self._quarantine = quarantine
         self.index = HeldIndex()
-        self.tasks_to_match: dict[str, WaitingTask] = {}
+        self._to_match: dict[str, WaitingTask] = {}
         """Tasks that may take a held event: they began to wait, or more is known about them now."""
         self._in_doubt: dict[str, dict[str, WaitingTask]] = {}
         """Tasks that may take a held event, by their workflow, which can't be looked up for now."""
@@ -72,9 +72,22 @@ class HeldEvents:
         self.index.remove(event)
         self.callbacks.remove(event)
 
+    @property
+    def tasks_to_match(self) -> Collection[WaitingTask]:
+        """The tasks that are matched with held events at the next decision."""
+        return self._to_match.values()
+
+    def match(self, tasks: Iterable[WaitingTask]) -> None:
+        """These tasks may take a held event: they are matched at the next decision."""
+        self._to_match.update((task.id, task) for task in tasks)
+
+    def all_matched(self) -> None:
+        """The decision is written: the tasks have what they can take."""
+        self._to_match.clear()
+
     def match_all(self) -> None:
         """Matches all tasks again: what they may take has changed."""
-        self.tasks_to_match.update((task.id, task) for task in self._tasks)
+        self.match(self._tasks)
         self.index.stop_keeping()
         self.callbacks.look_up_again()
 
@@ -84,9 +97,10 @@ class HeldEvents:
 
     def remove_task(self, task_id: str) -> None:
         """The task no longer waits, and takes nothing any more."""
-        if (task := self._tasks.remove(task_id)) is None:
+        task = self._tasks.remove(task_id)
+        if task is None:
             return
-        self.tasks_to_match.pop(task_id, None)
+        self._to_match.pop(task_id, None)
         in_doubt = self._in_doubt.get(task.workflow_id, {})
         if in_doubt.pop(task_id, None) is not None:
             self.index.stop_keeping()
@@ -96,7 +110,7 @@ class HeldEvents:
     def begin(self) -> None:
         """A decision begins: matches tasks again if more may be known about their workflows."""
         for workflow_id in self._rules.workflows.begin() & self._in_doubt.keys():
-            self.tasks_to_match.update(self._in_doubt.pop(workflow_id))
+            self.match(self._in_doubt.pop(workflow_id).values())
             self.index.stop_keeping()
 
     def read(self, webhook: str | None = None) -> Iterator[Event]:
@@ -124,8 +138,9 @@ class HeldEvents:
 
     def _match_again(self, task_id: str) -> None:
         """The task, if it is waiting, may take a held event."""
-        if (task := self._tasks.get(task_id)) is not None:
-            self.tasks_to_match[task_id] = task
+        task = self._tasks.get(task_id)
+        if task is not None:
+            self.match([task])
 
     # --- who takes a held event ---
 
@@ -133,14 +148,12 @@ class HeldEvents:
         """Gives each newly waiting task the oldest held event that it may take."""
         if not len(self.index):
             return
-        coming = [task for task in self.tasks_to_match.values() if task.id not in plan.taken]
+        coming = [task for task in self.tasks_to_match if task.id not in plan.taken]
         fitting: list[WaitingTask] = []
         for task in sorted(coming, key=lambda task: (task.scheduled_at, task.id)):
             with self._isolated_task(task):
-                if (
-                    next(self._candidates(task, self._rules.open_to(task.workflow), plan), None)
-                    is not None
-                ):
+                candidates = self._candidates(task, self._rules.open_to(task.workflow), plan)
+                if next(candidates, None) is not None:
                     fitting.append(task)
         self._rules.workflows.look_up(task.workflow_id for task in fitting)
         for task in fitting:
@@ -176,13 +189,11 @@ class HeldEvents:
             if self._rules.version_may_fit(task, webhook)
         }
         # Only events that arrived while the workflow was running can be taken.
-        since, may_take = self._rules.running_since(task), self._rules.may_take_held
+        since = self._rules.running_since(task)
         for event in self._candidates(task, named.values(), plan, since):
-            if (
-                event.id not in plan.released
-                and is_for(event, task)
-                and may_take(task, event, named[event.webhook])
-            ):
+            if event.id in plan.released or not is_for(event, task):
+                continue
+            if self._rules.may_take_held(task, event, named[event.webhook]):
                 return event
         return None
 
@@ -267,22 +278,20 @@ class HeldEvents:
     def _may_still_go(
         self, held: HeldEvent, workflows: Collection[str], doubted: Collection[str]
     ) -> bool:
-        """Whether a task in doubt, of these workflows, may take the event once its workflow can be
-        looked up."""
+        """Whether a task in doubt, of these workflows, may take the event: when its workflow can be
+        looked up, or, if it has just been looked up, at the next decision."""
         webhook = self._rules.definitions.by_name.get(held.webhook)
         if webhook is None or webhook.receivers.keys().isdisjoint(workflows):
             return False
         event = self._store.queries.events_of([held.id]).get(held.id)
         if event is None:
             return False
-        for task in self._rules.matching(webhook, event, Document(event.document())):
-            if task.id in doubted:
-                try:
-                    if self._rules.may_take_held(task, event, webhook):
-                        return True  # its workflow was just looked up: the next decision gives the event to the task
-                except InDoubt:
-                    return True
-        return False
+        matching = self._rules.matching(webhook, event, Document(event.document()))
+        return any(
+            self._rules.could_take_held(task, event, webhook)
+            for task in matching
+            if task.id in doubted
+        )
 
 
 @contextmanager

@@ -185,12 +185,14 @@ class Leader:
         store, executor, decider = self._store, self._executor, self.decider
         self._use_definitions()
         self.inbox.handle()
-        gap = self._tuning.busy_scan_gap if executor.busy else self._tuning.scan_gap
+        tuning = self._tuning
+        gap = tuning.busy_scan_gap if executor.busy else tuning.scan_gap
         self._stop.wait(self._scanned_at + gap - self._clock.monotonic())
         # Read them before the scan begins, so that all of them arrived before it.
         blocked: Collection[str] = decider.blocked
-        if self._clock.monotonic() >= self._blocked_due:
-            blocked, self._blocked_due = (), self._clock.monotonic() + _BLOCKED_GAP
+        now = self._clock.monotonic()
+        if now >= self._blocked_due:
+            blocked, self._blocked_due = (), now + _BLOCKED_GAP
         agenda = store.decisions.agenda(_EVENTS_A_DECISION, blocked)
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
@@ -209,7 +211,8 @@ class Leader:
         # Before anything that may fail: no other worker makes these calls until their claims run
         # out.
         executor.submit(claimed)
-        if found := decider.addressed.newly_found():
+        found = decider.addressed.newly_found()
+        if found:
             self.adopt(found, suspects=True)  # the queue may be about to hand them out
         self._reporter.waiting_for_index(decider.blocked if scan.failure else (), scan.failure)
         if decider.newly_held:
@@ -225,7 +228,8 @@ class Leader:
     def _set_definitions(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self.decider.set_definitions(definitions)
-        if added := definitions.by_receiver.keys() - self._index.receivers:
+        added = definitions.by_receiver.keys() - self._index.receivers
+        if added:
             self.scanner.unsearched |= added
             self.barrier.receivers_added(added)
         self._index.receivers = definitions.by_receiver.keys()
@@ -265,12 +269,21 @@ class Leader:
             replace(task, broken=parse_task(task)[1], seen_at=task.seen_at or now) for task in tasks
         ]
         self.decider.read_versions_again(tasks)
+        fresh = self._store_tasks(tasks)
+        self.decider.add_tasks(fresh)
+        for task in fresh:
+            _log_waiting(task)
+        if not suspects and any(task.found_by == "index" for task in fresh):
+            self._reporter.found_by_index_alone(self.barrier)
+
+    def _store_tasks(self, tasks: Sequence[Task]) -> list[Task]:
+        """Stores the tasks, and returns those that are new. The ones that the store refuses are set
+        aside."""
         fresh: list[Task] = []
 
         def adopt(some: Sequence[Task]) -> None:
-            for part in steps(
-                some
-            ):  # as the store commits them: those before a refused one are known here too
+            # As the store commits them: those before a refused one are known here too.
+            for part in steps(some):
                 fresh.extend(self._store.tasks.adopt(self.term, part, self._store.now()))
 
         try:
@@ -281,19 +294,7 @@ class Leader:
             raise
         for task, error in refused:
             self.decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
-        self.decider.add_tasks(fresh)
-        for task in fresh:
-            log.info(
-                "task waits",
-                task_id=task.id,
-                workflow=task.workflow,
-                workflow_id=task.workflow_id,
-                reference_name=task.reference_name,
-                found_by=task.found_by,
-                **({"broken": task.broken} if task.broken else {}),
-            )
-        if not suspects and any(task.found_by == "index" for task in fresh):
-            self._reporter.found_by_index_alone(self.barrier)
+        return fresh
 
     def _wait_again(self, returned: Sequence[Task]) -> None:
         def wait(tasks: Sequence[Task]) -> None:
@@ -373,7 +374,8 @@ class Leader:
         if not self.scanner.searched_to:
             return
         missing = self._discovery.missing
-        if forgotten := self._store.tasks.not_waiting(list(missing.tasks)):
+        forgotten = self._store.tasks.not_waiting(list(missing.tasks))
+        if forgotten:
             self._send(partial(self.drop, forgotten))
         try:
             for found in self._discovery.run(self.scanner.searched_to):
@@ -422,3 +424,16 @@ class Leader:
             if self._stop.wait(_FULL_GAP):
                 break
         raise TermOver
+
+
+def _log_waiting(task: Task) -> None:
+    broken = {"broken": task.broken} if task.broken else {}
+    log.info(
+        "task waits",
+        task_id=task.id,
+        workflow=task.workflow,
+        workflow_id=task.workflow_id,
+        reference_name=task.reference_name,
+        found_by=task.found_by,
+        **broken,
+    )

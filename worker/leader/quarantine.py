@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import structlog
 
-from store.records import Event, SetAside
+from store.records import Event, SetAside, SetAsideKind
 from store.rules import fairness
 from store.sql.store import Store
 from worker.retries import RARELY, concerns_all, failing_items, wait_before
 
 log = structlog.get_logger()
 
-Kind = Literal["event", "task"]
-
 _LOOK_EVERY = 1000
 """Milliseconds between two checks for events that are due."""
 _AT_ONCE = 20
 """Events that are retried at a time: persistent failures don't keep others waiting."""
+_FAR_AHEAD = 2 * int(RARELY * 1000)
+"""Milliseconds until a next try that no pause explains."""
 _KEPT = 10_000
 """Most tasks that are remembered. Beyond that the earliest are left to the next leader, which reads
 them all."""
@@ -43,8 +43,8 @@ class Quarantine:
 
     def __init__(self, store: Store):
         self._store = store
-        self._failures: dict[tuple[Kind, str], _Failure] = {}
-        self._tried: set[tuple[Kind, str]] = set()
+        self._failures: dict[tuple[SetAsideKind, str], _Failure] = {}
+        self._tried: set[tuple[SetAsideKind, str]] = set()
         self._tasks: dict[str, tuple[SetAside, Callable[[], None]]] = {}
         self._events: dict[str, SetAside] = {}
         """Those that the store refused to set aside, or that somebody had locked: it keeps
@@ -71,15 +71,16 @@ class Quarantine:
 
     def retry_tasks(self, now: int) -> None:
         """Retries the tasks that are due."""
-        for task_id, (item, retry) in list(self._tasks.items()) if self._tasks else ():
-            if _is_due(item, now):
-                self._tried.add(("task", task_id))
-                try:
-                    retry()
-                except Exception as error:
-                    if concerns_all(error):
-                        raise
-                    self.task_failed(task_id, error, retry)
+        for task_id, (item, retry) in list(self._tasks.items()):
+            if not _is_due(item, now):
+                continue
+            self._tried.add(("task", task_id))
+            try:
+                retry()
+            except Exception as error:
+                if concerns_all(error):
+                    raise
+                self.task_failed(task_id, error, retry)
 
     def ready(self, events: Iterable[Event], now: int) -> list[Event]:
         """These undecided events from the store, without those that wait for their next try."""
@@ -103,23 +104,31 @@ class Quarantine:
         for item in self._due_items(now):
             if room <= 0:
                 break
-            try:
-                event = self._store.queries.events_of([item.id]).get(item.id)
-            except Exception as error:
-                if concerns_all(error):
-                    raise
-                self.event_failed(item.id, item.webhook, error)
-                continue
-            stored = item.id not in self._events
-            waits = event is not None and event.webhook in paused
-            if waits and not stored:
-                continue
-            self._tried.add(("event", item.id))
-            # Paused events are left to the agenda; finished or deleted ones need nothing.
-            if event is not None and not waits and _is_left_out(event, stored):
+            event = self._event_to_retry(item, paused)
+            if event is not None:
                 due.append(event)
                 room -= len(event.payload)
         return sorted(due, key=lambda event: event.seq)
+
+    def _event_to_retry(self, item: SetAside, paused: Collection[str]) -> Event | None:
+        """The item's event, if it is to be decided and the store doesn't return it."""
+        try:
+            event = self._store.queries.events_of([item.id]).get(item.id)
+        except Exception as error:
+            if concerns_all(error):
+                raise
+            self.event_failed(item.id, item.webhook, error)
+            return None
+        is_stored = item.id not in self._events
+        is_paused = event is not None and event.webhook in paused
+        if is_paused and not is_stored:
+            return None
+        self._tried.add(("event", item.id))
+        # Those of a paused webhook are left to the agenda; one that is gone or finished needs no
+        # retry.
+        if event is None or is_paused or not _is_left_out(event, is_stored):
+            return None
+        return event
 
     def _due_items(self, now: int) -> list[SetAside]:
         items = {
@@ -135,43 +144,55 @@ class Quarantine:
         StoreUnavailable."""
         if not (self._failures or self._tried or self._gone):
             return
-        before = {("event", item.id): item for item in self._events.values()}
-        before |= {("task", item.id): item for item, _ in self._tasks.values()}
-        if events := [id_ for kind, id_ in self._failures if kind == "event"]:
-            before |= {
-                ("event", item.id): item
-                for item in self._store.quarantine.items("event", ids=events)
-            }
-        items: list[SetAside] = []
-        for (kind, id_), failure in self._failures.items():
-            earlier = before.get((kind, id_))
-            tries, since = (earlier.tries + 1, earlier.since) if earlier is not None else (1, now)
-            due_at = now + int(wait_before(tries, RARELY) * 1000)
-            reason = f"{type(failure.error).__name__}: {failure.error}"
-            items.append(SetAside(kind, id_, failure.webhook, reason, since, tries, due_at))
-            if failure.retry is not None:
-                self._tasks.pop(id_, None)
-                self._tasks[id_] = (items[-1], failure.retry)
-                if len(self._tasks) > _KEPT:
-                    del self._tasks[next(iter(self._tasks))]
-            cause = failure.error if tries == 1 else None
-            log.error(
-                f"{kind} set aside: it fails alone",
-                id=id_,
-                tries=tries,
-                reason=reason,
-                exc_info=cause,
-            )
+        before = self._earlier_failures()
+        items = [
+            _set_aside_again(kind, id_, failure, before.get((kind, id_)), now)
+            for (kind, id_), failure in self._failures.items()
+        ]
+        for item in items:
+            self._log(item)
+            retry = self._failures[item.kind, item.id].retry
+            if retry is not None:
+                self._keep_task(item, retry)
         self._set_aside(items)
-        well = (self._tried - self._failures.keys()) | {("task", task_id) for task_id in self._gone}
-        for kind, here in (("event", self._events), ("task", self._tasks)):
-            ids = sorted(id_ for of, id_ in well if of == kind)
-            self._store.quarantine.take_back(kind, ids)
-            for id_ in ids:
-                here.pop(id_, None)
+        well = self._tried - self._failures.keys()
+        self._take_back("event", self._events, [id_ for kind, id_ in well if kind == "event"])
+        tasks = {id_ for kind, id_ in well if kind == "task"} | self._gone
+        self._take_back("task", self._tasks, tasks)
         self._failures.clear()
         self._tried.clear()
         self._gone.clear()
+
+    def _earlier_failures(self) -> dict[tuple[SetAsideKind, str], SetAside]:
+        """The entries of what has failed now, if it had failed before."""
+        found: list[SetAside] = [*self._events.values()]
+        found += (item for item, _ in self._tasks.values())
+        events = [id_ for kind, id_ in self._failures if kind == "event"]
+        if events:
+            found += self._store.quarantine.items("event", ids=events)
+        return {(item.kind, item.id): item for item in found}
+
+    def _keep_task(self, item: SetAside, retry: Callable[[], None]) -> None:
+        self._tasks.pop(item.id, None)
+        self._tasks[item.id] = (item, retry)
+        if len(self._tasks) > _KEPT:
+            del self._tasks[next(iter(self._tasks))]
+
+    def _log(self, item: SetAside) -> None:
+        is_new = item.tries == 1
+        log.error(
+            f"{item.kind} set aside: it fails alone",
+            id=item.id,
+            tries=item.tries,
+            reason=item.reason,
+            exc_info=self._failures[item.kind, item.id].error if is_new else None,
+        )
+
+    def _take_back(self, kind: SetAsideKind, here: dict[str, Any], ids: Iterable[str]) -> None:
+        ids = sorted(ids)
+        self._store.quarantine.take_back(kind, ids)
+        for id_ in ids:
+            here.pop(id_, None)
 
     def _set_aside(self, items: Sequence[SetAside]) -> None:
         left: set[str] = set()
@@ -188,12 +209,26 @@ class Quarantine:
                 self._events[item.id] = item
 
 
+def _set_aside_again(
+    kind: SetAsideKind, id_: str, failure: _Failure, before: SetAside | None, now: int
+) -> SetAside:
+    """The item after this failure, with its next try; `before`: after its last one."""
+    tries, since = 1, now
+    if before is not None:
+        tries, since = before.tries + 1, before.since
+    due_at = now + int(wait_before(tries, RARELY) * 1000)
+    reason = f"{type(failure.error).__name__}: {failure.error}"
+    return SetAside(kind, id_, failure.webhook, reason, since, tries, due_at)
+
+
 def _is_due(item: SetAside, now: int) -> bool:
     """Also due if its time is implausibly far ahead: the clock was set back since."""
-    return not now < item.due_at <= now + 2000 * RARELY
+    return item.due_at <= now or item.due_at > now + _FAR_AHEAD
 
 
-def _is_left_out(event: Event, stored: bool) -> bool:
-    """Whether the agenda omits the event although it isn't finished; `stored`: whether the store
-    set it aside."""
-    return event.decided_at is None or event.hold == "aside" if stored else event.hold == "held"
+def _is_left_out(event: Event, is_stored: bool) -> bool:
+    """Whether the agenda omits the event although it isn't finished. `is_stored`: whether the store
+    has set it aside."""
+    if is_stored:
+        return event.decided_at is None or event.hold == "aside"
+    return event.hold == "held"

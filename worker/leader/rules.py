@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from config.webhooks import Definitions, Webhook
 from criteria.conditions import Conditions
@@ -92,23 +93,36 @@ class Rules:
         waiting: list[NewTarget] = []
         later: list[WaitingTask] = []
         for task in matching:
-            if not transitions.was_waiting(self.scheduled(task), event.received_at):
+            if transitions.was_waiting(self.scheduled(task), event.received_at):
+                waiting += self._completions(task, webhook)
+            else:
                 later.append(task)
-                continue
-            try:
-                if self.version_fits(task, webhook):
-                    waiting.append(completion(task))
-            except InDoubt:
-                versions = tuple(sorted(webhook.receivers[task.workflow] or ()))
-                waiting.append(replace(completion(task), only_versions=versions))
+        if waiting:
+            return waiting, []
+        return self._first_taker(later, event, webhook)
+
+    def _completions(self, task: WaitingTask, webhook: Webhook) -> list[NewTarget]:
+        """The completion of a task that was waiting; none if the webhook doesn't receive its
+        version."""
+        try:
+            fits = self.version_fits(task, webhook)
+        except InDoubt:
+            versions = tuple(sorted(webhook.receivers[task.workflow] or ()))
+            return [replace(completion(task), only_versions=versions)]
+        return [completion(task)] if fits else []
+
+    def _first_taker(
+        self, later: Iterable[WaitingTask], event: Event, webhook: Webhook
+    ) -> tuple[list[NewTarget], list[WaitingTask]]:
+        """The completion of the first of these tasks that takes the event; else those in doubt."""
         in_doubt: list[WaitingTask] = []
-        for task in () if waiting else later:
+        for task in later:
             try:
                 if self.may_take_held(task, event, webhook):
                     return [completion(task)], []
             except InDoubt:
                 in_doubt.append(task)
-        return waiting, in_doubt
+        return [], in_doubt
 
     def may_take_held(self, task: WaitingTask, event: Event | HeldEvent, webhook: Webhook) -> bool:
         """Whether a matching task may take a held event: it came in time, the webhook receives its
@@ -123,6 +137,13 @@ class Rules:
         return transitions.was_running(
             self._clock.to_local(workflow.root_started_at), event.received_at, self._skew
         )
+
+    def could_take_held(self, task: WaitingTask, event: Event, webhook: Webhook) -> bool:
+        """Whether a matching task may take a held event, or that is in doubt."""
+        try:
+            return self.may_take_held(task, event, webhook)
+        except InDoubt:
+            return True
 
     def scheduled(self, task: WaitingTask | AddressedTask) -> float:
         """When the task began to wait."""
@@ -227,12 +248,17 @@ def completion(task: WaitingTask) -> NewTarget:
     )
 
 
-def starts_of(webhook: Webhook, event: Event, document: Document) -> list[tuple[NewTarget, bool]]:
-    """The event's starts, each with whether it is made only if no task takes the event.
+class Start(NamedTuple):
+    """A workflow that an event starts."""
 
-    A replay to one target makes at most one.
-    """
-    starts: list[tuple[NewTarget, bool]] = []
+    target: NewTarget
+    unless_taken: bool
+    """Whether it is started only if no task takes the event."""
+
+
+def starts_of(webhook: Webhook, event: Event, document: Document) -> list[Start]:
+    """The event's starts. A replay to one target makes at most one."""
+    starts: list[Start] = []
     entries: dict[str, int] = {}
     for start in webhook.starts:
         if not Conditions.parse(start.when).holds(document):
@@ -241,21 +267,24 @@ def starts_of(webhook: Webhook, event: Event, document: Document) -> list[tuple[
         number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
         if event.only not in (None, OneTarget("start", start.workflow, entry=number)):
             continue
-        once = start.once
-        key = (
-            once_key(webhook.name, start.workflow, once.key, document) if once is not None else None
-        )
         target = NewTarget(
             "start",
             start.workflow,
             version=start.version,
             correlation_id=event.id if number == 1 else f"{event.id}#{number}",
-            once_key=key,
-            once_while=once.while_ if once is not None and key is not None else None,
             input=None if start.input is None else json.dumps(start.input),
         )
-        starts.append((target, start.unless is not None))
+        if start.once is not None:
+            key = once_key(webhook.name, start.workflow, start.once.key, document)
+            if key is not None:
+                target = replace(target, once_key=key, once_while=start.once.while_)
+        starts.append(Start(target, start.unless is not None))
     return starts
+
+
+def is_ever_held(starts: Iterable[Start]) -> bool:
+    """Whether an event with these starts may be held: not if one is made for want of a taker."""
+    return not any(start.unless_taken for start in starts)
 
 
 def messages_of(webhook: Webhook, event: Event, document: Document) -> list[NewTarget]:

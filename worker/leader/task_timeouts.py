@@ -141,30 +141,32 @@ class TaskTimeouts:
         with self._changed:
             if heartbeat.over:  # the timers are the next term's by now
                 return
-            if receivers is not self._receivers:
-                before, self._receivers = self._receivers, receivers
-                for timer in self._timers.values():
-                    idle = timer.due > now and not (timer.taken or timer in self._running)
-                    if (
-                        idle
-                        and timer.task.workflow in receivers
-                        and timer.task.workflow not in before
-                    ):
-                        timer.due = now  # its time may be nearly over
-                        self._add(timer)
+            self._use_receivers(receivers, now)
             while (task_id := self._retries.pop(now, self._has_room)) is not None:
                 timer = self._timers[task_id]
-                if waits(task_id):
-                    timer.taken = False
-                    if timer.task.workflow not in receivers:  # it may be a receiver later
-                        timer.due = now + timer.task.response_timeout / 3
-                        self._add(timer)
-                        continue
-                elif not timer.taken and task_id not in self._being_given:
+                is_waiting = waits(task_id)
+                timer.taken = timer.taken and not is_waiting
+                if is_waiting and timer.task.workflow not in receivers:  # it may be one later
+                    timer.due = now + timer.task.response_timeout / 3
+                    self._add(timer)
+                elif is_waiting or timer.taken or task_id in self._being_given:
+                    self._running.add(timer)
+                    self._pool.submit(self._put_off, timer, waits, heartbeat)
+                else:
                     del self._timers[task_id]
-                    continue
-                self._running.add(timer)
-                self._pool.submit(self._put_off, timer, waits, heartbeat)
+
+    def _use_receivers(self, receivers: Container[str], now: float) -> None:
+        """Extends the time-outs of new receivers' tasks at once: their time may be nearly over."""
+        before, self._receivers = self._receivers, receivers
+        if receivers is before:
+            return
+        for timer in self._timers.values():
+            workflow = timer.task.workflow
+            is_new = workflow in receivers and workflow not in before
+            is_idle = timer.due > now and not timer.taken and timer not in self._running
+            if is_new and is_idle:
+                timer.due = now
+                self._add(timer)
 
     def _has_room(self, group: tuple[bool, int]) -> bool:
         is_failing, _ = group
