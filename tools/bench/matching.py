@@ -19,12 +19,12 @@ from store.sqlite import SqliteStore, open_store
 from tools.bench.figures import Figure, median
 from worker.conductor.client import Conductor
 from worker.conductor.server import Server
+from worker.decision.callbacks import Callbacks
+from worker.decision.decider import Decider, Request
+from worker.decision.workflows import Workflows
 from worker.discovery.barrier import Barrier
 from worker.health import Health
-from worker.leader.callbacks import Callbacks
-from worker.leader.decider import Decider, Request
 from worker.leader.task_timeouts import TaskTimeouts
-from worker.leader.workflows import Workflows
 
 FEW = 100
 MANY = 100_000

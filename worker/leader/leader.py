@@ -18,18 +18,18 @@ from store.sql.rows import steps
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.context import Context, Inbox
+from worker.decision.callbacks import Callbacks
+from worker.decision.decider import Decider, Request
+from worker.decision.matching import parse_task
+from worker.decision.workflows import Workflows
 from worker.delivery.executor import Executor
 from worker.discovery.barrier import LOOK_GAP, Barrier
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
-from worker.leader.callbacks import Callbacks
-from worker.leader.decider import Decider, Request
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.matching import parse_task
 from worker.leader.reporting import Checks, Reporter
 from worker.leader.task_timeouts import TaskTimeouts
-from worker.leader.workflows import Workflows
 from worker.retries import failing_items, wait_before
 
 log = structlog.get_logger()

@@ -20,9 +20,9 @@ from store.records import Task
 from store.sql.store import Store
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotSent, Refused
+from worker.decision.matching import WaitingTask
 from worker.delivery.outcomes import FRESH, claim_lasts
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.matching import WaitingTask
 from worker.retries import Retries, wait_before
 
 log = structlog.get_logger()

@@ -22,6 +22,7 @@ from config.urls import without_user
 from store.errors import LeadershipLost, StoreUnavailable
 from worker.conductor.errors import ConductorError
 from worker.context import Context
+from worker.decision.workflows import THREADS
 from worker.delivery.answers import AnswerWatcher
 from worker.delivery.executor import Executor
 from worker.delivery.unread import EVERY, UnreadMessages
@@ -29,7 +30,6 @@ from worker.leader.heartbeat import TERM_SECONDS, Heartbeat
 from worker.leader.leader import Leader, Pools, TermOver, Tuning
 from worker.leader.maintenance import Maintenance
 from worker.leader.task_timeouts import TaskTimeouts
-from worker.leader.workflows import THREADS
 
 log = structlog.get_logger()
 

@@ -17,8 +17,8 @@ from tests.support.clock import Clock
 from tests.worker.play import Later
 from tools.servers import eventually
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
+from worker.decision.matching import TaskIndex, WaitingTask
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.matching import TaskIndex, WaitingTask
 from worker.leader.task_timeouts import PATIENCE, TaskTimeouts
 
 

@@ -16,7 +16,7 @@ from tests.support.worker_bench import Bench, leader_of
 from tests.support.worker_bench import bench as bench
 from tools.servers import eventually
 from worker.conductor.errors import NotNow, Unreachable
-from worker.leader.decider import Decider
+from worker.decision.decider import Decider
 from worker.leader.heartbeat import TERM_SECONDS
 from worker.leader.worker import Worker
 

@@ -13,7 +13,7 @@ from store.records import SetAside, Workflow
 from tests.support.clock import Clock
 from tests.worker.play import Now
 from tools.servers import eventually
-from worker.leader.workflows import InDoubt, Workflows
+from worker.decision.workflows import InDoubt, Workflows
 
 
 class Store:

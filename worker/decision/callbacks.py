@@ -26,7 +26,7 @@ from store.records import Event
 from store.sql.database import Clock, Listener
 from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.client import Conductor
-from worker.leader.matching import HeldEvent
+from worker.decision.matching import HeldEvent
 from worker.retries import Retries, wait_before
 
 log = structlog.get_logger()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from store.records import NewTarget
-from worker.leader.matching import WaitingTask
-from worker.leader.rules import Start, is_ever_held
+from worker.decision.matching import WaitingTask
+from worker.decision.rules import Start, is_ever_held
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 from store.records import Workflow
 from tests.support.simulated import SimulatedTask, failed, forbidden
-from tests.worker.leader.decider_bench import SECOND, Bench, sick
-from tests.worker.leader.decider_bench import bench as bench
+from tests.worker.decision.decider_bench import SECOND, Bench, sick
+from tests.worker.decision.decider_bench import bench as bench
 from worker.conductor.errors import Unreachable
 
 

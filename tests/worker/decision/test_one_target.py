@@ -7,8 +7,8 @@ import json
 from store.one_target import OneTarget
 from store.records import NewEvent, Target, place_of
 from tests.support.makers import ME
-from tests.worker.leader.decider_bench import SECOND, Bench, settle
-from tests.worker.leader.decider_bench import bench as bench
+from tests.worker.decision.decider_bench import SECOND, Bench, settle
+from tests.worker.decision.decider_bench import bench as bench
 
 WEBHOOK = {
     "name": "w",

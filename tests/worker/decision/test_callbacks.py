@@ -9,9 +9,9 @@ import pytest
 from store.one_target import callback_to
 from store.records import NewEvent, Result, Target
 from tests.support.makers import ME
-from tests.worker.leader.decider_bench import SECOND, Bench
-from tests.worker.leader.decider_bench import bench as bench
-from worker.leader import addressed_events, callbacks
+from tests.worker.decision.decider_bench import SECOND, Bench
+from tests.worker.decision.decider_bench import bench as bench
+from worker.decision import addressed_events, callbacks
 
 SIGNED = {
     "name": "w",

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.worker.leader.decider_bench import SECOND, Bench
-from tests.worker.leader.decider_bench import bench as bench
-from tests.worker.leader.test_callbacks import BY_ID, SIGNED, called
+from tests.worker.decision.decider_bench import SECOND, Bench
+from tests.worker.decision.decider_bench import bench as bench
+from tests.worker.decision.test_callbacks import BY_ID, SIGNED, called
 from tests.worker.play import Later, Now
-from worker.leader.callbacks import Callbacks
+from worker.decision.callbacks import Callbacks
 
 
 def lookups(bench: Bench, pool: Later | None = None) -> Callbacks:

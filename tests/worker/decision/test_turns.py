@@ -13,7 +13,7 @@ from criteria.evaluator import Node
 from store.records import NewEvent
 from tests.support.worker_bench import Bench, leader_of
 from tests.support.worker_bench import bench as bench
-from worker.leader import matching
+from worker.decision import matching
 
 SLOW = {"items": [{"id": number} for number in range(2000)]}
 """Some ten thousand steps for each path with `..`."""

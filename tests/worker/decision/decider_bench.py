@@ -17,12 +17,12 @@ from store.sqlite import SqliteStore, open_store
 from tests.support.makers import ME
 from tests.support.simulated import SimulatedConductor, SimulatedTask
 from tests.worker.play import Later, Now
+from worker.decision.callbacks import Callbacks
+from worker.decision.decider import Decider, Request
+from worker.decision.workflows import Workflows
 from worker.discovery.barrier import Barrier
 from worker.health import Health
-from worker.leader.callbacks import Callbacks
-from worker.leader.decider import Decider, Request
 from worker.leader.task_timeouts import TaskTimeouts
-from worker.leader.workflows import Workflows
 
 SECOND = 1000
 EVERY: dict[str, Any] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from store.one_target import OneTarget
 from store.records import Target, place_of
-from tests.worker.leader.decider_bench import Bench
-from tests.worker.leader.decider_bench import bench as bench
-from tests.worker.leader.test_one_target import replayed
+from tests.worker.decision.decider_bench import Bench
+from tests.worker.decision.decider_bench import bench as bench
+from tests.worker.decision.test_one_target import replayed
 
 WEBHOOK = {
     "name": "w",

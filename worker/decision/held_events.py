@@ -14,11 +14,11 @@ from criteria.matches import Criteria
 from store.errors import RowsUnavailable
 from store.records import Event
 from store.sql.store import Store
-from worker.leader.callbacks import Callbacks, is_signed
-from worker.leader.matching import Document, HeldEvent, HeldIndex, TaskIndex, Turns, WaitingTask
-from worker.leader.quarantine import Quarantine
-from worker.leader.rules import Plan, Rules, is_for
-from worker.leader.workflows import InDoubt
+from worker.decision.callbacks import Callbacks, is_signed
+from worker.decision.matching import Document, HeldEvent, HeldIndex, TaskIndex, Turns, WaitingTask
+from worker.decision.quarantine import Quarantine
+from worker.decision.rules import Plan, Rules, is_for
+from worker.decision.workflows import InDoubt
 from worker.retries import concerns_all
 
 _PAGE = 2000

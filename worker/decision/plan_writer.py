@@ -11,9 +11,9 @@ import structlog
 from store.errors import RowsUnavailable
 from store.records import Decision, Event, Target, Term
 from store.sql.store import Store
-from worker.leader.held_events import HeldEvents
-from worker.leader.matching import HeldEvent
-from worker.leader.rules import Plan
+from worker.decision.held_events import HeldEvents
+from worker.decision.matching import HeldEvent
+from worker.decision.rules import Plan
 from worker.retries import concerns_all
 
 log = structlog.get_logger()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.worker.leader.decider_bench import SECOND, Bench, settle, starts
-from tests.worker.leader.decider_bench import bench as bench
+from tests.worker.decision.decider_bench import SECOND, Bench, settle, starts
+from tests.worker.decision.decider_bench import bench as bench
 
 
 def test_an_event_is_not_for_a_task_of_a_workflow_that_it_started_itself(bench: Bench) -> None:

@@ -19,8 +19,8 @@ from store.records import Decision, Event, NewTarget
 from store.rules import transitions
 from store.rules.keys import NoKey, lane_of, message_key, once_key
 from worker.conductor.addressed import AddressedTask
-from worker.leader.matching import Document, HeldEvent, Near, TaskIndex, WaitingTask
-from worker.leader.workflows import InDoubt, Workflows
+from worker.decision.matching import Document, HeldEvent, Near, TaskIndex, WaitingTask
+from worker.decision.workflows import InDoubt, Workflows
 
 
 class Rules:

@@ -25,7 +25,7 @@ from store.errors import LeadershipLost, StoreUnavailable
 from store.records import NewEvent, place_of
 from tests.support.examples import at_most, examples
 from tests.support.reference import RefEvent
-from tests.worker.leader.rules_world import ALL, World
+from tests.worker.decision.rules_world import ALL, World
 from worker.conductor.errors import ConductorError
 from worker.delivery.outcomes import claim_lasts
 

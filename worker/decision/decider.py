@@ -5,9 +5,10 @@ It indexes the waiting tasks and held events in memory. Times are Unix milliseco
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -26,24 +27,36 @@ from store.records import (
 )
 from store.sql.store import Store
 from store.tracing import in_logs, span
+from worker.decision.addressed_events import AddressedEvents
+from worker.decision.callbacks import Callbacks
+from worker.decision.fate import Goes, Held, Over, Prospects, Unknown, fate
+from worker.decision.held_events import HeldEvents
+from worker.decision.matching import Document, HeldEvent, TaskIndex, Turns, WaitingTask, parse_task
+from worker.decision.plan_writer import PlanWriter
+from worker.decision.quarantine import Quarantine
+from worker.decision.rules import Plan, Rules, is_ever_held, messages_of, starts_of
+from worker.decision.workflows import Workflows
 from worker.discovery.barrier import Barrier
 from worker.health import Health
-from worker.leader.addressed_events import AddressedEvents
-from worker.leader.callbacks import Callbacks
-from worker.leader.fate import Goes, Held, Over, Prospects, Unknown, fate
-from worker.leader.held_events import HeldEvents
-from worker.leader.matching import Document, HeldEvent, TaskIndex, Turns, WaitingTask, parse_task
-from worker.leader.plan_writer import PlanWriter
-from worker.leader.quarantine import Quarantine
-from worker.leader.rules import Plan, Rules, is_ever_held, messages_of, starts_of
-from worker.leader.task_timeouts import TaskTimeouts
-from worker.leader.workflows import Workflows
 
 log = structlog.get_logger()
 
 _PAGE = 2000
 _UNDEFINED_GRACE = 60_000
 """Milliseconds that an event waits, at least, for its webhook's definition to appear."""
+
+
+class Timeouts(Protocol):
+    """The response time-outs of tasks, which are extended while the tasks wait."""
+
+    def add(self, task: WaitingTask) -> None:
+        """The task waits from now on."""
+
+    def suspended(
+        self, tasks: Collection[WaitingTask]
+    ) -> AbstractContextManager[Mapping[str, int]]:
+        """Extends none of these tasks' time-outs while the block gives the tasks to events. Yields
+        the times before which some may not be completed."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class Decider:
         store: Store,
         workflows: Workflows,
         server_clock: ServerClock,
-        timeouts: TaskTimeouts,
+        timeouts: Timeouts,
         callbacks: Callbacks,
         skew: float,
     ):

@@ -12,10 +12,10 @@ from store.records import NewTarget, Task
 from store.rules.transitions import LIVE
 from store.sql.store import Store
 from worker.conductor.addressed import Addressed, AddressedTask
-from worker.leader.callbacks import Callbacks, LookedUp, is_signed
-from worker.leader.held_events import HeldEvents
-from worker.leader.matching import HeldEvent, TaskIndex
-from worker.leader.rules import Plan, Rules
+from worker.decision.callbacks import Callbacks, LookedUp, is_signed
+from worker.decision.held_events import HeldEvents
+from worker.decision.matching import HeldEvent, TaskIndex
+from worker.decision.rules import Plan, Rules
 
 _UNKNOWN = "unknown"
 """Stands for the name of a workflow that Conductor doesn't have."""

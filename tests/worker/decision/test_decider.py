@@ -11,9 +11,9 @@ import pytest
 
 from store.errors import RowsUnavailable
 from tests.support.makers import ME
-from tests.worker.leader.decider_bench import SECOND, Bench, starts
-from tests.worker.leader.decider_bench import bench as bench
-from worker.leader.decider import Request
+from tests.worker.decision.decider_bench import SECOND, Bench, starts
+from tests.worker.decision.decider_bench import bench as bench
+from worker.decision.decider import Request
 
 
 @pytest.mark.parametrize("later", [False, True])

@@ -28,11 +28,11 @@ from tests.support.simulated import SimulatedConductor, SimulatedTask, Simulated
 from tests.worker.play import Now
 from worker import retries
 from worker.context import Context
+from worker.decision.decider import Decider, Request
 from worker.delivery.outcomes import ClaimLost
 from worker.discovery import barrier
 from worker.health import Health
 from worker.leader import leader as leader_module
-from worker.leader.decider import Decider, Request
 from worker.leader.leader import Tuning
 from worker.leader.worker import Worker
 

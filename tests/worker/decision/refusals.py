@@ -9,8 +9,8 @@ from unittest import mock
 
 from store.errors import Unstorable
 from store.records import Decision, Event
-from tests.worker.leader.decider_bench import Bench
-from tests.worker.leader.decider_bench import bench as bench
+from tests.worker.decision.decider_bench import Bench
+from tests.worker.decision.decider_bench import bench as bench
 
 
 @contextmanager

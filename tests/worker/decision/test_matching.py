@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from criteria.matches import Criteria
 from store.records import Event, Task
 from tests.support.examples import at_most, examples
-from worker.leader.matching import Document, HeldEvent, HeldIndex, TaskIndex, parse_task
+from worker.decision.matching import Document, HeldEvent, HeldIndex, TaskIndex, parse_task
 
 scalars = st.sampled_from([None, 0, 1, 1.0, "1", True, "true", "a", "b", [1], {"x": 1}])
 paths = st.sampled_from(["$.a", "$.b", "$['a']", "$.l[*]", "$.l[0]", "$..a"])

@@ -10,9 +10,9 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision
-from tests.worker.leader.decider_bench import SECOND, Bench, settle
-from tests.worker.leader.decider_bench import bench as bench
-from worker.leader import held_events, matching, plan_writer
+from tests.worker.decision.decider_bench import SECOND, Bench, settle
+from tests.worker.decision.decider_bench import bench as bench
+from worker.decision import held_events, matching, plan_writer
 
 
 @pytest.fixture

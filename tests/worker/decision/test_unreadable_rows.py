@@ -8,10 +8,10 @@ from unittest import mock
 import pytest
 
 from store.sql.event_search import EventFilter
-from tests.worker.leader.decider_bench import Bench
-from tests.worker.leader.decider_bench import bench as bench
-from tests.worker.leader.refusals import aside, hold
-from worker.leader import decider as decide
+from tests.worker.decision.decider_bench import Bench
+from tests.worker.decision.decider_bench import bench as bench
+from tests.worker.decision.refusals import aside, hold
+from worker.decision import decider as decide
 
 FOREIGN = [
     "headers = '{'",
