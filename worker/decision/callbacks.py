@@ -12,7 +12,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -185,11 +185,14 @@ class Callbacks:
 
     def remove(self, event: HeldEvent) -> None:
         """The event is no longer held."""
-        workflow = self._workflows.get(event.only.workflow_id) if event.only is not None else None
+        if event.only is None:
+            return
+        workflow = self._workflows.get(event.only.workflow_id)
         if workflow is None or workflow.events.pop(event.seq, None) is None:
             return
-        self._fresh[event.webhook] -= event.seq in workflow.fresh
-        workflow.fresh.discard(event.seq)
+        if event.seq in workflow.fresh:
+            self._fresh[event.webhook] -= 1
+            workflow.fresh.remove(event.seq)
         workflow.unsigned.discard(event.seq)
         if not workflow.events:
             del self._workflows[workflow.id]
@@ -207,20 +210,28 @@ class Callbacks:
 
     def waiting_for(self, workflow_id: str, reference_name: str) -> Iterator[HeldEvent]:
         """The held events for this task, oldest first."""
-        names, workflow = names_of(reference_name), self._workflows.get(workflow_id)
-        events = sorted(workflow.events.values()) if workflow is not None else ()
+        workflow = self._workflows.get(workflow_id)
+        if workflow is None:
+            return iter(())
+        names = names_of(reference_name)
+        events = sorted(workflow.events.values())
         return (event for event in events if _place(event).reference_name in names)
 
-    def look_up_again(self, workflow_id: str | None = None) -> None:
-        """More may be known about this workflow, or all: they are looked up soon."""
+    def look_up_all_again(self) -> None:
+        """More may be known about all workflows: they are looked up soon."""
+        for workflow in self._workflows.values():
+            self.look_up_again(workflow.id)
+
+    def look_up_again(self, workflow_id: str) -> None:
+        """More may be known about this workflow: it is looked up soon, if events wait for it."""
+        workflow = self._workflows.get(workflow_id)
         now = self._clock.monotonic()
-        for id_ in self._workflows if workflow_id is None else (workflow_id,):
-            if (workflow := self._workflows.get(id_)) is None:
-                continue
-            if workflow.running:
-                workflow.is_outdated = True
-            elif self._retries.at(workflow.id) > now:
-                self._schedule(workflow, now)
+        if workflow is None:
+            return
+        if workflow.running:
+            workflow.is_outdated = True
+        elif self._retries.at(workflow.id) > now:
+            self._schedule(workflow, now)
 
     def due_in(self) -> float:
         """Seconds until something is to be looked up; infinite if nothing is, or answers are
@@ -250,27 +261,34 @@ class Callbacks:
             proof, turn = workflow.running
             self._running[proof][turn] -= 1
             workflow.running = None
-            if self._workflows.get(workflow.id) is not workflow:
-                continue
-            # A task that can't be read concerns only the events for it, which wait.
-            if answer[0][1] is not None:
-                workflow.unknown_since = None
-            elif workflow.unknown_since is None:
-                workflow.unknown_since = began
-            since = began if workflow.unknown_since is None else workflow.unknown_since
-            told = [
-                LookedUp(event, began, what, since)
-                for event, what in answer
-                if not isinstance(what, Exception)
-            ]
-            if not told and isinstance(error := answer[0][1], Exception):
-                self._failed(workflow, error)
-            else:
-                workflow.failures, workflow.turn = 0, "first" if workflow.is_outdated else "again"
-                self._schedule(workflow, self._clock.monotonic() + self._pause(workflow, began))
-                found += (one for one in told if one.event.seq in workflow.events)
+            if self._workflows.get(workflow.id) is workflow:
+                found += self._take(workflow, began, answer)
         self._begin_due()
         return found
+
+    def _take(
+        self, workflow: _Workflow, began: int, answer: Sequence[tuple[HeldEvent, _Found]]
+    ) -> Iterable[LookedUp]:
+        """What a look-up found for those events that are still held, and when the next one is due."""
+        _, first = answer[0]
+        if first is not None:
+            workflow.unknown_since = None
+        elif workflow.unknown_since is None:
+            workflow.unknown_since = began
+        # A task that can't be read concerns only the events for it, which wait.
+        readable = [(event, what) for event, what in answer if not isinstance(what, Exception)]
+        if not readable and isinstance(first, Exception):
+            self._failed(workflow, first)
+            return ()
+        workflow.failures = 0
+        workflow.turn = "first" if workflow.is_outdated else "again"
+        self._schedule(workflow, self._clock.monotonic() + self._pause(workflow, began))
+        since = began if workflow.unknown_since is None else workflow.unknown_since
+        return [
+            LookedUp(event, began, what, since)
+            for event, what in readable
+            if event.seq in workflow.events
+        ]
 
     def _pause(self, workflow: _Workflow, began: int) -> float:
         """Seconds until the next look-up: more the longer all events have waited; and there is one
@@ -314,12 +332,11 @@ class Callbacks:
             workflow.fresh.clear()
             # It isn't known yet which look-ups hang: first ones must not occupy their threads for
             # long.
-            patience = _PATIENCE if workflow.looked_up_at == float("-inf") else float("inf")
-            workflow.running, workflow.is_outdated, workflow.looked_up_at = (
-                (proof, turn),
-                False,
-                now,
-            )
+            is_first = workflow.looked_up_at == float("-inf")
+            patience = _PATIENCE if is_first else float("inf")
+            workflow.running = (proof, turn)
+            workflow.is_outdated = False
+            workflow.looked_up_at = now
             self._running[proof][turn] += 1
             self._next_at[proof] = now + _GAP[proof]
             self._pool.submit(
@@ -342,7 +359,9 @@ class Callbacks:
 
 
 def _at(place: OneTarget, tasks: WorkflowTasks | None) -> _Found:
+    if tasks is None:
+        return None
     try:
-        return None if tasks is None else tasks.at(place)
+        return tasks.at(place)
     except Exception as error:
         return error

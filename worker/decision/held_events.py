@@ -89,7 +89,7 @@ class HeldEvents:
         """Matches all tasks again: what they may take has changed."""
         self.match(self._tasks)
         self.index.stop_keeping()
-        self.callbacks.look_up_again()
+        self.callbacks.look_up_all_again()
 
     def doubt(self, task: WaitingTask) -> None:
         """The task may take a held event, which depends on its workflow."""

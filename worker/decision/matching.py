@@ -134,10 +134,10 @@ class Near(NamedTuple):
 
     def __str__(self) -> str:
         """Without a value: the log must not have anything of a payload."""
-        what = "matches" if self.differs_in is None else f"differs in {self.differs_in}"
-        return (
-            f"{self.task.reference_name} of {self.task.workflow} ({self.task.workflow_id}) {what}"
-        )
+        task, what = self.task, "matches"
+        if self.differs_in is not None:
+            what = f"differs in {self.differs_in}"
+        return f"{task.reference_name} of {task.workflow} ({task.workflow_id}) {what}"
 
 
 class _Group(NamedTuple):
@@ -186,9 +186,8 @@ class TaskIndex:
         self.remove(task.id)
         self._tasks[task.id] = task
         criteria = task.criteria
-        if (
-            criteria is not None and None not in criteria.keys
-        ):  # else it matches nothing: broken, or an expected null
+        # Otherwise it matches nothing: it is broken, or expects a null.
+        if criteria is not None and None not in criteria.keys:
             groups = self._groups.setdefault(task.workflow, {})
             group = groups.setdefault(criteria.paths, _Group(criteria.selects, {}))
             group.by_keys.setdefault(criteria.keys, {})[task.id] = task
@@ -290,11 +289,14 @@ class _Path:
                 yield self._by_key.setdefault(key, [])
 
     def add(self, event: HeldEvent, document: Document) -> None:
-        keys = document.keys(self._path, self._select)
-        if keys and event.seq not in self._keys:
-            self._keys[event.seq] = kept = keys if len(keys) <= _MANY_VALUES else None
-            for events in self._lists(kept):
-                insort(events, event)
+        keys: frozenset[Key] | None = document.keys(self._path, self._select)
+        if not keys or event.seq in self._keys:
+            return
+        if len(keys) > _MANY_VALUES:
+            keys = None
+        self._keys[event.seq] = keys
+        for events in self._lists(keys):
+            insort(events, event)
 
     def remove(self, event: HeldEvent) -> None:
         keys = self._keys.pop(event.seq, frozenset[Key]())
@@ -345,8 +347,12 @@ class HeldIndex:
         ended: dict[int, HeldEvent] = {}
         while self._by_end and self._by_end[0][0] < before and len(ended) < limit:
             event = heapq.heappop(self._by_end)[2]
-            if self._events.get(event.seq) is event and event.seq not in self._kept:
-                (self._kept if event.webhook in paused else ended)[event.seq] = event
+            if self._events.get(event.seq) is not event or event.seq in self._kept:
+                continue
+            if event.webhook in paused:
+                self.keep(event)
+            else:
+                ended[event.seq] = event
         for event in ended.values():
             heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
         return list(ended.values())
@@ -374,10 +380,12 @@ class HeldIndex:
         pairs = zip(criteria.paths, criteria.selects, strict=True)
         new = {path: _Path(path, select) for path, select in pairs if path not in known}
         for seq, value in documents:
-            if (event := self._events.get(seq)) is not None:
-                document = Document(value)
-                for path in new.values():
-                    path.add(event, document)
+            event = self._events.get(seq)
+            if event is None:
+                continue
+            document = Document(value)
+            for path in new.values():
+                path.add(event, document)
         # Reading may have failed above: use the paths only if they cover all events.
         known.update(new)
         unused = [path for path in known if path not in criteria.paths]
@@ -395,8 +403,10 @@ class HeldIndex:
         events.insert(place, event)
         if place:
             event.newest = max(event.newest, events[place - 1].newest)
-        while (place := place + 1) < len(events) and events[place].newest < event.newest:
-            events[place].newest = event.newest
+        for later in islice(events, place + 1, None):
+            if later.newest >= event.newest:
+                break
+            later.newest = event.newest
         for path in self._paths.get(event.webhook, {}).values():
             path.add(event, document)
 

@@ -66,11 +66,11 @@ class PlanWriter:
         """Writes these in one transaction. If it fails, singles out what the store refuses."""
         decisions = [item for item in items if isinstance(item, Decision)]
         ended = [item for item in items if isinstance(item, HeldEvent)]
-        over, left = [event.id for event in ended], self._limit - len(self._claimed)
-        ids = [*over, *(decision.event_id for decision in decisions)]
+        over = [event.id for event in ended]
+        left = self._limit - len(self._claimed)
         near = {
             id_: [near.task.id for near in self._plan.near[id_]]
-            for id_ in ids
+            for id_ in map(_event_id, items)
             if self._plan.near.get(id_)
         }
         try:
@@ -85,13 +85,13 @@ class PlanWriter:
             self._apply(decisions, ended)
 
     def _narrow(self, items: Sequence[_Item], error: Exception) -> None:
-        ids = [item.event_id if isinstance(item, Decision) else item.id for item in items]
+        ids = list(map(_event_id, items))
         # Halving would wait in vain for what somebody has locked, at each step.
-        refused = (
-            self._store.quarantine.locked(ids) if isinstance(error, RowsUnavailable) else set[str]()
-        )
+        refused = set[str]()
         if len(ids) == 1:
             refused = set(ids)
+        elif isinstance(error, RowsUnavailable):
+            refused = self._store.quarantine.locked(ids)
         first = min(map(ids.index, refused), default=len(ids) // 2)
         for event_id in refused:
             self._held.set_aside(
@@ -122,6 +122,12 @@ class PlanWriter:
         for event in self._plan.events.values():
             if event.decided_at is None and event.id not in self._written:
                 self._held.release(HeldEvent(event))
+
+
+def _event_id(item: _Item) -> str:
+    if isinstance(item, Decision):
+        return item.event_id
+    return item.id
 
 
 def _steps(items: Sequence[_Item]) -> Iterator[list[_Item]]:

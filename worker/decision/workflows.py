@@ -93,10 +93,10 @@ class Workflows:
     def due_in(self) -> float:
         """Seconds until a look-up should be retried, or may have been answered; infinite if there
         is none."""
-        next_try = self._retries.due_at() - self._clock.monotonic()
-        return max(
-            0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf"))
-        )
+        due = self._retries.due_at() - self._clock.monotonic()
+        if self._running or self._ready:
+            due = min(due, _ANSWER_DUE)
+        return max(0.0, due)
 
     def read_again(self, workflow_ids: Collection[str]) -> None:
         """The workflows may have been restarted or upgraded, which changes their versions: what was
@@ -129,9 +129,11 @@ class Workflows:
             # all others.
             while wanted and len(self._running) < self._threads:
                 self._begin(wanted.popleft(), waiting)
-            left = min(_PATIENCE, self._until - self._clock.monotonic())
+            left = 0.0
+            if waiting:
+                left = max(0.0, min(_PATIENCE, self._until - self._clock.monotonic()))
             try:
-                answered = self._answers.get(timeout=max(0.0, left) if waiting else 0.0)
+                answered = self._answers.get(timeout=left)
             except queue.Empty:
                 break
             waiting.discard(answered[0])
@@ -203,11 +205,9 @@ class Workflows:
             )
         # It isn't known yet which first look-ups will hang: together they must not occupy every
         # thread for as long as a call may last.
-        first = not self._is_in_doubt(workflow_id)
+        patience = float("inf") if self._is_in_doubt(workflow_id) else _LONGEST
         try:
-            found = self._conductor.within(_LONGEST if first else float("inf")).workflow(
-                workflow_id
-            )
+            found = self._conductor.within(patience).workflow(workflow_id)
         except Exception as error:
             return error, False
         return found or InDoubt("Conductor doesn't know it"), True

@@ -104,7 +104,8 @@ class Index:
         Returns the seconds that this took, without the reads of single tasks after a search. Raises
         ConductorError.
         """
-        seen = set() if seen is None else seen
+        if seen is None:
+            seen = set()
         conductor, why_not = self._conductor.within(patience), ""
         began = self.clock.monotonic()
         if self.way == "search" or self.clock.monotonic() >= self._search_at:

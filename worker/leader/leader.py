@@ -126,8 +126,11 @@ class Leader:
         self._scanned_at = float("-inf")
         # A predecessor that died may have polled just then. Conductor then hands out these tasks to
         # no other poll, and soon only its index knows them.
-        ago = max(0.0, (store.now() - term.predecessor_until) / 1000)
-        self.barrier.term_began(None if term.predecessor is None else clock.monotonic() - ago)
+        if term.predecessor is None:
+            self.barrier.term_began()
+        else:
+            ago = max(0.0, (store.now() - term.predecessor_until) / 1000)
+            self.barrier.term_began(clock.monotonic() - ago)
         self._failures = 0
 
     def load(self) -> None:
@@ -214,7 +217,8 @@ class Leader:
         found = decider.addressed.newly_found()
         if found:
             self.adopt(found, suspects=True)  # the queue may be about to hand them out
-        self._reporter.waiting_for_index(decider.blocked if scan.failure else (), scan.failure)
+        waiting = decider.blocked if scan.failure else ()
+        self._reporter.waiting_for_index(waiting, scan.failure)
         if decider.newly_held:
             barrier.want_look()  # an index may know a task a moment later
         if decider.decided:

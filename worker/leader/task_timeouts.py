@@ -217,9 +217,8 @@ class TaskTimeouts:
 
     def _put_off_taken(self, timer: _Timer) -> None:
         claims, task_id = self._store.claims, timer.task.id
-        began = (
-            self._clock.monotonic()
-        )  # first: this thread may be held up before it has the other time
+        # First: this thread may be held up before it has the other time.
+        began = self._clock.monotonic()
         now = self._store.now()
         lasts = int(claim_lasts(self._conductor.timeout) * 1000)
         claimed = claims.claim_completion(self._claimant, task_id, now, now - lasts)
@@ -231,12 +230,10 @@ class TaskTimeouts:
             try:
                 self._call(timer, began + FRESH)
             finally:
-                left = max(0.0, timer.effect_until - self._clock.monotonic())
-                due_at = (
-                    max(claimed.due_at, self._store.now() + int(1000 * left))
-                    if left
-                    else claimed.due_at
-                )
+                due_at = claimed.due_at
+                left = timer.effect_until - self._clock.monotonic()
+                if left > 0:
+                    due_at = max(due_at, self._store.now() + int(1000 * left))
                 claims.give_back(self._claimant, [claimed], due_at)
 
     def _call(self, timer: _Timer, not_after: float) -> None:
@@ -279,23 +276,21 @@ class TaskTimeouts:
             now = self._clock.monotonic()
             not_before: dict[str, int] = {}
             for timer in (self._timers[task_id] for task_id in timed if task_id in self._timers):
-                hangs = timer.task.id in self._extending
-                until = (
-                    now + timer.within + self._conductor.timeout if hangs else timer.effect_until
-                )
+                until = timer.effect_until
+                if timer.task.id in self._extending:  # it hangs
+                    until = now + timer.within + self._conductor.timeout
                 if until > now:
                     not_before[timer.task.id] = self._store.now() + int(1000 * (until - now)) + 1
-        given = False
         try:
             yield not_before
-            given = True
-        finally:
             with self._changed:
-                self._being_given = ()
-                for task in timed.values() if given else ():
+                for task in timed.values():
                     if task.id not in self._timers:
                         self._add(_Timer(task, self._clock.monotonic() + task.response_timeout / 3))
                     self._timers[task.id].taken = True
+        finally:
+            with self._changed:
+                self._being_given = ()
 
     def finish(self) -> bool:
         """Forgets all tasks, once the term is over; returns whether no extension of a waiting one

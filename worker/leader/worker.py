@@ -75,9 +75,9 @@ class Worker:
         self._answers = AnswerWatcher(context, lambda: self.is_leader)
         self._executor = Executor(context, self.id)
         self._timeouts = TaskTimeouts(context.conductor, store, self.id, clock=self._clock)
-        index_threads = (
-            settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
-        )
+        index_threads = tuning.index_threads
+        if index_threads is None:
+            index_threads = settings.bridge_calls
         self._pools = Pools(
             ThreadPoolExecutor(index_threads, thread_name_prefix="index")
             if index_threads
@@ -128,8 +128,7 @@ class Worker:
     def wake(self) -> None:
         """There may be something to do. Safe in signal handlers."""
         self._listener.wake()
-        if (leader := self.leader) is not None:
-            leader.wake()
+        self.as_leader(Leader.wake)
 
     def reload(self) -> None:
         """Reads the definitions again at the next step. Safe in signal handlers."""
@@ -201,7 +200,8 @@ class Worker:
     def as_leader(self, job: Callable[[Leader], object]) -> None:
         """Runs the job if this worker is leader. The job keeps the term in which it began, over or
         not."""
-        if (leader := self.leader) is not None:
+        leader = self.leader
+        if leader is not None:
             job(leader)
 
     # --- the loop ---

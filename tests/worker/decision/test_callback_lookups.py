@@ -81,7 +81,7 @@ def test_one_that_just_came_waits_for_none_of_many_that_were_there(bench: Bench)
         assert {event.id for event in held} <= found | pass_time(bench, callbacks, 10 * SECOND), (
             "nor do they wait for it"
         )
-        callbacks.look_up_again()  # as after the definitions have changed
+        callbacks.look_up_all_again()  # as after the definitions have changed
 
 
 def test_look_ups_that_hang_leave_room_for_others(bench: Bench) -> None:
