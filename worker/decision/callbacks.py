@@ -101,7 +101,7 @@ class _Workflow:
     looked_up_at: float = float("-inf")
     failures: int = 0
     running: tuple[Proof, Turn] | None = None
-    """As what it is being looked up."""
+    """The kind of the look-up in progress; None if there is none."""
     unknown_since: int | None = None
     """When the first look-up in a row began that didn't find it, in Unix milliseconds."""
     is_outdated: bool = False
@@ -150,7 +150,7 @@ class Callbacks:
         self._answers: queue.SimpleQueue[tuple[_Workflow, int, list[tuple[HeldEvent, _Found]]]] = (
             queue.SimpleQueue()
         )
-        """Each with when the look-up began, and what it found for each event."""
+        """(workflow, when its look-up began, what that found for each event)"""
 
     def __len__(self) -> int:
         """The number of workflows that events are held for."""
@@ -269,7 +269,7 @@ class Callbacks:
     def _take(
         self, workflow: _Workflow, began: int, answer: Sequence[tuple[HeldEvent, _Found]]
     ) -> Iterable[LookedUp]:
-        """What a look-up found for those events that are still held, and when the next one is due."""
+        """What a look-up found for the events that are still held. Schedules the next one."""
         _, first = answer[0]
         if first is not None:
             workflow.unknown_since = None

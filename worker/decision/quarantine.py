@@ -49,7 +49,6 @@ class Quarantine:
         self._events: dict[str, SetAside] = {}
         """Those that the store refused to set aside, or that somebody had locked: it keeps
         returning them."""
-        self._gone: set[str] = set()
         self._looked = float("-inf")
 
     def event_failed(self, event_id: str, webhook: str | None, error: Exception) -> None:
@@ -67,7 +66,8 @@ class Quarantine:
     def task_is_gone(self, task_id: str) -> None:
         """The task no longer waits."""
         if self._tasks.pop(task_id, None) is not None:
-            self._gone.add(task_id)
+            self._failures.pop(("task", task_id), None)
+            self._tried.add(("task", task_id))
 
     def retry_tasks(self, now: int) -> None:
         """Retries the tasks that are due."""
@@ -142,7 +142,7 @@ class Quarantine:
     def write(self, now: int) -> None:
         """Sets aside what failed, and releases what was retried successfully. Raises
         StoreUnavailable."""
-        if not (self._failures or self._tried or self._gone):
+        if not self._failures and not self._tried:
             return
         before = self._earlier_failures()
         items = [
@@ -157,11 +157,9 @@ class Quarantine:
         self._set_aside(items)
         well = self._tried - self._failures.keys()
         self._take_back("event", self._events, [id_ for kind, id_ in well if kind == "event"])
-        tasks = {id_ for kind, id_ in well if kind == "task"} | self._gone
-        self._take_back("task", self._tasks, tasks)
+        self._take_back("task", self._tasks, [id_ for kind, id_ in well if kind == "task"])
         self._failures.clear()
         self._tried.clear()
-        self._gone.clear()
 
     def _earlier_failures(self) -> dict[tuple[SetAsideKind, str], SetAside]:
         """The entries of what has failed now, if it had failed before."""

@@ -36,7 +36,7 @@ have ended."""
 _SHOW_EVERY = 1.0
 """Seconds between two checks of what people should be shown."""
 _ANSWER_DUE = 0.25
-"""Seconds after which to check whether a look-up that nobody waited for has been answered."""
+"""Seconds after which to check whether a look-up in the background has been answered."""
 
 
 class InDoubt(Exception):

@@ -30,8 +30,8 @@ LATE = 60.0
 WAIT = 30.0
 """Seconds that an event waits for tasks that may be missing."""
 LONG_WAIT = 3600.0
-"""The same for the end of a hold, and for events without a known taker once the index alone has
-found tasks."""
+"""Seconds that the end of a hold waits for them, and, once the index alone has found tasks, an event
+without a known taker."""
 LOOK_GAP = 1.0
 """Minimum seconds between two looks on behalf of events without a taker."""
 ALONE_FOR = 24 * 3600.0
@@ -113,7 +113,7 @@ class Barrier:
     # --- what raises doubt ---
 
     def term_began(self, died_at: float | None = None) -> None:
-        """`died_at`: when the last leader's term ended, unless it resigned with nothing in doubt."""
+        """`died_at`: when the last leader's term ended; None if it resigned with nothing in doubt."""
         if died_at is None:  # none of its polls is late
             now = self._now
             self._doubts["resigned"] = Lost(_EVER, now - LAG, settled_by=now)
@@ -197,7 +197,7 @@ class Barrier:
         `at` is the arrival of an event that was read before the newest drain. `has_taker`: whether
         one of the tasks is known to take it.
         """
-        # Of the same millisecond as an older drain it may be later than that.
+        # A drain that began in the millisecond of the arrival may have begun before it.
         number = min(bisect_right(self._began, at), len(self._began) - 1)
         waiting: Waiting = "event with a taker" if has_taker else "event without a taker"
         return number >= 0 and self._knows(number, receivers, waiting)

@@ -132,8 +132,8 @@ class Index:
         return self.clock.monotonic() - began
 
     def waiting_of(self, workflow: str, patience: float) -> Generator[list[Task], None, float]:
-        """The same for all tasks of one receiver, if a search is the way: else all receivers' are
-        read anyway."""
+        """Pages of all tasks in progress of one receiver, as for `waiting_since`. None if running
+        workflows are read: those are all receivers' anyway."""
         if self.way != "search":
             return 0.0
         conductor = self._conductor.within(patience)
@@ -170,7 +170,7 @@ class Index:
     ) -> Iterator[list[Task]]:
         """The tasks in progress of these workflows that aren't known.
 
-        `name`: the workflows', if all have the same. Raises ConductorError if none can be read.
+        `name`: the name that all these workflows have, if known. Raises ConductorError if none can be read.
         """
         read = self._conductor.within(_FIRST_READ).waiting_in
         found = self._read(

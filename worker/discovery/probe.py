@@ -36,8 +36,8 @@ _CALLS_BY_NAME: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.started(_NOBODY, _NOBODY),
     lambda conductor: conductor.start(_NOBODY, None, "{}", _NOBODY),
 )
-"""The same for calls that name a workflow: a server with permissions by name grants none for a
-made-up one."""
+"""Calls that name a workflow, which every server must have too. Permissions by name don't allow
+them for a made-up name."""
 _BY_PROXY = (
     "NO_PROXY names hosts to be called directly; docs/guarantees.md says what a proxy changes"
 )

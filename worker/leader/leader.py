@@ -51,7 +51,8 @@ class Tuning:
     """Minimum between two scans: under load it is better to decide several events after one scan.
     """
     busy_scan_gap: float = 0.1
-    """The same while enough targets are in flight: deciding sooner wouldn't call sooner."""
+    """Minimum between two scans while enough targets are in flight: deciding sooner wouldn't call
+    sooner."""
     search_gap: float = LOOK_GAP
     once_key_gap: float = 0.01
     """Minimum between two questions to Conductor about once keys."""
@@ -239,7 +240,7 @@ class Leader:
         self._index.receivers = definitions.by_receiver.keys()
 
     def _scan(self, events: Sequence[Event]) -> None:
-        """Adopts every waiting task; also searches the index if one of these events has no taker."""
+        """Adopts every waiting task. Also searches the index if one of these events has no taker."""
         began = self._clock.monotonic()
         try:
             # Check before each poll, so that a process that was frozen takes no tasks that the new

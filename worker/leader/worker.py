@@ -92,7 +92,7 @@ class Worker:
         one, over or not."""
         self._listener = store.signals.listener("targets")
         self._heard_at = float("-inf")
-        """When what it has heard was last read by the leader."""
+        """When the leader last read what the listener has heard."""
 
     @property
     def is_leader(self) -> bool:
