@@ -12,6 +12,7 @@ import pytest
 
 from store.reports import Reports
 from tests.admin.conftest import Cli
+from tests.support.makers import arrive
 from tests.support.sample import DEFINITIONS, Sample
 from tools.servers import PATIENCE
 from worker.conductor.server import Server
@@ -204,3 +205,10 @@ def test_a_setting_that_the_bridge_does_not_know_is_a_warning(cli: Cli) -> None:
         in said
     )
     assert said.count("no such setting") == 1, "names that Kubernetes makes for services are none"
+
+
+def test_check_warns_of_a_pause_that_was_forgotten(cli: Cli, sample: Sample) -> None:
+    sample.store.pauses.pause("orders", sample.store.now() - 7_200_000)
+    arrive(sample.store, "forgotten", webhook="orders")
+    said = "orders has been paused for 2 h: 1 event waits; webhook-bridge resume orders"
+    assert f"warning: orders: {said}\n" in cli("check").stderr
