@@ -144,6 +144,9 @@ def configure_logging(log_format: str | None, process: str) -> None:
     # These log at INFO what is only worth a line when it fails.
     for noisy in ("urllib3", "conductor"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns about every run that it skips because the last one isn't over, which is fine on a
+    # busy machine.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # Our own lines don't pass through `logging`, which takes two thirds of a line's time, and each
     # event has two.
     structlog.configure(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from functools import partial
 
 import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor as JobThreads
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from config.process import WakeUp
 from config.urls import without_user
-from store.clock import MonotonicClock
 from store.errors import LeadershipLost, StoreUnavailable
 from worker.conductor.errors import ConductorError
 from worker.context import Context
@@ -33,13 +35,16 @@ log = structlog.get_logger()
 
 _TUNING = Tuning()
 _HEARTBEAT = 1.5
-"""Seconds between renewals of the term, which must outlast two of them."""
+"""Seconds between renewals of the term."""
 _ELECT_EVERY = 0.5
 """Seconds between tries to become leader."""
 _HEAR_EVERY = 1.0
 """Seconds between the leader's polls for what other processes tell followers."""
 _EXTEND_EVERY = 0.2
 """Seconds between two checks for response time-outs that must be extended."""
+_CLOCK_EVERY = 0.5
+"""Seconds between two looks whether the machine's clock was set back. A term must outlast them and
+two intervals of its heartbeat."""
 _AFTER_STORE = 0.5
 """Seconds before the store is tried again."""
 _AFTER_BUG = 2.0
@@ -168,8 +173,8 @@ class Worker:
         settings, jobs = self._settings, self._maintenance
         always: dict[str, tuple[float, Callable[[], object]]] = {
             "definitions": (2.0, self._definitions.check),
-            "beat": (10.0, self.beat),
             "progress": (10.0, lambda: jobs.see_progress(self.leader)),
+            "beat": (10.0, lambda: self._health.beat("the scheduler")),
         }
         as_leader: dict[str, tuple[float, Callable[[Leader], object]]] = {
             "heartbeat": (_HEARTBEAT, Leader.renew),
@@ -191,11 +196,6 @@ class Worker:
     def every(self, seconds: float, name: str, job: Callable[[], object]) -> None:
         """Has the job run at that interval; to be called before `run`. What it raises is logged."""
         self._intervals.every(seconds, name, partial(_run, name, job))
-
-    def beat(self) -> None:
-        """Tells that all jobs go on."""
-        if self._intervals.are_alive:
-            self._health.beat("the scheduler")
 
     def as_leader(self, job: Callable[[Leader], object]) -> None:
         """Runs the job if this worker is leader. The job keeps the term in which it began, over or
@@ -299,43 +299,73 @@ def _run(name: str, job: Callable[[], object]) -> None:
         log.exception(f"{name} failed unexpectedly")
 
 
+class Every(BaseTrigger):  # type: ignore[misc]
+    """Due again this many seconds after it was found due: missed runs count as one."""
+
+    def __init__(self, seconds: float):
+        self.interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Always after `now`."""
+        return now + self.interval
+
+
 class Intervals:
-    """Jobs, each with its interval and its thread: none overlaps itself, or waits for another. The
-    wall clock doesn't matter to them."""
+    """Jobs, each with its interval. A job never overlaps itself, and none waits for another.
 
-    def __init__(self) -> None:
+    APScheduler uses the wall clock, and no other. If it is set back by an hour, nothing would run
+    for an hour; if it is set forward by years, APScheduler would list every missed run until memory
+    is full.
+    """
+
+    def __init__(self, scheduler: BackgroundScheduler | None = None):
+        self._scheduler = scheduler or BackgroundScheduler(timezone=timezone.utc)
+        self._jobs = 0
         self._stop = WakeUp()
-        self._threads: list[threading.Thread] = []
-
-    @property
-    def are_alive(self) -> bool:
-        """Whether every job's thread goes on."""
-        return all(thread.is_alive() for thread in self._threads)
+        self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
     def every(self, seconds: float, name: str, job: Callable[[], object]) -> None:
-        """Adds a job, before the start. It first runs after this many seconds."""
-        run = partial(repeat, seconds, job, self._stop.wait)
-        self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+        """Adds a job, before the start. It first runs after this many seconds, which must be more
+        than 0."""
+        self._scheduler.add_job(
+            job, Every(seconds), id=name, misfire_grace_time=None, coalesce=True, max_instances=1
+        )
+        self._jobs += 1
 
     def start(self) -> None:
         """Begins."""
-        for thread in self._threads:
-            thread.start()
+        # A thread for each job, since the heartbeat mustn't wait for a search.
+        self._scheduler.add_executor(JobThreads(self._jobs, {"thread_name_prefix": "job"}))
+        self._scheduler.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Starts no more runs, and doesn't wait for those in progress."""
         self._stop.ring()
+        if self._scheduler.running:
+            self._watch.join()
+            self._scheduler.shutdown(wait=False)
 
+    def look(self) -> None:
+        """Runs each job now whose next run is further away than its interval: the clock was set
+        back."""
+        # Read the clock last. Read earlier, it would be behind a run that was scheduled meanwhile.
+        due = [(job, job.next_run_time) for job in self._scheduler.get_jobs()]
+        now = datetime.now(timezone.utc)
+        late = [job for job, at in due if at - now > job.trigger.interval]
+        for job in late:
+            job.modify(
+                next_run_time=now
+            )  # wakes the scheduler, which on Python 3.10 waits by the wall clock too
+        if late:
+            log.warning(
+                "the machine's clock was set back; running the jobs that would have waited",
+                jobs=len(late),
+            )
 
-def repeat(
-    seconds: float,
-    job: Callable[[], object],
-    wait: Callable[[float], bool],
-    clock: MonotonicClock = time,
-) -> None:
-    """Runs the job at that interval, until `wait`, for so many seconds, returns True. Missed runs
-    count as one."""
-    due_at = clock.monotonic() + seconds
-    while not wait(due_at - clock.monotonic()):
-        due_at = clock.monotonic() + seconds
-        job()
+    def _watch_clock(self) -> None:
+        while not self._stop.wait(_CLOCK_EVERY):  # by the monotonic clock, on every Python
+            try:
+                self.look()
+            except Exception:  # without this thread a clock that is set back would stop all jobs
+                log.exception("looking for jobs that the clock holds up failed unexpectedly")

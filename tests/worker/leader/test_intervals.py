@@ -8,29 +8,21 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
-from tests.support.clock import Clock
 from tests.support.wall_clock import WallClock
 from tools.servers import PATIENCE
-from worker.leader.worker import Intervals, repeat
+from worker.leader.worker import Every, Intervals
 
 
-@pytest.mark.parametrize("late", [0, 1, 3_000_000_000])
-def test_runs_that_were_missed_are_one_however_many_they_are(late: float) -> None:
-    clock, waits = Clock(), list[float]()
-    runs: list[float] = []
-
-    def wait(seconds: float) -> bool:
-        waits.append(seconds)
-        clock.seconds += seconds + (late if len(waits) == 2 else 0)
-        return len(waits) > 3
-
-    repeat(5, lambda: runs.append(clock.seconds), wait, clock)
-    assert waits == [5, 5, 5, 5]
-    assert len(runs) == 3
+@pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=1), timedelta(days=36_500)])
+def test_runs_that_were_missed_are_one_however_many_they_are(late: timedelta) -> None:
+    now = datetime.now(timezone.utc)
+    assert Every(0.2).get_next_fire_time(now - late, now) == now + timedelta(seconds=0.2)
 
 
 def test_no_job_waits_for_another() -> None:
@@ -50,14 +42,14 @@ def test_no_job_waits_for_another() -> None:
 
 
 def test_nothing_is_begun_after_the_stop() -> None:
-    intervals = Intervals()
-    begun = list[str]()
-    intervals.every(0.01, "job", lambda: begun.append("job"))
-    intervals.stop()
+    scheduler = BackgroundScheduler(timezone=timezone.utc)
+    intervals = Intervals(scheduler)
+    intervals.stop()  # before it began
+    intervals.every(3600, "job", lambda: None)
     intervals.start()
-    for thread in intervals._threads:
-        thread.join(PATIENCE)
-    assert begun == []
+    intervals.stop()
+    assert not scheduler.running
+    assert scheduler.get_jobs() == []
 
 
 _PRINTS = """

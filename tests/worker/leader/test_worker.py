@@ -337,16 +337,10 @@ def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench)
 def test_it_counts_as_stuck_if_its_jobs_no_longer_run(bench: Bench) -> None:
     worker, clock = bench.worker(), Clock()
     worker._health = Health(bench.store.leadership, clock)
-    worker.every(3600, "job", lambda: None)
-    worker._intervals.start()
-    clock.seconds += 10
-    worker.beat()
+    worker._schedule()
+    worker._intervals._scheduler.get_job("beat").func()
     clock.seconds += STUCK_AFTER
     assert worker._health.stuck() == []
-    worker._intervals.stop()
-    for thread in worker._intervals._threads:
-        thread.join(PATIENCE)
-    worker.beat()
     clock.seconds += 1
     assert worker._health.stuck() == ["the scheduler"]
 
