@@ -164,9 +164,14 @@ def test_tasks_of_workflows_that_are_nobodys_receivers_are_not_read(
     conductor: Conductor, gateway: Gateway, new_bridge: Callable[..., Bridge]
 ) -> None:
     """Until they are receivers: then their tasks are found, though they began to wait long before."""
-    theirs = [waiting(conductor, "theirs", GO) for _ in range(20)]
-    while conductor.poll():
-        pass
+    theirs = {waiting(conductor, "theirs", GO) for _ in range(20)}
+    polled: set[str] = set()
+
+    def all_are_polled() -> bool:
+        polled.update(task["workflowInstanceId"] for task in conductor.poll())
+        return polled >= theirs
+
+    wait_for(all_are_polled, "somebody has polled all of them")
     tasks = [str(conductor.task(workflow_id, "wait")["taskId"]) for workflow_id in theirs]  # type: ignore[index]
     bridge = new_bridge(webhooks("ours"), conductor=gateway.url, bridge_discovery_interval="250ms")
     bridge.start_worker_alone()

@@ -20,6 +20,12 @@ def guarded(tmp_path: Path) -> Page:
     return Page(tmp_path, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER)
 
 
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the requests take, no allowance grows meanwhile."""
+    monkeypatch.setattr("admin.page.access.time", mock.Mock(monotonic=lambda: 1000.0))
+
+
 def log_in(page: Page, token: str, address: str = "192.0.2.1") -> int:
     environ = {"REMOTE_ADDR": address}
     return page.client.post("/login", data={"token": token}, environ_overrides=environ).status_code
@@ -42,9 +48,7 @@ def test_what_wrong_tokens_make_the_bridge_log_and_write_is_bounded(
     recorded: int,
     guarded: Page,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("admin.page.access.time", mock.Mock(monotonic=lambda: 1000.0))
     for number in range(200):
         log_in(guarded, "an old token", f"192.0.2.{number % addresses}")
     store = guarded.client.application.extensions["bridge"].store()

@@ -115,9 +115,12 @@ _shared = lru_cache(maxsize=1)(_Shared)
 
 @contextmanager
 def all_the_time() -> Iterator[None]:
-    """Deliveries have all the time that a busy disk may need: most tests are about none of
-    seconds."""
-    with mock.patch("store.postgres.deliveries.IMPATIENT", PATIENCE):
+    """Connections and deliveries have all the time that a busy machine may need: most tests are
+    about none of seconds."""
+    with (
+        mock.patch("store.postgres.deliveries.IMPATIENT", PATIENCE),
+        mock.patch("store.postgres.address._CONNECT_TIMEOUT", int(PATIENCE)),
+    ):
         yield
 
 

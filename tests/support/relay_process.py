@@ -102,6 +102,10 @@ class Process:
             self.child.kill()
 
 
+PATIENT = {"GUNICORN_CMD_ARGS": "--keep-alive 600"}
+"""No head comes too late, and no connection is idle for too long, however slow the machine is."""
+
+
 @contextmanager
 def serving(folder: Path, text: str, **settings: str) -> Iterator[Process]:
     """A relay with these definitions, which stops well in the end."""

@@ -93,8 +93,8 @@ class Bench:
         return self.executor._calls.outcome(target, self.stored()).result
 
     def later(self, target: Target, attempts: int = 2) -> Target:
-        """The target at a later try."""
-        return replace(target, attempts=attempts)
+        """The target at a later try, claimed now: an old claim would have to be renewed."""
+        return replace(target, attempts=attempts, claimed_at=self.store.now())
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_a_postgresql_that_is_away_or_answers_nothing_holds_it_up_only_so_long(
 def test_a_process_that_never_ends_is_ended_nine_seconds_after_the_signal() -> None:
     hard_stop = HardStop()
     hard_stop.begin()
-    with mock.patch("os._exit") as leave, mock.patch("time.sleep") as sleep:
+    with mock.patch("os._exit") as leave, mock.patch("worker.__main__.time") as module:
         hard_stop.run()
     leave.assert_called_once_with(0)
-    sleep.assert_called_once_with(9.0)
+    module.sleep.assert_called_once_with(9.0)

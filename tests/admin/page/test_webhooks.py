@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from html import unescape
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -154,7 +156,7 @@ def test_a_test_event_waits_until_the_relay_has_read_a_new_secret(
     ]
     monkeypatch.setattr(webhooks, "post", lambda url, draft, wait: answers.pop(0))
     slept: list[float] = []
-    monkeypatch.setattr(webhooks.time, "sleep", slept.append)
+    monkeypatch.setattr(webhooks, "time", mock.Mock(wraps=time, sleep=slept.append))
     os.utime(page.folder / "deploys.yaml", (2**33, 2**33))  # on a clock that is wrong
     assert "The relay answered 200 OK" in page.post("/webhooks/deploys/test", sample="push").text
     assert [0 < seconds <= 5 for seconds in slept] == [True]

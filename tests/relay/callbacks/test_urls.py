@@ -403,7 +403,7 @@ def test_only_the_tasks_that_are_named_may_be_completed(
 
 
 def test_made_up_ids_are_bounded_whoever_sends_them(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = make_relay(BY_ID, APPROVALS)
+    relay = make_relay(BY_ID, APPROVALS, clock=StandingClock(1000.0))
     statuses: list[int] = []
     while len(statuses) < 5 * ACCEPT_BY_ID.most_at_once and 429 not in statuses:
         statuses.append(relay.post(f"open/{ID}/task{len(statuses)}", "{}").status_code)
@@ -419,7 +419,8 @@ def address(relay: Relay, number: int, ip: str) -> int:
 def test_one_address_that_guesses_ids_is_slowed_down_and_others_are_not(
     make_relay: MakeRelay, clock: Clock
 ) -> None:
-    relay = make_relay(BY_ID | {"accept": {"rate": "1000/s", "burst": 10_000}})
+    generous = {"accept": {"rate": "1000/s", "burst": 10_000}}
+    relay = make_relay(BY_ID | generous, clock=StandingClock(1000.0))
     statuses = [address(relay, number, "203.0.114.7") for number in range(130)]
     assert 429 in statuses
     assert address(relay, 999, "198.20.100.8") == 200

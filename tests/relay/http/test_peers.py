@@ -20,7 +20,7 @@ import pytest
 from relay.http.bodies import LONGEST
 from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
-from tests.support.relay_process import KEY, Answers, Process, connect, request, serving
+from tests.support.relay_process import KEY, PATIENT, Answers, Process, connect, request, serving
 from tools.bench.hostile_requests import ANSWERS, NO_HTTP, attack
 from tools.servers import PATIENCE, eventually
 from tools.servers.http_server import Handler, HttpServer
@@ -35,10 +35,6 @@ DEFINITIONS = f"""webhooks:
 LARGE = f"""\
   - {{name: large, headers: {{X-Api-Key: {KEY}}}, respond: {{body: {"x" * 500_000}}}, receivers: {{a: any}}}}
 """
-
-
-PATIENT = {"GUNICORN_CMD_ARGS": "--keep-alive 600"}
-"""No head comes too late, and no connection is idle for too long, however slow the machine is."""
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 
 from store.answers import Answer
 from store.sqlite import SqliteStore, open_store
-from tests.support.relay_process import KEY, Process, serving
+from tests.support.relay_process import KEY, PATIENT, Process, serving
 from tools.servers import PATIENCE, eventually
 
 DEFINITIONS = f"""webhooks:
@@ -31,7 +31,7 @@ MANY = 300
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with serving(tmp_path_factory.mktemp("waiting"), DEFINITIONS) as process:
+    with serving(tmp_path_factory.mktemp("waiting"), DEFINITIONS, **PATIENT) as process:
         yield process
 
 
