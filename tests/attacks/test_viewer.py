@@ -130,7 +130,7 @@ def test_no_control_character_of_a_name_reaches_a_title_or_a_picture(
     (tmp_path / "webhooks.yaml").write_text("webhooks: []")
     settings = settings_for(tmp_path)
     store = open_store(settings.bridge_database)
-    assert store.leadership.elect("me", 60)
+    assert store.leadership.elect("me", 10**6)
     store.tasks.adopt(
         ME, [Task("t", "w", f"flow{name}", f"ref{name}", {"$.a": HOSTILE["control"]}, 0)], 1
     )

@@ -69,7 +69,7 @@ def stores(tmp_path: Path, postgres: Postgres, unhurried: None) -> Iterator[Stor
 
 def filled(store: Store) -> Store:
     """Something in every table."""
-    assert store.leadership.elect("me", 60)
+    assert store.leadership.elect("me", 10**6)
     store.tasks.adopt(ME, [task(number) for number in range(30)], NOW)
     raw = RawDelivery(
         "", "w", "accepted", NOW, query="a=1", headers={"x-a": "\xfc"}, body=b"\x00\xff"

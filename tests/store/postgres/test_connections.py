@@ -134,7 +134,7 @@ def test_a_decision_is_three_messages_its_writes_are_one(
     monkeypatch.setattr(
         store.signals, "notify", lambda _: None
     )  # its thread may use the same connection
-    assert store.leadership.elect("me", 60)
+    assert store.leadership.elect("me", 10**6)
     store.tasks.adopt(ME, [task()], NOW)
     one = event()
     store.deliveries.append([one])
@@ -155,7 +155,7 @@ class Halting(SteadyClock):
 
 
 def claimed_by_another(store: PostgresStore) -> Target:
-    assert store.leadership.elect("me", 60)
+    assert store.leadership.elect("me", 10**6)
     now = store.now()
     store.deliveries.append([NewEvent("e", "w", now, "{}", {}, {}, now)])
     [target] = store.decisions.decide(ME, [Decision("e", "pending", "no", (start(),))], [], now, 1)
@@ -418,7 +418,7 @@ def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looke
     pooled: str,
 ) -> None:
     store, other = open_store(pooled), open_store(pooled)
-    assert store.leadership.elect("me", 60)
+    assert store.leadership.elect("me", 10**6)
     listener = store.signals.listener("events")
     listener.wait(0.2)
     store.tasks.adopt(ME, [task()], NOW)
