@@ -311,10 +311,24 @@ def _needs_server(scope: str) -> bool:
     return scope.startswith("tests/acceptance/") and not scope.endswith("/test_listen.py")
 
 
+_OF_VENDORS = {
+    "tests/attacks/test_kept_refusals.py",
+    "tests/attacks/test_known_breaks.py",
+    "tests/attacks/test_security_model.py",
+    "tests/attacks/test_unsigned.py",
+    "tests/platforms/test_judged_by.py",
+    "tests/platforms/test_judges.py",
+    "tests/relay/reports/test_raw_deliveries.py",
+}
+"""Modules whose deliveries are signed with the libraries of vendors."""
+
+
 def _shared_by(module: str) -> str | None:
-    """What this module's tests share with those of others, and what is dear: 3 s of processor time
-    to fill a PostgreSQL and to have it plan each statement of the store, 3 s to start Chromium and
-    as much each minute that it is there."""
+    """What this module's tests share with those of others, and what is dear: 4 s of processor time
+    to import all vendors' libraries, 3 s to fill a PostgreSQL and to have it plan each statement of
+    the store, 3 s to start Chromium and as much each minute that it is there."""
+    if module in _OF_VENDORS:
+        return "vendors' libraries"
     if module.endswith(("browser.py", "/test_accessibility.py")):
         return "Chromium"
     return "plans of statements" if module.startswith("tests/store/contract/") else None

@@ -13,8 +13,8 @@ import pytest
 
 from platforms import PLATFORMS
 from tests.attacks.test_unsigned import Target, is_of_sender, send, sent
+from tests.platforms.test_properties import SECRETS
 from tests.support.genuine import deliveries_of
-from tests.support.proofs import SECRETS
 from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 SECRET = "0123456789abcdef-secret"

@@ -17,7 +17,7 @@ from platforms import PLATFORMS, discover
 from platforms.verifiers import Draft
 from relay.verify.verification import verifiers_of
 from tests.platforms import example
-from tests.support.proofs import SECRETS
+from tests.platforms.test_properties import SECRETS
 from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 ACME = {

@@ -18,7 +18,7 @@ from platforms.verifiers import CannotSign
 from relay.app import create_app
 from store.open import open_store
 from store.sql.event_search import EventFilter
-from tests.support.proofs import CANNOT, proof_of
+from tests.platforms.test_properties import CANNOT, proof_of
 from tests.support.sample import settings_for
 
 ROOT = Path(__file__).parents[2]

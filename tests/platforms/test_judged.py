@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.platforms.judged import Record, Verdict, accepts, records, signed_sample
-from tests.support.proofs import CANNOT
+from tests.platforms.test_properties import CANNOT
 from tests.support.vendors import Pages
 
 RECORDS = list(records())

@@ -9,7 +9,8 @@ from platforms import PLATFORMS
 from tests.platforms.judged import records
 from tests.platforms.test_captured import CAPTURED
 from tests.platforms.test_google_tokens import KINDS
-from tests.support.vectors import NO_TIME, VECTORS, platform_of
+from tests.platforms.test_judges import JUDGES
+from tests.relay.verify.test_vectors import NO_TIME, VECTORS, platform_of
 
 ROOT = Path(__file__).parents[2]
 OURS = ("webhooks_cc", "openssl", "python hmac", "all(value[].clientState", "own hmac")
@@ -25,7 +26,11 @@ def judged_by(platform: str) -> str:
 
 def judged() -> set[str]:
     """The platforms of which someone else than us has judged a delivery."""
-    found = {platform for platform, *_ in KINDS} | {"cloudevents"}
+    found = (
+        {make().platform for make in JUDGES}
+        | {platform for platform, *_ in KINDS}
+        | {"cloudevents"}
+    )
     found |= {record.platform.name for record in records()} | {sent.platform for sent in CAPTURED}
     for vector in VECTORS["vectors"]:
         oracles = [one["oracle"] for one in vector["oracle_verdicts"]]

@@ -1,5 +1,5 @@
-"""Genuine deliveries of every platform: the signed examples of `vectors.json`, and its sample
-events, signed by the bridge."""
+"""Genuine deliveries of every platform: the signed examples of `vectors.json`, what its own library
+signs, and its sample events, signed by the bridge."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from platforms.base import Platform
 from platforms.guide import samples
 from platforms.verifiers import CannotSign, Draft
 from relay.verify.verification import verifiers_of
-from tests.support.proofs import SECRETS, proof_of
+from tests.platforms.test_judges import JUDGES
+from tests.platforms.test_properties import SECRETS, proof_of
+from tests.relay.verify.test_vectors import NO_TIME, VECTORS, definition, fetch_for, platform_of
 from tests.support.relay import NOW
-from tests.support.vectors import NO_TIME, VECTORS, definition, fetch_for, platform_of
 from tests.support.vendors import HEADERS, pages
 
 _URL = "https://relay.example.com/hooks/genuine"
@@ -147,6 +148,27 @@ def deliveries_of(platform: str, folder: Path) -> Iterator[Genuine]:
                 vector["id"], webhook, vector["url"], vector["method"], vector["headers"], body, vector["now"],
                 fetch_for(vector),
             )  # fmt: skip
+    for make in JUDGES:
+        judge = make()
+        if judge.platform == platform:
+            signed = judge.sign()
+            webhook = {
+                "name": "hook",
+                "platform": platform,
+                "secret": judge.secret,
+                "public_url": signed.url,
+            }
+            headers = signed.headers | {"Content-Type": judge.content_type}
+            yield Genuine(
+                f"{platform}/{make.__name__}",
+                webhook,
+                signed.url,
+                "POST",
+                headers,
+                signed.body,
+                NOW,
+                _no_keys,
+            )
     if platform in HEADERS:
         for name, body, headers in _bodies(platform):
             webhook = {"name": "hook", "platform": platform} | proof_of(platform)

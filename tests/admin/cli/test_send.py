@@ -22,7 +22,7 @@ from platforms import PLATFORMS
 from platforms.http import Request
 from relay.verify.verification import Verification
 from tests.admin.conftest import Cli
-from tests.support.proofs import CANNOT, proof_of
+from tests.platforms.test_properties import CANNOT, proof_of
 from tests.support.sample import Sample
 from tools.servers.http_server import Handler, HttpServer
 

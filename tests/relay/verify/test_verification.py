@@ -13,7 +13,7 @@ from platforms import PLATFORMS
 from platforms.http import Request
 from platforms.verifiers import CannotSign, Draft
 from relay.verify.verification import VerifiedDelivery, fingerprint, verifiers_of
-from tests.support.proofs import proof_of
+from tests.platforms.test_properties import proof_of
 from tests.support.relay import NOW, Clock, MakeRelay
 
 SALT = b"0123456789abcdef"
