@@ -178,7 +178,8 @@ class Bridge:
         """Raises NotFound."""
         task = self.store.queries.task(task_id)
         if task is None:
-            if found := self.store.quarantine.items("task", ids=[task_id]):
+            found = self.store.quarantine.items("task", ids=[task_id])
+            if found:
                 raise NotFound(
                     f"task {task_id} can't be read: it is {describe_set_aside(found[0])}"
                 )

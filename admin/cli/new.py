@@ -241,7 +241,9 @@ def _done(here: Here, form: WebhookForm, as_json: bool) -> None:
         click.echo(
             f"Secret:  {form.secret}   (shown only once; enter it at the platform as {guide.platform.secret_label})"
         )
-    if setup := setup_steps(webhook, guide):
+    setup = setup_steps(webhook, guide)
+    if setup:
         click.echo(plain(f"Setup:   {as_text(setup)}"))
-    if (how := how_to_try(webhook, url)) is not None:
+    how = how_to_try(webhook, url)
+    if how is not None:
         click.echo(f"Try it:  {how}", err=True)

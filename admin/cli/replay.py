@@ -244,7 +244,7 @@ def _note(
     chosen_by = parts_of(many)
     if bool(event_ids) == bool(chosen_by):
         raise click.UsageError(_ONE if event_ids else _WHICH)
-    text = "" if dry_run and reason is None else _reason_given(what, reason)
+    text = _reason_given(what, reason, dry_run)
     events = _named(here.bridge, event_ids)
     if not event_ids:
         events = choose(here.bridge, search_of(here.bridge, chosen_by))
@@ -270,7 +270,9 @@ def _named(bridge: Bridge, event_ids: Sequence[str]) -> list[Event]:
     return sorted(found.values(), key=lambda event: event.seq)
 
 
-def _reason_given(what: Noted, reason: str | None) -> str:
+def _reason_given(what: Noted, reason: str | None, dry_run: bool) -> str:
+    if dry_run and reason is None:
+        return ""
     try:
         return check_reason(what, reason)
     except CantNote as error:

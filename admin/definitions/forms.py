@@ -216,7 +216,8 @@ class WebhookForm:
         typed = {} if located.value is None else located.value
         if not isinstance(typed, dict) or located.repeated:
             raise BadValue("write each setting once, on a line of its own, such as hold: 10m")
-        if there := [key for key in _HAVE_FIELDS if key in typed]:
+        there = [key for key in _HAVE_FIELDS if key in typed]
+        if there:
             raise BadValue(f"{there[0]} has a field of its own")
         return {str(key): value for key, value in typed.items()}
 

@@ -186,7 +186,8 @@ class DefinitionsFolder:
             raise NameTaken(
                 f"the file {file.name} already exists: choose another name, or edit that file"
             )
-        if (other := self.find(name)) is not None:
+        other = self.find(name)
+        if other is not None:
             raise NameTaken(f"the name {name} is taken, in {other.file.name}")
         text = "# Created by webhook-bridge; yours to edit.\n" + as_yaml({"webhooks": [written]})
         return self._checked(file, text, files, name)

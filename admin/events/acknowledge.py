@@ -48,7 +48,8 @@ def plan_notes(matching: Sequence[Event], what: Noted) -> Plan:
     wouldn't."""
     plan = Plan(newest=matching[-1].seq if matching else 0)
     for event in matching:
-        if (why_not := _why_not(event, what)) is None:
+        why_not = _why_not(event, what)
+        if why_not is None:
             plan.chosen.append(event)
         else:
             plan.left_out[why_not] += 1

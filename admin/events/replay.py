@@ -372,7 +372,8 @@ def _replay_unless_settled(bridge: Bridge, chosen: Event, acknowledged: bool) ->
     if event is None:
         return "pruned meanwhile"
     family = families(bridge.store.queries, [event])[event.id]
-    if (reason := why_settled(event, family, acknowledged)) is not None:
+    reason = why_settled(event, family, acknowledged)
+    if reason is not None:
         return reason
     latest = family.replays[-1].id if family.replays else family.origin
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from config.quantities import counted
 from criteria.jsonpath import MAX_LENGTH, plain_steps
 from store.records import Event
 
@@ -44,8 +45,7 @@ class Field:
     @property
     def size(self) -> str:
         """``3 fields``, ``1 element``."""
-        one = "field" if isinstance(self.value, dict) else "element"
-        return f"{len(self.value)} {one}{'' if len(self.value) == 1 else 's'}"
+        return counted(len(self.value), "field" if isinstance(self.value, dict) else "element")
 
 
 def tree_of(document: Any, most: int = MOST) -> Field:

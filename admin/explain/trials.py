@@ -169,8 +169,11 @@ def _with_repeats(tried: Sequence[tuple[Trial, str | None]]) -> tuple[Trial, ...
     first: dict[str, str] = {}
     trials: list[Trial] = []
     for trial, key in reversed(tried):
-        same_as = first.setdefault(key, trial.event.id) if key is not None else trial.event.id
-        trials.append(trial if same_as == trial.event.id else replace(trial, same_as=same_as))
+        same_as = trial.event.id if key is None else first.setdefault(key, trial.event.id)
+        if same_as == trial.event.id:
+            trials.append(trial)
+        else:
+            trials.append(replace(trial, same_as=same_as))
     return tuple(reversed(trials))
 
 
@@ -185,15 +188,19 @@ def try_newest(bridge: Bridge, webhook: str, trier: Trier) -> Trials:
 def written(kind: Kind, criteria: Mapping[str, Any]) -> str:
     """The criteria as they are written where they belong: in a task's JSON, or in the webhook's
     YAML."""
-    if kind == "matches":
-        return as_input_parameters(criteria)
-    return as_yaml(
-        {"once": {"key": next(iter(criteria))}} if kind == "once" else {kind: dict(criteria)}
-    )
+    match kind:
+        case "matches":
+            return as_input_parameters(criteria)
+        case "once":
+            return as_yaml({"once": {"key": next(iter(criteria))}})
+        case "when" | "only":
+            return as_yaml({kind: dict(criteria)})
 
 
 def as_input_parameters(criteria: Mapping[str, Any]) -> str:
     """The task's ``inputParameters``, as JSON."""
     parameters = {"inputParameters": {"matches": criteria}}
     text = json.dumps(parameters, indent=2, ensure_ascii=False)
-    return text if all(map(str.isprintable, text.split("\n"))) else json.dumps(parameters, indent=2)
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    return json.dumps(parameters, indent=2)
