@@ -19,8 +19,9 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 from admin.errors import CantDo
 from config.urls import is_loopback
-from relay.limits.addresses import read_address, subscriber_of
+from relay.limits.addresses import read_address
 from relay.limits.admission import Allowance, SharedTimes, take_one
+from store.rules.senders import subscriber_of
 from store.sql.admin import Sessions as StoredSessions
 
 COOKIE = "bridge_admin"

@@ -14,14 +14,13 @@ from platforms.http import Request
 from relay.http.bodies import Bodies, BodyTooLarge, BodyUnreadable
 from relay.http.forwarded import BY_PROXY
 from relay.route import PATH, Route, with_query
+from store.rules.senders import LONGEST_ADDRESS
 
 _HOST = re.compile(r"[A-Za-z0-9._~%:\[\]-]*", re.ASCII)
 _BEFORE_PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 _AFTER_PATH = re.compile(r"[?#].*\Z", re.DOTALL)
 """What a request may have around the path. It decides nothing about which webhook is called, so a
 signature that covers the URL or path must not take it for a part of them."""
-_LONGEST_ADDRESS = 100
-"""Characters of a sender's address that are recorded."""
 _OF_PROXIES = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"})
 
 
@@ -52,7 +51,7 @@ class Incoming:
     @property
     def recorded_remote(self) -> str | None:
         """The address as it is recorded: a proxy may report any text."""
-        return self.remote and self.remote[:_LONGEST_ADDRESS]
+        return self.remote and self.remote[:LONGEST_ADDRESS]
 
     @contextmanager
     def read(self, route: Route) -> Iterator[Request]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from config.model import Accept
-from relay.limits.addresses import read_address, subscriber_of
+from relay.limits.addresses import read_address
 from store.clock import MonotonicClock
+from store.rules.senders import LONGEST_ADDRESS, subscriber_of
 
-_LONGEST_ADDRESS = 100
 _WAYS = 8
 """Slots that a key may use. When all are taken, the one with the earliest time is overwritten."""
 _BYTES = 8
@@ -169,7 +169,7 @@ def take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float
 def _one_sender(text: str | None) -> bytes | None:
     """What identifies the sender at an address. None if nothing does: a private address may be a
     load balancer's."""
-    return None if text is None or len(text) > _LONGEST_ADDRESS else _public(text)
+    return None if text is None or len(text) > LONGEST_ADDRESS else _public(text)
 
 
 @lru_cache(maxsize=1024)

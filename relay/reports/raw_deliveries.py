@@ -22,7 +22,8 @@ from relay.verify.secrets import without_secrets
 from store.delivery_records import RawDelivery
 from store.errors import StoreUnavailable
 from store.records import new_event_id
-from store.rules.eviction import Bounds, sender_of
+from store.rules.eviction import Bounds
+from store.rules.senders import LONGEST_ADDRESS, sender_of
 from store.sql.raw_deliveries import LISTENED, RawDeliveries
 
 LARGEST = 1024 * 1024
@@ -40,7 +41,6 @@ _MOST_REJECTED = 1000
 _SELDOM = 60
 """Calls of `Keeper.prune` between two that look at all webhooks."""
 _REASON = 500
-_ADDRESS = 100
 
 
 class Keeper:
@@ -77,7 +77,7 @@ class Keeper:
             webhook=name,
             verdict="rejected",
             at=at,
-            remote=remote and remote[:_ADDRESS],
+            remote=remote and remote[:LONGEST_ADDRESS],
             status=refused.status,
             reason=refused.reason[:_REASON],
             method=request.method,

@@ -28,9 +28,10 @@ import structlog
 from config.urls import is_loopback
 from platforms.verifiers.protocol import OF_DEFINITION, Fetch, KeysUnavailable
 from relay.concurrency import at_most
-from relay.limits.addresses import Address, read_address, subscriber_of
+from relay.limits.addresses import read_address
 from relay.limits.admission import Allowance
 from store.clock import MonotonicClock
+from store.rules.senders import Address, subscriber_of
 
 TIMEOUT = 5.0
 """Seconds for one fetch: senders wait only 10 to 15 s for their answer."""

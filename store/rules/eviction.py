@@ -10,15 +10,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from heapq import heapify, heappop, heapreplace
-from ipaddress import IPv6Address, ip_address, ip_network
 from operator import attrgetter
+
+from store.rules.senders import sender_of
 
 READ_AT_ONCE = 4 * 1024 * 1024
 """Bytes of deliveries that are read in one go; a larger one is read alone."""
-_SITE = 64
-"""Bits of an IPv6 address that identify one sender, which has all addresses with this prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +104,6 @@ def _in_turn(kept: Sequence[Kept], weight: Callable[[Kept], int]) -> Iterator[Ke
         else:
             heappop(heap)
         yield one
-
-
-@lru_cache(maxsize=4096)
-def sender_of(remote: str | None) -> str:
-    """The address, of IPv6 the network that one sender has; empty if it is unknown."""
-    try:
-        address = ip_address(remote or "")
-    except ValueError:
-        return remote or ""
-    if isinstance(address, IPv6Address):
-        return str(ip_network((address, _SITE), strict=False))
-    return str(address)
 
 
 def first_within(sized: Iterable[tuple[str, int]]) -> list[str]:

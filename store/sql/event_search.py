@@ -259,8 +259,6 @@ _TRIED = f"SELECT event_id FROM ({_PENDING}) AS newest WHERE attempts > 0 LIMIT 
 _SEQS = "SELECT seq FROM bridge.events WHERE id = ANY(%s) AND status = 'pending'"
 _LISTED = "bridge.events WHERE seq = ANY(%(those)s) AND +seq < %(before)s"
 _NOT_ASIDE = " AND NOT seq = ANY(%(aside)s)"
-_DIGITS = 18
-"""A target's number has no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +310,8 @@ def _set_aside(database: Database) -> list[str]:
             *((_ASIDE, (kind, _CANDIDATES)) for kind in ("event", "target"))
         )
     )
-    numbers = [int(id_) for id_ in targets if id_.isdecimal() and len(id_) <= _DIGITS]
-    of_targets = database.read(_EVENTS_OF, (numbers,)) if numbers else []
+    numbers = rows.target_ids(targets)
+    of_targets = []
+    if numbers:
+        of_targets = database.read(_EVENTS_OF, (numbers,))
     return sorted({*events, *(event_id for (event_id,) in of_targets)})

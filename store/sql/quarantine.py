@@ -50,8 +50,6 @@ WITH pruned AS MATERIALIZED (
 )
 DELETE FROM bridge.quarantine WHERE (kind, id) IN (SELECT kind, id FROM pruned)
 """
-_DIGITS = 18
-"""A target's number has no more."""
 
 
 class Quarantine(Part):
@@ -160,8 +158,7 @@ def prune(transaction: Transaction, before: int, limit: int) -> None:
     set aside. Events are deleted along with their rows: as long as one is left out of the agenda,
     it must be found here.
     """
-    found = [item for (item,) in transaction.fetch(_FIRST_TARGETS, (limit,))]
-    numbers = [int(item) for item in found if item.isdecimal() and len(item) <= _DIGITS]
+    numbers = rows.target_ids(id_ for (id_,) in transaction.fetch(_FIRST_TARGETS, (limit,)))
     live = {str(number) for (number,) in transaction.fetch(_LIVE, (numbers,))}
     take_back(transaction, "target", sorted(set(map(str, numbers)) - live))
     transaction.write(_PRUNE, (before, limit))

@@ -363,6 +363,15 @@ def target(row: Sequence[Any]) -> Target:
     return Target(**values)
 
 
+_DIGITS = 18
+"""A target's number has no more."""
+
+
+def target_ids(set_aside: Iterable[str]) -> list[int]:
+    """The targets with these ids of set-aside items, without those that no bridge wrote."""
+    return [int(id_) for id_ in set_aside if id_.isdecimal() and len(id_) <= _DIGITS]
+
+
 def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
     """The values of the columns of `SET_ASIDE`, in the order in which all processes lock them."""
     last = {(item.kind, storable.text_without_nul(item.id)): item for item in items}

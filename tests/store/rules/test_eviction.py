@@ -7,7 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.rules.eviction import Bounds, Kept, sender_of, superseded, surplus
+from store.rules.eviction import Bounds, Kept, superseded, surplus
+from store.rules.senders import sender_of
 
 
 def surplus_of(kept: list[Kept], most: int, most_bytes: int = 10**6) -> list[str]:
