@@ -19,9 +19,9 @@ from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
 from relay.verify.verification import verified_since
 from store.hiding import Hidden, masked, masked_in_list, masked_target
+from store.processes import AdminStore
 from store.records import Change, Event, Target, Task
 from store.sql.event_search import EventFilter, EventPage
-from store.sql.store import Store
 
 DAY = 86_400_000
 """Milliseconds."""
@@ -71,7 +71,9 @@ def webhook_of(definitions: Definitions, name: str) -> Webhook:
 class Bridge:
     """The bridge at one moment: its store and the definitions in force."""
 
-    def __init__(self, settings: Settings, store: Store, definitions: Definitions, who: str = ""):
+    def __init__(
+        self, settings: Settings, store: AdminStore, definitions: Definitions, who: str = ""
+    ):
         """`who` acts, for the list of changes."""
         self.settings = settings
         self.store = store

@@ -31,13 +31,13 @@ from store import tracing
 from store.clock import MonotonicClock
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.sql.store import Store
+from store.processes import RelayStore
 
 
 def create_app(
     settings: Settings | None = None,
     *,
-    store: Store | None = None,
+    store: RelayStore | None = None,
     keys: KeySource | None = None,
     platforms: Mapping[str, Platform] = PLATFORMS,
     clock: MonotonicClock = time,

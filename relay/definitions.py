@@ -15,8 +15,8 @@ from relay.background import Background
 from relay.concurrency import run_in_thread
 from relay.receiver import Receiver
 from relay.route import Route
+from store.processes import RelayStore
 from store.reports import Reports
-from store.sql.store import Store
 
 GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
 """Logged when webhooks disappear from the definitions."""
@@ -30,7 +30,7 @@ class Changes(Listener):
         source: DefinitionsSource,
         routes: Callable[[Definitions], Mapping[str, Route]],
         receiver: Receiver,
-        store: Store,
+        store: RelayStore,
         last_good: LastGood,
         background: Background,
     ):

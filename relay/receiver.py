@@ -32,9 +32,9 @@ from relay.waiting.senders import Pending, Waiting
 from store.clock import MonotonicClock
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
+from store.processes import RelayStore
 from store.records import Committed, NewEvent
 from store.sql.deliveries import Known
-from store.sql.store import Store
 
 RETRY_AFTER = 10
 """Seconds after which a sender may try again if the store or a vendor's key was unavailable."""
@@ -84,7 +84,7 @@ class Receiver:
 
     def __init__(
         self,
-        store: Store,
+        store: RelayStore,
         routes: Mapping[str, Route],
         outcomes: Outcomes,
         keeper: Keeper,

@@ -18,8 +18,8 @@ from config.settings import Settings
 from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError, Webhook
 from store.clock import MonotonicClock
+from store.processes import WorkerStore
 from store.reports import Reports
-from store.sql.store import Store
 from worker import metrics
 from worker.conductor.client import Conductor
 from worker.health import Health
@@ -33,7 +33,7 @@ class Context:
     """The same objects for all parts of one worker."""
 
     settings: Settings
-    store: Store
+    store: WorkerStore
     conductor: Conductor
     definitions: DefinitionsSource
     health: Health
@@ -78,7 +78,7 @@ class Inbox:
                     log.exception(f"a message to {self._owner} failed unexpectedly")
 
 
-def open_definitions(settings: Settings, store: Store) -> DefinitionsSource:
+def open_definitions(settings: Settings, store: WorkerStore) -> DefinitionsSource:
     """Reads the definitions from the files. No secret is looked up, since the worker verifies
     nothing.
 
@@ -124,7 +124,7 @@ class _Changes(Listener):
     """Logs and records changes. The relay keeps the good definitions, since it alone checks all of
     them."""
 
-    def __init__(self, source: DefinitionsSource, store: Store):
+    def __init__(self, source: DefinitionsSource, store: WorkerStore):
         self._source = source
         self._store = store
         self._known = set(source.current.by_name)

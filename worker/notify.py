@@ -18,8 +18,8 @@ import structlog
 
 from config.settings import SettingsError
 from store.errors import StoreUnavailable
+from store.processes import WorkerStore
 from store.reports import Reports
-from store.sql.store import Store
 from worker.troubles import OVER, STORE_UNAVAILABLE, Message, troubles
 
 log = structlog.get_logger()
@@ -129,7 +129,11 @@ class Notifier:
     """Looks for trouble, and sends, while its worker is leader."""
 
     def __init__(
-        self, store: Store, send: Send, is_leader: Callable[[], bool], admin_url: str | None = None
+        self,
+        store: WorkerStore,
+        send: Send,
+        is_leader: Callable[[], bool],
+        admin_url: str | None = None,
     ):
         self._store = store
         self._send = send

@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from config.quantities import counted
 from store.delivery_records import WRONG_TOKEN
+from store.processes import WorkerStore
 from store.records import SetAside
 from store.reports import Reports
 from store.rules.transitions import FAILED
 from store.sql.facts import Pause
-from store.sql.store import Store
 
 OVER = {
     "failed": "No more events have failed for ten minutes",
@@ -105,7 +105,7 @@ class Seen:
         return f"See {self.admin_url.rstrip('/')}{path}"
 
 
-def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
+def troubles(store: WorkerStore, admin_url: str | None = None) -> Iterator[Message]:
     """What is wrong, at most one of a kind. Raises StoreUnavailable.
 
     Messages link to the admin page at `admin_url`; without one they name a command.
@@ -117,7 +117,7 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
             yield message
 
 
-def _look(store: Store, admin_url: str | None) -> Seen:
+def _look(store: WorkerStore, admin_url: str | None) -> Seen:
     store.deliveries.check_writable()
     now = store.now()
     reports = store.reports.read()

@@ -21,7 +21,7 @@ from config.settings import Settings, load_settings
 from config.webhooks import Definitions, Problem
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.sql.store import Store
+from store.processes import AdminStore
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ class Here:
             return {}
 
     @cached_property
-    def store(self) -> Store:
+    def store(self) -> AdminStore:
         """The store, which must exist. Raises StoreUnavailable, NewerStore."""
         store = open_store(self.settings.bridge_database, migrate=False)
         click.get_current_context().call_on_close(store.close)

@@ -17,7 +17,7 @@ from config.webhooks import Definitions
 from store.delivery_records import WRONG_TOKEN
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.sql.store import Store
+from store.processes import AdminStore
 from worker.conductor.client import Conductor
 from worker.conductor.server import Server
 
@@ -48,7 +48,7 @@ class Source:
         self.sessions = Sessions(admin, viewer, lambda: self.store().sessions)
         self.wrong_tokens = WrongTokens()
         self._lock = threading.RLock()  # opening the definitions may open the store
-        self._store: Store | None = None
+        self._store: AdminStore | None = None
         self._definitions: DefinitionsSource | None = None
 
     @cached_property
@@ -57,7 +57,7 @@ class Source:
             Server.of(self.settings), min(self.settings.bridge_call_timeout, _CONDUCTOR)
         )
 
-    def store(self) -> Store:
+    def store(self) -> AdminStore:
         """Raises StoreUnavailable, NewerStore."""
         with self._lock:
             if self._store is None:

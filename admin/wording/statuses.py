@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from store.processes import AdminStore
 from store.records import Event, SetAside, Target, TargetKind, TargetState
 from store.rules.transitions import FAILED
 from store.sql.queries import Queries
-from store.sql.store import Store
 
 _DAY = 86_400_000
 
@@ -30,7 +30,7 @@ class StatusContext:
 
 
 def status_context(
-    store: Store, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]
+    store: AdminStore, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]
 ) -> StatusContext:
     """What the statuses of these events depend on."""
     pending = [event.id for event in events if event.status == "pending"]

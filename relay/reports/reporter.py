@@ -19,8 +19,8 @@ from relay.reports.raw_deliveries import Keeper
 from relay.route import Route
 from store.clock import MonotonicClock
 from store.delivery_records import WithoutEvent
+from store.processes import RelayStore
 from store.records import Committed
-from store.sql.store import Store
 
 _LONGEST_REASON = 500
 _LONGEST_URL = 100
@@ -30,7 +30,7 @@ class Reporter:
     """Reports what became of deliveries."""
 
     def __init__(
-        self, store: Store, outcomes: Outcomes, keeper: Keeper, clock: MonotonicClock = time
+        self, store: RelayStore, outcomes: Outcomes, keeper: Keeper, clock: MonotonicClock = time
     ):
         self._store = store
         self._outcomes = outcomes

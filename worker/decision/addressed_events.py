@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Literal
 
 from config.webhooks import Webhook
+from store.processes import WorkerStore
 from store.records import NewTarget, Task
 from store.rules.transitions import LIVE
-from store.sql.store import Store
 from worker.conductor.addressed import Addressed, AddressedTask
 from worker.decision.callbacks import Callbacks, LookedUp, is_signed
 from worker.decision.held_events import HeldEvents
@@ -32,7 +32,7 @@ _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 class AddressedEvents:
     """Whatever its criteria, the task that a URL names takes the event; no other does."""
 
-    def __init__(self, store: Store, tasks: TaskIndex, rules: Rules, held: HeldEvents):
+    def __init__(self, store: WorkerStore, tasks: TaskIndex, rules: Rules, held: HeldEvents):
         self._store = store
         self._tasks = tasks
         self._rules = rules

@@ -15,6 +15,7 @@ import structlog
 from config.logs import some_of
 from config.webhooks import Definitions, Webhook
 from store.clock import ServerClock
+from store.processes import WorkerStore
 from store.records import (
     Decision,
     Event,
@@ -25,7 +26,6 @@ from store.records import (
     Task,
     Term,
 )
-from store.sql.store import Store
 from store.tracing import in_logs, span
 from worker.decision.addressed_events import AddressedEvents
 from worker.decision.callbacks import Callbacks
@@ -83,7 +83,7 @@ class Decider:
 
     def __init__(
         self,
-        store: Store,
+        store: WorkerStore,
         workflows: Workflows,
         server_clock: ServerClock,
         timeouts: Timeouts,

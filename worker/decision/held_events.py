@@ -12,8 +12,8 @@ from typing import Any
 from config.webhooks import Webhook
 from criteria.matches import Criteria
 from store.errors import RowsUnavailable
+from store.processes import WorkerStore
 from store.records import Event
-from store.sql.store import Store
 from worker.decision.callbacks import Callbacks, is_signed
 from worker.decision.matching import Document, HeldEvent, HeldIndex, TaskIndex, Turns, WaitingTask
 from worker.decision.quarantine import Quarantine
@@ -39,7 +39,7 @@ class HeldEvents:
 
     def __init__(
         self,
-        store: Store,
+        store: WorkerStore,
         tasks: TaskIndex,
         rules: Rules,
         quarantine: Quarantine,

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import structlog
 
 from store.errors import RowsUnavailable
+from store.processes import WorkerStore
 from store.records import Decision, Event, Target, Term
-from store.sql.store import Store
 from worker.decision.held_events import HeldEvents
 from worker.decision.matching import HeldEvent
 from worker.decision.rules import Plan
@@ -33,7 +33,7 @@ class PlanWriter:
     """
 
     def __init__(
-        self, store: Store, held: HeldEvents, term: Term, plan: Plan, now: int, limit: int
+        self, store: WorkerStore, held: HeldEvents, term: Term, plan: Plan, now: int, limit: int
     ):
         """Claims up to `limit` targets for this worker."""
         self._store = store

@@ -13,9 +13,9 @@ from typing import Any
 
 import structlog
 
+from store.processes import WorkerStore
 from store.records import Event, SetAside, SetAsideKind
 from store.rules import fairness
-from store.sql.store import Store
 from worker.retries import RARELY, concerns_all, failing_items, wait_before
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ class _Failure:
 class Quarantine:
     """Collects failures and retries; `write` updates the store's quarantine."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: WorkerStore):
         self._store = store
         self._failures: dict[tuple[SetAsideKind, str], _Failure] = {}
         self._tried: set[tuple[SetAsideKind, str]] = set()

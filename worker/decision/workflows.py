@@ -13,8 +13,8 @@ import structlog
 
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
+from store.processes import WorkerStore
 from store.records import Workflow
-from store.sql.store import Store
 from worker.conductor.client import Conductor
 from worker.discovery.suspects import Suspects
 from worker.retries import Retries, failing_items
@@ -49,7 +49,7 @@ class Workflows:
 
     def __init__(
         self,
-        store: Store,
+        store: WorkerStore,
         conductor: Conductor,
         pool: Executor,
         clock: MonotonicClock = time,

@@ -13,8 +13,8 @@ import structlog
 
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
+from store.processes import WorkerStore
 from store.records import Event, Result, SetAside, Target
-from store.sql.store import Store
 from worker.delivery.slots import Claimed, size
 from worker.retries import RARELY, failing_items, wait_before
 
@@ -52,7 +52,7 @@ class Claims:
 
     def __init__(
         self,
-        store: Store,
+        store: WorkerStore,
         worker_id: str,
         lasts: float,
         definitions: DefinitionsSource,

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import structlog
 
 from store.clock import MonotonicClock
+from store.processes import WorkerStore
 from store.records import SetAside
-from store.sql.store import Store
 from worker.discovery.barrier import WAIT
 from worker.retries import LONGEST, failing_items, wait_before
 
@@ -125,7 +125,7 @@ class Suspects:
             )
         return found[:limit]
 
-    def show(self, store: Store) -> None:
+    def show(self, store: WorkerStore) -> None:
         """Puts persistent failures into the quarantine, and releases what can be read again.
 
         For one thread. Raises StoreUnavailable.

@@ -14,8 +14,8 @@ from config.logs import some_of
 from config.webhooks import Definitions
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
+from store.processes import WorkerStore
 from store.reports import Reports
-from store.sql.store import Store
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.conductor.workflow_definitions import check_workflows
@@ -45,7 +45,7 @@ for it."""
 class Changes:
     """Writes reports, each only if it differs from what was last written here. For one thread."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: WorkerStore):
         self._store = store
         self.written = Reports()
 
@@ -66,7 +66,7 @@ class Reporter:
     """Belongs to one term. What can't be written because the store is unavailable is written when
     it next comes up."""
 
-    def __init__(self, store: Store, clock: MonotonicClock = time) -> None:
+    def __init__(self, store: WorkerStore, clock: MonotonicClock = time) -> None:
         self._store = store
         self._clock = clock
         self._changes = Changes(store)

@@ -16,8 +16,8 @@ import structlog
 
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
+from store.processes import WorkerStore
 from store.records import Task
-from store.sql.store import Store
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotSent, Refused
 from worker.decision.matching import WaitingTask
@@ -73,7 +73,7 @@ class TaskTimeouts:
     def __init__(
         self,
         conductor: Conductor,
-        store: Store,
+        store: WorkerStore,
         worker_id: str,
         pool: Executor | None = None,
         patience: float = PATIENCE,
