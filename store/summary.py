@@ -124,16 +124,16 @@ class Summarizer:
         kind: str | None = None
         found: dict[str, str] = {}
         for place in _present(places[0], value):
-            if (text := _shown(value, place, _LONGEST_TYPE)) is not None:
+            text = _shown(value, place, _LONGEST_TYPE)
+            if text is not None:
                 kind = found[place.path] = text
                 break
         left = _ALL
         for place in _present(places[1], value):
-            if (
-                left > 0
-                and place.path not in found
-                and (text := _shown(value, place, _LONGEST)) is not None
-            ):
+            if left <= 0 or place.path in found:
+                continue
+            text = _shown(value, place, _LONGEST)
+            if text is not None:
                 found[place.path] = text
                 left -= len(text)
         if not found:
@@ -144,17 +144,18 @@ class Summarizer:
     def _usual_type(self, value: Mapping[str, Any], root: str) -> tuple[str | None, dict[str, str]]:
         for name in _TYPES:
             found = value.get(name)
-            if (
-                isinstance(found, str)
-                and 0 < len(found) <= _LONGEST_TYPE
-                and (field := self._field(root, None, name))
-            ):
+            if not isinstance(found, str) or not 0 < len(found) <= _LONGEST_TYPE:
+                continue
+            field = self._field(root, None, name)
+            if field is not None:
                 kind = visible(found)
                 return kind, {field.path: kind}
         return None, {}
 
     def _field(self, root: str, outer: str | None, name: str) -> _Field | None:
-        return None if self._hide is None else _find_field(self._hide, root, outer, name)
+        if self._hide is None:
+            return None
+        return _find_field(self._hide, root, outer, name)
 
     def _first_fields(
         self,
@@ -167,7 +168,8 @@ class Summarizer:
         shown."""
         found: dict[str, str] = {}
         for outer, name, item in _members(value):
-            if type(item) is bool or not (text := _text(item)):
+            text = None if type(item) is bool else _text(item)
+            if not text:
                 continue
             field = self._field(root, outer, name)
             if field is not None and field.path not in (without or {}):
@@ -266,7 +268,9 @@ def _shown(value: Any, place: _Place, longest: int) -> str | None:
 
 def _text(value: Any) -> str | None:
     if isinstance(value, str):
-        return value.strip() if len(value) <= _LONGEST else value[: 2 * _LONGEST].strip()
+        if len(value) <= _LONGEST:
+            return value.strip()
+        return value[: 2 * _LONGEST].strip()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 128):
@@ -275,4 +279,6 @@ def _text(value: Any) -> str | None:
 
 
 def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    if len(text) <= longest:
+        return text
+    return text[: longest - 1] + "…"

@@ -95,12 +95,15 @@ class PostgresEventRows(EventRows):
             for changes, one in ((decided, by), (over, _NOT_DECIDED))
             if changes
         ]
-        if taken := tasks_of(new_rows):
+        taken = tasks_of(new_rows)
+        if taken:
             statements.append((TAKE, (Texts(taken),)))
         if new_rows:
             statements.append((_ADD_TARGETS, _columns(new_rows)))
         found = transaction.fetch_together(statements)
-        return _in_order(found[-1]) if new_rows else []
+        if not new_rows:
+            return []
+        return sorted(map(rows.target, found[-1]), key=lambda target: target.id)
 
 
 def _changing(
@@ -123,10 +126,6 @@ def _columns(new_rows: Sequence[tuple[Any, ...]]) -> tuple[Texts | Longs, ...]:
     """The parameters of the statement that inserts new targets."""
     columns = zip(*new_rows, strict=True)
     return tuple(kind(column) for kind, column in zip(_NEW_TARGET_COLUMNS, columns, strict=True))
-
-
-def _in_order(found: Rows) -> list[Target]:
-    return sorted(map(rows.target, found), key=lambda target: target.id)
 
 
 _OF_WEBHOOK = (
@@ -177,18 +176,19 @@ class PostgresClaims(Claims):
         """When the first target of each webhook is due; of others that isn't before `_low`."""
 
     def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
-        if (
-            self._clock.monotonic() >= self._in_full_at or now < self._due_since
-        ):  # or the clock was set back
+        was_set_back = now < self._due_since
+        if was_set_back or self._clock.monotonic() >= self._in_full_at:
             self._in_full_at = self._clock.monotonic() + IN_FULL_EVERY
             self._due_since = self._claimed_since = 0
         due, expired = super()._look(now, expired_before, limit)
-        late = now - _LATE
-        self._due_since = min(late, due[0][1]) if due else late
-        self._claimed_since = (
-            min(expired_before - _LATE, expired[0][1]) if expired else expired_before - _LATE
-        )
-        self._low = min(late, due[-1][1]) if len(due) > limit else late
+        self._due_since = self._low = now - _LATE
+        self._claimed_since = expired_before - _LATE
+        if due:
+            self._due_since = min(self._due_since, due[0][1])
+        if len(due) > limit:
+            self._low = min(self._low, due[-1][1])
+        if expired:
+            self._claimed_since = min(self._claimed_since, expired[0][1])
         self._low_of = {webhook: min(self._low, due_at) for webhook, due_at in reversed(due)}
         self._lows.found(webhook for webhook, _ in due)
         return due, expired

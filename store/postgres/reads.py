@@ -219,7 +219,7 @@ class PostgresQueries(Queries):
     def _parts_of(self, query: EventFilter) -> list[str]:
         if query.status is None and query.webhook is None:
             return ["bridge.events WHERE seq < %(before)s"]
-        of_webhook = " AND webhook = %(webhook)s" if query.webhook is not None else ""
+        of_webhook = query.of_webhook
         of_each = of_webhook or _OF_EACH
         statuses = STATUSES if query.status is None else (query.status,)
         found = [

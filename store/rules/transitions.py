@@ -11,7 +11,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from store.one_target import OneTarget
@@ -87,7 +87,6 @@ _TASK_AFTER: dict[TargetState, TaskState] = {
     "done": "completed",
     "cancelled": "gone",
     "unknown": "gone",
-    "failed": "returned",
 }
 
 
@@ -136,9 +135,10 @@ class TargetChange:
 
 def after_decision(decision: Decision, now: int) -> EventChange:
     """The event that was decided. (`decided_at` is the time of the first decision.)"""
-    finished = decision.hold == "no" and decision.status != "pending"
-    at = _LONG_AGO if decision.forgotten else now
-    return EventChange(decision.status, decision.hold, at if finished else None)
+    settled_at = None
+    if decision.hold == "no" and decision.status != "pending":
+        settled_at = _LONG_AGO if decision.forgotten else now
+    return EventChange(decision.status, decision.hold, settled_at)
 
 
 def target_after(target: Target, result: Result, now: int) -> TargetChange:
@@ -181,29 +181,24 @@ def task_after(result: Result, now: int) -> TaskChange | None:
     """
     if result.target.task_id is None or result.state not in ENDED:
         return None
-    state = "returned" if result.unfit else _TASK_AFTER[result.state]
-    return TaskChange(state, None if state == "returned" else now)
+    if result.unfit or result.state == "failed":
+        return TaskChange("returned", None)
+    return TaskChange(_TASK_AFTER[result.state], now)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What follows from results of calls, for everything but events."""
 
-    results: tuple[Result, ...]
-    """Those whose claims still stood, in the order of their targets."""
-    tasks: Mapping[str, TaskChange]
-    leaving: tuple[Target, ...]
-    """Messages that leave their lanes."""
+    ended: tuple[Target, ...]
+    """Targets to which nothing more happens."""
     moving: tuple[Target, ...]
     """Targets whose lanes may have another first message now."""
-    tried_before: tuple[int, ...]
-    """Targets that have ended, but not at the first try: they may have been set aside."""
-    once_keys: frozenset[str]
-    """The once keys of starts that have ended: others may have waited for them."""
-    event_ids: frozenset[str]
-    """The events of targets that have ended."""
+    leaving: tuple[Target, ...]
+    """Messages that leave their lanes."""
+    tasks: Mapping[str, TaskChange]
     lost_a_taker: frozenset[str]
-    """Those of these events of which a completion has ended: they may be free again."""
+    """Events of which a completion has ended: they may be free again."""
 
 
 def may_advance_lane(result: Result) -> bool:
@@ -212,25 +207,20 @@ def may_advance_lane(result: Result) -> bool:
     return result.state in ENDED or result.state == "queued" or result.leaves_lane
 
 
-def after_results(results: Iterable[Result], now: int) -> Changes:
+def after_results(results: Sequence[Result], now: int) -> Changes:
     """What follows from these results, whose claims still stood, for everything but events."""
-    standing = tuple(results)
-    ended = [result for result in standing if result.state in ENDED]
+    ended = [result for result in results if result.state in ENDED]
+    takers = [result for result in ended if result.target.kind == "complete" and not result.final]
     tasks: dict[str, TaskChange] = {}
     for result in ended:
         task_id, change = result.target.task_id, task_after(result, now)
         if task_id is not None and change is not None:
             tasks[task_id] = change
-    takers = [result for result in ended if result.target.kind == "complete" and not result.final]
-    keys = [result.target.once_key for result in ended]
     return Changes(
-        results=standing,
+        ended=tuple(result.target for result in ended),
+        moving=tuple(result.target for result in results if may_advance_lane(result)),
+        leaving=tuple(result.target for result in results if result.leaves_lane),
         tasks=tasks,
-        leaving=tuple(result.target for result in standing if result.leaves_lane),
-        moving=tuple(result.target for result in standing if may_advance_lane(result)),
-        tried_before=tuple(r.target.id for r in ended if r.target.attempts > 1),
-        once_keys=frozenset(key for key in keys if key is not None),
-        event_ids=frozenset(result.target.event_id for result in ended),
         lost_a_taker=frozenset(result.target.event_id for result in takers),
     )
 
@@ -267,7 +257,9 @@ def event_after(
     if taker_ended and hold == "no" and takers == {"cancelled"}:
         return _event_with("recheck", kinds_and_states, now)
     live = any(state in LIVE for _, state in kinds_and_states)
-    return None if live else _event_with(hold, kinds_and_states, now)
+    if live:
+        return None
+    return _event_with(hold, kinds_and_states, now)
 
 
 def event_after_return(
@@ -280,7 +272,9 @@ def event_after_return(
 def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
     """The event once its hold has run out."""
     change = _event_with("no", set(targets), now)
-    return replace(change, status="expired") if change.status == "ignored" else change
+    if change.status == "ignored":
+        return replace(change, status="expired")
+    return change
 
 
 def _event_with(
@@ -289,14 +283,20 @@ def _event_with(
     # A skipped start has its workflow; a skipped message went nowhere.
     ignored = ("message", "skipped") in kinds_and_states
     states = {state for kind, state in kinds_and_states if (kind, state) != ("message", "skipped")}
-    live = bool(states & LIVE)
-    over: EventStatus = "ignored" if ignored else "expired"
+    status: EventStatus = "expired"
     if states & FAILED:
-        over = "failed"
+        status = "failed"
     elif states & {"done", "skipped"}:
-        over = "delivered"
-    status: EventStatus = "pending" if live or (hold != "no" and over != "failed") else over
-    return EventChange(status, hold, now if hold == "no" and not live else None)
+        status = "delivered"
+    elif ignored:
+        status = "ignored"
+    live = bool(states & LIVE)
+    if not live and hold == "no":
+        return EventChange(status, hold, now)
+    # An event that has failed says so although it is held.
+    if live or status != "failed":
+        status = "pending"
+    return EventChange(status, hold, None)
 
 
 def was_waiting(scheduled_at: float, received_at: float) -> bool:
@@ -359,10 +359,18 @@ def resolved(
     in_order = [one.id for one in delivered]
     found: dict[str, str] = {}
     for event in ended:
-        own = () if event.only is None else (event.only,)
-        wanted = set(failed.get(event.id, ()) if event.status == "failed" else own)
+        wanted = _wanted(event, failed)
         if whole is not None:
             found[event.id] = whole
         elif wanted and wanted <= parts.keys():
             found[event.id] = max((parts[one] for one in wanted), key=in_order.index)
     return found
+
+
+def _wanted(event: Ended, failed: Mapping[str, Collection[OneTarget]]) -> set[OneTarget]:
+    """The targets that replays must deliver in place of the event; empty if that isn't known."""
+    if event.status == "failed":
+        return set(failed.get(event.id, ()))
+    if event.only is not None:
+        return {event.only}
+    return set()

@@ -213,11 +213,12 @@ class Claims(ABC):
             return
         with self._database.transaction() as transaction:
             locked = self._lock(transaction, by_id.values())
-            recorded = self._record(transaction, worker, by_id, now)
-            changes = transitions.after_results((by_id[id_] for id_ in recorded), now)
+            standing = [by_id[id_] for id_ in self._record(transaction, worker, by_id, now)]
+            note_given(transaction, standing)
+            changes = transitions.after_results(standing, now)
             has_advanced = self._change_targets(transaction, changes, now)
             self._change_tasks(transaction, changes.tasks)
-            self._hurry_once(transaction, changes.once_keys, now)
+            self._hurry_once(transaction, {target.once_key for target in changes.ended}, now)
             events = self._change_events(transaction, locked, changes, now)
         freed_task = any(change.for_decider for change in changes.tasks.values())
         if freed_task or any(change.for_decider for change in events.values()):
@@ -239,8 +240,9 @@ class Claims(ABC):
         """Writes what else becomes of targets and their lanes. Returns whether the first message of
         a lane was made due."""
         leave(transaction, changes.leaving)
-        take_back(transaction, "target", list(map(str, changes.tried_before)))
-        note_given(transaction, changes.results)
+        # Only one that was tried before may have been set aside.
+        tried_before = [str(target.id) for target in changes.ended if target.attempts > 1]
+        take_back(transaction, "target", tried_before)
         return advance(transaction, lanes_of(changes.moving), now)
 
     def _change_events(
@@ -251,7 +253,7 @@ class Claims(ABC):
         now: int,
     ) -> dict[str, transitions.EventChange]:
         """Writes and returns what becomes of the locked events."""
-        touched = sorted(locked.keys() & changes.event_ids)
+        touched = sorted(locked.keys() & {target.event_id for target in changes.ended})
         states = self._events.states_of(transaction, touched)
         holds = {event_id: locked[event_id].hold for event_id in touched}
         events = transitions.events_after(changes, holds, states, now)
@@ -288,10 +290,11 @@ class Claims(ABC):
     ) -> None:
         """Writes the new states of taken tasks."""
 
-    def _hurry_once(self, transaction: Transaction, keys: Collection[str], now: int) -> None:
+    def _hurry_once(self, transaction: Transaction, keys: Collection[str | None], now: int) -> None:
         """Makes starts due that waited for the holder of one of these keys."""
-        if keys:
-            transaction.write(_HURRY_ONCE, (now, sorted(keys), now, HURRIED))
+        ended = sorted(key for key in keys if key is not None)
+        if ended:
+            transaction.write(_HURRY_ONCE, (now, ended, now, HURRIED))
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
         """Undoes claims without a call: the targets are due at once, for any worker."""

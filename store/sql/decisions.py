@@ -76,11 +76,9 @@ class Decisions(ABC):
         Raises LeadershipLost once another worker is leader, and Unstorable for more than
         `MOST_TARGETS` of one event.
         """
-        for decision in decisions:
-            if len(decision.targets) > MOST_TARGETS:
-                raise Unstorable(
-                    f"it has {len(decision.targets)} targets; an event may have {MOST_TARGETS}"
-                )
+        most = max((len(decision.targets) for decision in decisions), default=0)
+        if most > MOST_TARGETS:
+            raise Unstorable(f"it has {most} targets; an event may have {MOST_TARGETS}")
         new = [target for decision in decisions for target in decision.targets]
         new_rows = _new_rows(decisions, now, term.holder, claim)
         lanes = lanes_of(new)

@@ -53,6 +53,13 @@ class EventFilter:
         are searched."""
         return bool(self.text or self.type or self.contains or self.resolved)
 
+    @property
+    def of_webhook(self) -> str:
+        """SQL that restricts to its webhook, to be appended to a condition."""
+        if self.webhook is None:
+            return ""
+        return " AND webhook = %(webhook)s"
+
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
@@ -110,7 +117,11 @@ def slices(bounds: Bounds) -> Iterator[Bounds]:
         now = time.monotonic()
         if is_last or now > until:
             return
-        before, size = after + 1, 4 * size if now - began < _QUICK else max(size // 2, _SLICE)
+        before = after + 1
+        if now - began < _QUICK:
+            size *= 4
+        else:
+            size = max(size // 2, _SLICE)
 
 
 def bounds_of(database: Database, query: EventFilter) -> Bounds:
@@ -172,22 +183,29 @@ def oldest(database: Database, bounds: Bounds) -> Event | None:
     return rows.event(found[0]) if found else None
 
 
+def only_of(column: str, value: str | None) -> tuple[str, list[str]]:
+    """A condition on this column, to be appended to others, and its parameter; neither for None."""
+    if value is None:
+        return "", []
+    return f" AND {column} = %s", [value]
+
+
 def condition_of(query: EventFilter) -> str:
     """What an event must be besides its webhook and status, to be appended to a condition.
     Parameters: `values_of`."""
     found = _about(query)
-    return found + (_where_searchable(query, _TEXT) if query.text else "")
+    if query.text:
+        found += _where_searchable(query, _TEXT)
+    return found
 
 
 def by_id(query: EventFilter, which: str) -> str:
     """Table and condition of the event whose id the text is, wherever it is."""
-    only = " AND webhook = %(webhook)s" if query.webhook is not None else ""
-    only += " AND status = %(status)s" if query.status is not None and not query.unresolved else ""
-    only += (
-        " AND status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
-        if query.unresolved
-        else ""
-    )
+    only = query.of_webhook
+    if query.unresolved:
+        only += " AND status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
+    elif query.status is not None:
+        only += " AND status = %(status)s"
     return f"bridge.events WHERE id = %(text)s AND seq < %(before)s{only}{which}"
 
 
@@ -196,10 +214,9 @@ def _about(query: EventFilter) -> str:
     if query.resolved:
         found += " AND resolved_by IS NOT NULL"
     if query.type is not None:
-        is_beginning = query.type[-1:] == "*"
-        condition = (
-            "substr(type, 1, %(type_length)s) = %(type)s" if is_beginning else "type = %(type)s"
-        )
+        condition = "type = %(type)s"
+        if query.type.endswith("*"):  # its beginning
+            condition = "substr(type, 1, %(type_length)s) = %(type)s"
         found += _where_searchable(query, condition)
     if query.since is not None:
         found += " AND received_at >= %(since)s"
@@ -272,20 +289,22 @@ class WaitingEvents:
 def waiting_for(database: Database, query: EventFilter) -> WaitingEvents:
     """The events of the filter's `waiting`."""
     aside = _set_aside(database)
-    of_webhook = "" if query.webhook is None else " AND webhook = %(webhook)s"
     if query.waiting == "quarantined":
-        return WaitingEvents([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, _SEQS, aside)})
+        return WaitingEvents(
+            [f"{_LISTED}{query.of_webhook}"], {"those": _seqs(database, _SEQS, aside)}
+        )
     if query.waiting == "retrying":
-        only, values = ("", []) if query.webhook is None else (" AND webhook = %s", [query.webhook])
+        only, values = only_of("webhook", query.webhook)
         found = database.read(_TRIED.format(only), (*values, _TARGETS, _CANDIDATES))
         tried = sorted({event_id for (event_id,) in found} - set(aside))
         return WaitingEvents(
-            [f"{_LISTED}{of_webhook}"], {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)}
+            [f"{_LISTED}{query.of_webhook}"],
+            {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)},
         )
     if query.waiting == "held":
         held = f"bridge.held_events AS part WHERE held = {HELD} AND status = 'pending' AND seq < %(before)s"
         return WaitingEvents(
-            [f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": _seqs(database, _SEQS, aside)}
+            [f"{held}{query.of_webhook}{_NOT_ASIDE}"], {"aside": _seqs(database, _SEQS, aside)}
         )
     paused = sorted(
         webhook for webhook, _ in database.read(PAUSED) if query.webhook in (None, webhook)
@@ -299,7 +318,9 @@ def waiting_for(database: Database, query: EventFilter) -> WaitingEvents:
 
 
 def _seqs(database: Database, sql: str, event_ids: list[str]) -> list[int]:
-    return [seq for (seq,) in database.read(sql, (event_ids,))] if event_ids else []
+    if not event_ids:
+        return []
+    return [seq for (seq,) in database.read(sql, (event_ids,))]
 
 
 def _set_aside(database: Database) -> list[str]:

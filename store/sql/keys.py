@@ -75,14 +75,16 @@ def advance(transaction: Transaction, lanes: Collection[str], now: int) -> bool:
 
 def hurry(transaction: Transaction, new: Iterable[NewTarget], now: int) -> None:
     """Makes held messages due if a message that starts their workflow was added behind them."""
-    if lanes := lanes_of(target for target in new if target.otherwise == "start"):
+    lanes = lanes_of(target for target in new if target.otherwise == "start")
+    if lanes:
         transaction.write(_HURRY, (now, now, lanes))
 
 
 def leave(transaction: Transaction, targets: Iterable[Target]) -> None:
     """Takes these messages, the first of their lanes, out of them: they are delivered in no
     particular order."""
-    if ids := [target.id for target in targets]:
+    ids = [target.id for target in targets]
+    if ids:
         transaction.write(_LEAVE, (ids,))
 
 

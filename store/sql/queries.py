@@ -196,9 +196,11 @@ class Queries(Part, ABC):
         if query.status is not None and query.status not in STATUSES:
             return EventPage(())
         bounds = event_search.bounds_of(self._database, query)
-        waiting = waiting_for(self._database, query) if query.waiting is not None else None
-        if waiting is not None and not waiting.parts:
-            return EventPage(())
+        waiting = None
+        if query.waiting is not None:
+            waiting = waiting_for(self._database, query)
+            if not waiting.parts:
+                return EventPage(())
         if not query.searches:
             return EventPage(self._within(bounds, query, waiting))
         found: dict[int, Event] = {}
@@ -209,7 +211,9 @@ class Queries(Part, ABC):
                 part = bounds
                 break
         newest = sorted(found.values(), key=lambda event: event.seq, reverse=True)[: query.limit]
-        return EventPage(newest, event_search.oldest(self._database, part) if part.is_cut else None)
+        if not part.is_cut:
+            return EventPage(newest)
+        return EventPage(newest, event_search.oldest(self._database, part))
 
     def _newest(self, part: str, most: str = "%(limit)s") -> str:
         """SQL for the numbers of a part's newest events, newest first; `most` is their number."""
@@ -224,8 +228,7 @@ class Queries(Part, ABC):
             parts = list(waiting.parts)
             values |= waiting.values
         elif query.unresolved:
-            of_webhook = " AND webhook = %(webhook)s" if query.webhook is not None else ""
-            parts = [f"{_UNRESOLVED} AND seq < %(before)s{of_webhook}"]
+            parts = [f"{_UNRESOLVED} AND seq < %(before)s{query.of_webhook}"]
         else:
             parts = self._parts_of(query)
         parts = [_narrowed(f"{part} AND seq > %(after)s", which) for part in parts]
@@ -478,9 +481,9 @@ class Queries(Part, ABC):
         self, after: str = "", limit: int = 1000, workflow: str | None = None
     ) -> list[Task]:
         """Waiting tasks after that id, in order of id."""
-        only = "AND workflow = %s" if workflow is not None else ""
-        sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND id > %s {only} ORDER BY id LIMIT %s"
-        found = self._database.read(sql, (after, *([workflow] if only else []), limit))
+        only, values = event_search.only_of("workflow", workflow)
+        sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND id > %s{only} ORDER BY id LIMIT %s"
+        found = self._database.read(sql, (after, *values, limit))
         # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come
         # again.
         return [task for task in map(rows.task, found) if task.id > after]
@@ -490,13 +493,13 @@ class Queries(Part, ABC):
     ) -> list[Task]:
         """Waiting tasks whose matches are missing or can't be parsed, without those of these
         workflows; or only those of one workflow."""
+        only, values = event_search.only_of("workflow", workflow)
         sql = (
             f"SELECT {rows.TASK} FROM bridge.tasks"
             " WHERE state = 'waiting' AND broken IS NOT NULL AND NOT workflow = ANY(%s)"
-            f"{'' if workflow is None else ' AND workflow = %s'} ORDER BY id LIMIT %s"
+            f"{only} ORDER BY id LIMIT %s"
         )
-        only = [] if workflow is None else [workflow]
-        return [rows.task(row) for row in self._database.read(sql, (list(without), *only, limit))]
+        return list(map(rows.task, self._database.read(sql, (list(without), *values, limit))))
 
     def waiting_by_workflow(self) -> dict[str, int]:
         """workflow → number of waiting tasks."""
@@ -529,12 +532,12 @@ class Queries(Part, ABC):
     def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
         """(hour as Unix milliseconds, outcome, number of deliveries) since then, in chronological
         order."""
-        only = "AND webhook = %s" if webhook is not None else ""
+        only, values = event_search.only_of("webhook", webhook)
         sql = (
-            f"SELECT hour, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s {only}"
+            f"SELECT hour, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s{only}"
             " GROUP BY hour, outcome ORDER BY hour"
         )
-        found = self._database.read(sql, (since - _HOUR, *([webhook] if only else [])))
+        found = self._database.read(sql, (since - _HOUR, *values))
         return [(hour, outcome, number) for hour, outcome, number in found]
 
     def delivery_hours_of(

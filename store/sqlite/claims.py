@@ -53,7 +53,8 @@ class SqliteEventRows(EventRows):
         by: Decided,
     ) -> list[Target]:
         targets = self._add(transaction, new_rows)
-        if taken := tasks_of(new_rows):
+        taken = tasks_of(new_rows)
+        if taken:
             transaction.write(TAKE, (taken,))
         for event_id, change in decided.items():
             transaction.write(_DECIDE, (*_values(change), *by, event_id))
