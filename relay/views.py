@@ -17,7 +17,7 @@ from platforms.http import Response, error_response, json_response
 from relay import metrics
 from relay.concurrency import alarm, run_in_thread, take_turns
 from relay.http.bodies import Bodies, discard
-from relay.http.incoming import Incoming
+from relay.http.incoming import IS_READ, Incoming
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, Receiver
 from relay.route import CONDUCTORS_PATH, PATH
 from relay.waiting.senders import Pending, Waiting, response_to
@@ -93,19 +93,15 @@ def webhooks(receiver: Receiver, waiting: Waiting, knows_proxies: bool) -> Bluep
         response.call_on_close(
             alarm(_LONGEST_ANSWER, BrokenPipeError(errno.EPIPE, "the peer reads no answer"))
         )
-        if not _BODY.isdisjoint(request.environ):
-            stream, is_chunked = (
-                request.environ["wsgi.input"],
-                "CONTENT_LENGTH" not in request.environ,
-            )
+        environ = request.environ
+        if IS_READ not in environ and not _BODY.isdisjoint(environ):
+            stream, is_chunked = environ["wsgi.input"], "CONTENT_LENGTH" not in environ
             response.call_on_close(lambda: discard(stream, is_chunked))
         return response
 
     def add_rules(state: BlueprintSetupState) -> None:
-        for path in (
-            PATH,
-            CONDUCTORS_PATH,
-        ):  # for any method: the webhook's route says which are allowed
+        # For any method: the webhook's route says which are allowed.
+        for path in (PATH, CONDUCTORS_PATH):
             rule = Rule(
                 f"{path}<path:url_id>",
                 endpoint="webhook",

@@ -24,6 +24,10 @@ signature that covers the URL or path must not take it for a part of them."""
 _OF_PROXIES = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"})
 
 
+IS_READ = "bridge.is_read"
+"""The key in a WSGI environment that says that the body has been read to its end."""
+
+
 class Incoming:
     """A request whose body has not been read yet."""
 
@@ -76,6 +80,7 @@ class Incoming:
                 raise BodyTooLarge(max_body)
             if length and len(body) != expected:
                 raise BodyUnreadable
+            environ[IS_READ] = True
             yield self._request(route, body)
 
     def _request(self, route: Route, body: bytes) -> Request:
