@@ -213,20 +213,16 @@ class _Files:
         if uri in self.documents:
             return self.documents[uri]
         base = next((base for base in self._bases if uri.startswith(base)), None)
-        path = (
-            None
-            if base is None
-            else self.inside(self._bases[base] / unquote(uri.removeprefix(base)))
-        )
+        path = None
+        if base is not None:
+            path = self.inside(self._bases[base] / unquote(uri.removeprefix(base)))
         try:
             if path is None:
                 name = uri.rpartition("/")[2]
                 referring = next((one for one, text in self._texts.items() if name in text), None)
-                line = (
-                    1
-                    if referring is None
-                    else self._texts[referring].partition(name)[0].count("\n") + 1
-                )
+                line = 1
+                if referring is not None:
+                    line += self._texts[referring].partition(name)[0].count("\n")
                 raise BadSchema(
                     f"a reference to {uri[:200]}, which is outside the definition's folder",
                     "put that schema into a file there, and write its relative path; nothing is fetched",

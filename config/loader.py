@@ -303,12 +303,9 @@ class _Reader:
 
     def _read_webhook(self, item: _Item) -> None:
         if not isinstance(item.written, dict):
-            is_joined = isinstance(item.written, str) and ":" in item.written
-            remedy = (
-                "put a space after each colon"
-                if is_joined
-                else "write name, platform and receivers below a dash"
-            )
+            remedy = "write name, platform and receivers below a dash"
+            if isinstance(item.written, str) and ":" in item.written:
+                remedy = "put a space after each colon"
             self._report(item, (), "not a webhook", remedy)
             return
         before = len(self.content.problems)

@@ -74,11 +74,10 @@ def dotted(where: Iterable[str | int]) -> str:
     """A place in people's notation: ``starts[0].when``."""
     text = ""
     for part in where:
-        text += (
-            f"[{part}]"
-            if isinstance(part, int) and not isinstance(part, bool)
-            else f"{'.' if text else ''}{part}"
-        )
+        if isinstance(part, int) and not isinstance(part, bool):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else str(part)
     return text
 
 
@@ -148,6 +147,6 @@ def _flow(value: Any) -> str:
 
 
 def _flow_inside(value: Any) -> str:
-    return (
-        json.dumps(value) if isinstance(value, str) and set("{}$,:") & set(value) else _flow(value)
-    )
+    if isinstance(value, str) and set("{}$,:") & set(value):
+        return json.dumps(value)
+    return _flow(value)

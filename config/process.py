@@ -69,13 +69,15 @@ class WakeUp:
 
     def ring(self) -> None:
         """Wakes the waiting thread, now or at its next wait."""
-        if (ends := self._ends) is not None:
+        ends = self._ends
+        if ends is not None:
             with suppress(OSError):  # it is full, so it is already rung
                 os.write(ends[1].number, b"\0")
 
     def wait(self, seconds: float) -> bool:
         """Waits until it is rung, or the time is over; returns whether it was rung."""
-        if (ends := self._ends) is None:
+        ends = self._ends
+        if ends is None:
             return False
         poll = select.poll()
         poll.register(ends[0].number, select.POLLIN)
@@ -83,7 +85,8 @@ class WakeUp:
 
     def clear(self) -> None:
         """Clears it: from now on it is not rung."""
-        if (ends := self._ends) is not None:
+        ends = self._ends
+        if ends is not None:
             with suppress(OSError):
                 while os.read(ends[0].number, 4096):
                     pass

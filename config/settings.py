@@ -305,15 +305,15 @@ class Settings(BaseSettings):
 def find_unknown_settings(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """Names that begin like the bridge's settings and are none, each with a remedy."""
     known = [name.upper() for name in Settings.model_fields]
-    return [
-        (
-            name,
-            f"did you mean {near}?"
-            if (near := nearest(name, known))
-            else "README.md lists the settings",
-        )
+    unknown = [
+        name
         for name in sorted(environment)
         if name.startswith("BRIDGE_") and name not in known and not _OF_SERVICES.search(name)
+    ]
+    near = {name: nearest(name, known) for name in unknown}
+    return [
+        (name, f"did you mean {near[name]}?" if near[name] else "README.md lists the settings")
+        for name in unknown
     ]
 
 

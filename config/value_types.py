@@ -95,22 +95,22 @@ def why_unrooted(path: str) -> tuple[str, str] | None:
     """What is wrong with a path that doesn't begin with ``$``, and the remedy; None if it does."""
     if path.lstrip().startswith("$"):
         return None
-    remedy = (
-        f"write $.{path.strip()}"
-        if _MEMBERS.fullmatch(path.strip())
-        else "write one such as $.event.type"
-    )
+    remedy = "write one such as $.event.type"
+    if _MEMBERS.fullmatch(path.strip()):
+        remedy = f"write $.{path.strip()}"
     return f"{path[:40]!r} doesn't begin with $, as a JSONPath does", remedy
 
 
 def _check_rooted(value: str) -> str:
-    if (unrooted := why_unrooted(value)) is not None:
+    unrooted = why_unrooted(value)
+    if unrooted is not None:
         raise ValueError("; ".join(unrooted))
     return value
 
 
 def _check_url(value: str) -> str:
-    if (parts := parts_of(value)) is None or parts.fragment:
+    parts = parts_of(value)
+    if parts is None or parts.fragment:
         raise ValueError(
             f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME"
         )

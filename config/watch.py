@@ -87,7 +87,8 @@ class DefinitionsSource:
         Safe in signal handlers.
         """
         self._forced = True
-        if (wakeup := self._wakeup) is not None:
+        wakeup = self._wakeup
+        if wakeup is not None:
             wakeup.ring()
 
     def check(self) -> bool:

@@ -137,11 +137,9 @@ def _fields(part: Any, depth: int) -> Find:
     def find(node: Node, steps: Steps) -> list[Node]:
         steps.take(len(names))
         value = node.value
-        return (
-            [Node(value[name], node, name) for name in names if name in value]
-            if isinstance(value, dict)
-            else []
-        )
+        if isinstance(value, dict):
+            return [Node(value[name], node, name) for name in names if name in value]
+        return []
 
     return find
 

@@ -21,7 +21,8 @@ _AS_JSON = ", but looks like JSON: have its sender say Content-Type: application
 def why_missing(path: str, document: Mapping[str, Any]) -> str:
     """Why a path into an event's payload (with `_webhook`) selects nothing: empty if there is no
     more to say than that something isn't there, and for paths that may select several values."""
-    if (never := why_nothing(path)) is not None:
+    never = why_nothing(path)
+    if never is not None:
         return "; ".join(never)
     steps = plain_steps(path.strip()) or ()
     value: Any = document

@@ -173,7 +173,8 @@ def peek_fields(body: bytes, names: Sequence[str]) -> dict[str, Any]:
     """
     if body.count(b"&") > _UNPROVEN_FIELDS:
         raise MalformedBody("the form has too many fields to look for its proof")
-    if found := _MULTIPART.match(body):
+    found = _MULTIPART.match(body)
+    if found:
         parts = _parts(body, found[1], _UNPROVEN_FIELDS)
         pairs = [(_PLAIN_NAME.search(head), content.rstrip(b"\r\n")) for head, content in parts]
         fields = [
@@ -503,7 +504,8 @@ def _by_its_bytes(body: bytes, content_type: str | None) -> Body:
                 raise
     if _IS_FORM.fullmatch(body):
         return read_body(body, _FORM)
-    if parts := _MULTIPART.match(body):
+    parts = _MULTIPART.match(body)
+    if parts:
         return read_body(body, f'multipart/form-data; boundary="{parts[1].decode("ascii")}"')
     if body.lstrip().startswith(b"<?xml") or body.startswith(_XML_16):
         return read_body(body, "text/xml")

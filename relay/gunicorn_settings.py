@@ -121,14 +121,16 @@ def _background(application: Any) -> Any:
 
 def when_ready(server: Any) -> None:
     """New workers start with the parent's definitions, so the parent keeps them up to date."""
-    if background := _background(server.app.callable):
+    background = _background(server.app.callable)
+    if background:
         background.before_fork()
         gevent.spawn(background.keep_up)
 
 
 def on_reload(server: Any) -> None:
     """SIGHUP: gunicorn replaces its workers."""
-    if background := _background(server.app.callable):
+    background = _background(server.app.callable)
+    if background:
         background.reload_now()
 
 
@@ -137,7 +139,8 @@ def post_worker_init(worker: Any) -> None:
     from relay import concurrency
 
     concurrency.start_threads()
-    if background := _background(worker.wsgi):
+    background = _background(worker.wsgi)
+    if background:
         background.start()
         _at_sigterm(background.waiting.stop)
 
@@ -156,7 +159,8 @@ def _at_sigterm(act: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Writes what has been counted but not written yet."""
-    if background := _background(getattr(worker, "wsgi", None)):
+    background = _background(getattr(worker, "wsgi", None))
+    if background:
         background.stop()
 
 

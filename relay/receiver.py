@@ -188,11 +188,13 @@ class Delivery:
         """Verify, parse, select, store, answer."""
         route = self._route
         with route.span(request) as receiving:
-            if challenge := route.challenge(request):
+            challenge = route.challenge(request)
+            if challenge:
                 return self._challenged(challenge, route.challenge_verifies)
             verified = self._verify(request)
             parsed = self._parse(verified)
-            if challenge := route.signed_challenge(parsed.body):
+            challenge = route.signed_challenge(parsed.body)
+            if challenge:
                 return self._challenged(challenge, verifies=True)
             self._refuse_before_challenge()
             events = self._events(parsed, receiving.traceparent)
@@ -211,7 +213,8 @@ class Delivery:
             raise _MethodNotAllowed
         if not self._route.admits(self._incoming.remote):
             raise _AddressRefused("the address is not in allow_ips", 403)
-        if seconds := self._shared.admission.wait(self._name, self._incoming.sender):
+        seconds = self._shared.admission.wait(self._name, self._incoming.sender)
+        if seconds:
             raise _TooMany(seconds)
 
     def _verify(self, request: Request) -> VerifiedDelivery:
@@ -278,7 +281,8 @@ class Delivery:
 
     def _take(self, accept: Accept) -> None:
         """Raises _TooMany."""
-        if seconds := self._shared.admission.take(self._name, accept):
+        seconds = self._shared.admission.take(self._name, accept)
+        if seconds:
             raise _TooMany(seconds)
 
     def _with_answer(self, events: list[NewEvent]) -> list[NewEvent]:
@@ -441,7 +445,8 @@ class CallbackDelivery(Delivery):
     def page(self) -> Response:
         """The page at the URL, for people."""
         incoming = self._incoming
-        if seconds := self._shared.admission.page(self._name, incoming.sender):
+        seconds = self._shared.admission.page(self._name, incoming.sender)
+        if seconds:
             return shown(self._counted("limited", _too_many(seconds)), incoming.wants_page)
         at = self._used_at()
         if at is None:

@@ -67,12 +67,9 @@ def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
         raise StillRejected(str(error)) from None
     if not events:
         raise StillRejected("it is an empty list: there is no event in it")
-    events = [
-        event
-        if event.delivery_id is not None
-        else replace(event, delivery_id=f"refused {kept.id} {number}")
-        for number, event in enumerate(events)
-    ]
+    for number, event in enumerate(events):
+        if event.delivery_id is None:
+            events[number] = replace(event, delivery_id=f"refused {kept.id} {number}")
     try:
         selected = route.selection.of(events)
     except (Misfit, BadBody) as error:

@@ -74,11 +74,10 @@ class Facebook(Platform):
         messages: list[str | None] = []
         for entry in found:
             messaging = entry.get("messaging") if isinstance(entry, dict) else None
-            messages += (
-                [message_id(message) for message in messaging]
-                if isinstance(messaging, list)
-                else [None]
-            )
+            if isinstance(messaging, list):
+                messages += map(message_id, messaging)
+            else:
+                messages.append(None)
         return together(messages) or digest(
             *(f"{at(entry, 'id')} {at(entry, 'time')}" for entry in found), request.body
         )

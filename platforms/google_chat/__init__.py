@@ -46,11 +46,9 @@ class GoogleChat(Platform):
         """Each attempt may have a token of its own, in the body too."""
         kept = self.conceal(value)
         if kept is not value:
-            return (
-                digest(json.dumps(kept, sort_keys=True))
-                if at(value, "chat", "eventTime") is not None
-                else None
-            )
+            if at(value, "chat", "eventTime") is not None:
+                return digest(json.dumps(kept, sort_keys=True))
+            return None
         return body_with_time(request, value, "eventTime")
 
     # https://developers.google.com/workspace/chat/api/reference/rest/v1/Event

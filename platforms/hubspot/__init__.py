@@ -46,11 +46,9 @@ class HubSpot(Platform):
     tolerance = 300
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        return (
-            together([self.element_id(event) for event in value])
-            if isinstance(value, list)
-            else self.element_id(value)
-        )
+        if isinstance(value, list):
+            return together([self.element_id(event) for event in value])
+        return self.element_id(value)
 
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide#webhook-payloads
     def element_id(self, element: Any) -> str | None:

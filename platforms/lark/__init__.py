@@ -130,11 +130,9 @@ class Lark(Platform):
             return value | {
                 "header": {name: item for name, item in header.items() if name != "token"}
             }
-        return (
-            {name: item for name, item in value.items() if name != "token"}
-            if at(value, "token")
-            else value
-        )
+        if at(value, "token"):
+            return {name: item for name, item in value.items() if name != "token"}
+        return value
 
 
 PLATFORM = Lark()

@@ -37,12 +37,10 @@ class BodySignature:
         keys = [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
-            is_json = request.body.lstrip()[:1] == b"{"
-            fields = (
-                _signature(peek_json(request.body))
-                if is_json
-                else peek_fields(request.body, _FIELDS)
-            )
+            if request.body.lstrip()[:1] == b"{":
+                fields = _signature(peek_json(request.body))
+            else:
+                fields = peek_fields(request.body, _FIELDS)
             timestamp, token, given = (fields.get(name) for name in _FIELDS)
             if isinstance(timestamp, int) and not isinstance(timestamp, bool):
                 timestamp = str(timestamp)

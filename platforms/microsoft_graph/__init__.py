@@ -75,11 +75,9 @@ class MicrosoftGraph(Platform):
     # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """A POST with a token in the query, which must be returned decoded, as plain text."""
-        token = (
-            read_query(request.query).get("validationToken")
-            if "validationToken" in request.query
-            else None
-        )
+        if "validationToken" not in request.query:
+            return None
+        token = read_query(request.query).get("validationToken")
         return text_response(token) if isinstance(token, str) else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

@@ -76,11 +76,9 @@ class Monday(Platform):
         except BadBody:
             return None
         challenge = at(value, "challenge")
-        return (
-            json_response({"challenge": challenge})
-            if challenge is not None and len(value) == 1
-            else None
-        )
+        if challenge is not None and len(value) == 1:
+            return json_response({"challenge": challenge})
+        return None
 
 
 PLATFORM = Monday()

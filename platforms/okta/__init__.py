@@ -23,12 +23,10 @@ class Okta(Platform):
 
     # https://developer.okta.com/docs/concepts/event-hooks/#one-time-verification-request
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        challenge = (
-            request.headers.get("x-okta-verification-challenge")
-            if request.method == "GET"
-            else None
-        )
-        return json_response({"verification": challenge}) if challenge else None
+        challenge = request.headers.get("x-okta-verification-challenge")
+        if request.method != "GET" or not challenge:
+            return None
+        return json_response({"verification": challenge})
 
 
 PLATFORM = Okta()

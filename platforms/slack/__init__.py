@@ -47,11 +47,9 @@ class Slack(Platform):
         """Slack shows its user any answer to a command, and an error if a dialog is answered with
         anything at all."""
         is_command = at(accepted.value, "command") is not None
-        return (
-            EMPTY
-            if is_command or at(accepted.value, "type") not in (None, "event_callback")
-            else None
-        )
+        if is_command or at(accepted.value, "type") not in (None, "event_callback"):
+            return EMPTY
+        return None
 
 
 PLATFORM = Slack()

@@ -22,11 +22,8 @@ class TerraformCloud(Platform):
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """When a notification is enabled, its URL must answer a delivery that is no event."""
         found = value.get("notifications") if isinstance(value, dict) else None
-        triggers = (
-            [at(notification, "trigger") for notification in found]
-            if isinstance(found, list)
-            else []
-        )
+        notifications = found if isinstance(found, list) else []
+        triggers = [at(notification, "trigger") for notification in notifications]
         return json_response({}) if triggers == ["verification"] else None
 
 

@@ -96,12 +96,9 @@ def rsa_holds(
     Raises ValueError if that isn't a certificate of an RSA key.
     """
     try:
-        read = (
-            load_pem_x509_certificate(certificate)
-            if isinstance(certificate, bytes)
-            else certificate
-        )
-        key = read.public_key()
+        if isinstance(certificate, bytes):
+            certificate = load_pem_x509_certificate(certificate)
+        key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm, TypeError):
         raise ValueError("not a certificate") from None
     if not isinstance(key, RSAPublicKey):

@@ -67,11 +67,10 @@ class Jwt:
         tolerance = credentials.tolerance or 0.0
 
         def check(request: Request) -> Proof:
-            text = (
-                bearer_token(request)
-                if name == "authorization"
-                else _bare(required_header(request, name))
-            )
+            if name == "authorization":
+                text = bearer_token(request)
+            else:
+                text = _bare(required_header(request, name))
             token = read_token(text, BY_ISSUERS)
             # Whatever needs no key comes first, so that a stranger who guesses causes no fetch.
             check_claims(
@@ -83,7 +82,8 @@ class Jwt:
                 needed=["exp"],
             )
             check_signature(token, keys.of(token))
-            if (wrong := self.find_wrong(token.claims)) is not None:
+            wrong = self.find_wrong(token.claims)
+            if wrong is not None:
                 raise Refused(wrong)
             return Proof(None, url=True, claims=token.claims)
 

@@ -69,11 +69,9 @@ def proof_of(
 
     A signature over an empty body, with or without a time, proves no more than a token.
     """
-    return (
-        Proof(message, url=url, id=identifier, headers=headers)
-        if request.body or url
-        else OF_SENDER
-    )
+    if request.body or url:
+        return Proof(message, url=url, id=identifier, headers=headers)
+    return OF_SENDER
 
 
 Check = Callable[[Request], Proof]

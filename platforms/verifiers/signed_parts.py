@@ -69,19 +69,17 @@ class SignedParts:
 
         def keeps_apart(request: Request, parts: list[bytes]) -> None:
             fixed, part = _choice(parts[place]) if name == "url" else (b"", parts[place])
-            if not part or not (
-                bound or request.query
-            ):  # without a query the URL is the webhook's own
-                return
+            if not part or not (bound or request.query):
+                return  # without a query the URL is the webhook's own
             if not bound:
                 raise Refused(
                     "the query is directly beside the body in what is signed, so there may be none"
                 )
-            if (
-                (part + bound).find(bound) != len(part)
-                if is_first
-                else (bound + fixed + part).rfind(bound) > len(fixed)
-            ):
+            if is_first:
+                ends_elsewhere = (part + bound).find(bound) != len(part)
+            else:
+                ends_elsewhere = (bound + fixed + part).rfind(bound) > len(fixed)
+            if ends_elsewhere:
                 raise Refused(
                     f"{{{name}}} contains what separates it from its neighbor in what is signed"
                 )

@@ -18,9 +18,11 @@ Unit = Literal["s", "ms", "rfc3339", "http", "any"]
 
 # Of fixed length: if time and body are adjacent in what is signed, none of the body's digits can be
 # taken for the time's, or vice versa. Ten digits are the seconds from 2001 to 2286.
-_SECONDS = re.compile(r"[0-9]{10}", re.ASCII)
-_MILLISECONDS = re.compile(r"[0-9]{13}", re.ASCII)
-_ANY = re.compile(r"[0-9]{10}(?:[0-9]{3}|\.[0-9]{1,9})?", re.ASCII)
+_NUMBERS = {
+    "s": re.compile(r"[0-9]{10}", re.ASCII),
+    "ms": re.compile(r"[0-9]{13}", re.ASCII),
+    "any": re.compile(r"[0-9]{10}(?:[0-9]{3}|\.[0-9]{1,9})?", re.ASCII),
+}
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))",
     re.ASCII,
@@ -42,8 +44,7 @@ def read_time(text: str, unit: Unit) -> float:
         return _rfc3339(text)
     if unit == "http":
         return _http(text)
-    form = _SECONDS if unit == "s" else _MILLISECONDS if unit == "ms" else _ANY
-    if not form.fullmatch(text):
+    if not _NUMBERS[unit].fullmatch(text):
         raise Refused(f"the timestamp is not {_FORMS[unit]}")
     return float(text) / 1000 if len(text) == _MS_DIGITS and "." not in text else float(text)
 

@@ -79,16 +79,12 @@ def _names_of(algorithms: Collection[str]) -> str:
 def check_signature(token: Token, keys: Iterable[Any]) -> None:
     """Raises Refused unless the token is signed with one of these keys: public keys, or the bytes
     of a shared one."""
-    there_are_keys = False
+    reason = "the token's key is not one of the issuer's"
     for key in keys:
-        there_are_keys = True
         if _is_signed_with(key, token):
             return
-    raise Refused(
-        "the token's signature does not match"
-        if there_are_keys
-        else "the token's key is not one of the issuer's"
-    )
+        reason = "the token's signature does not match"
+    raise Refused(reason)
 
 
 def _is_signed_with(key: Any, token: Token) -> bool:

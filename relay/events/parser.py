@@ -135,11 +135,9 @@ class Parser:
         if len(parts) > 1:
             self._refuse_repetition(parts, headers, query, delivery.proof.claims)
         whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
-        raw = (
-            None
-            if self._tokens is None
-            else as_it_came(request, self._webhook, received_at, self._tokens)
-        )
+        raw = None
+        if self._tokens is not None:
+            raw = as_it_came(request, self._webhook, received_at, self._tokens)
         events = []
         for number, part in enumerate(parts):
             if part.is_element:

@@ -116,17 +116,15 @@ class Selection:
         schema = self._schema
         if schema is None:
             return True
-        misfit: json_schemas.Misfit | None
-        if schema.compiled is None:  # a rule that can't be applied lets nothing through
-            misfit = json_schemas.Misfit((), "its file can't be used")
-        elif (misfit := schema.compiled.misfit(json.loads(event.payload))) is None:
+        # A rule that can't be applied lets nothing through.
+        misfit: json_schemas.Misfit | None = json_schemas.Misfit((), "its file can't be used")
+        if schema.compiled is not None:
+            misfit = schema.compiled.misfit(json.loads(event.payload))
+        if misfit is None:
             return True
-        place = shown_steps(self._hide, misfit.place)
-        shown = (
-            misfit
-            if place is None
-            else json_schemas.Misfit(tuple(place), "a rule about what is hidden")
-        )
+        place, shown = shown_steps(self._hide, misfit.place), misfit
+        if place is not None:
+            shown = json_schemas.Misfit(tuple(place), "a rule about what is hidden")
         begin = f"the payload{which} doesn't fit the schema: "
         if schema.else_ != "keep":
             raise Misfit(f"{begin}{misfit}", f"{begin}{shown}")

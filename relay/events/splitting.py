@@ -75,7 +75,8 @@ def _below(part: Part, path: str) -> Iterator[Part]:
         enclosing = None
         if array and left > 0:
             around = _without(payload, place)
-            if (length := len(dump(around))) <= _LARGEST:
+            length = len(dump(around))
+            if length <= _LARGEST:
                 enclosing = around
             else:
                 left -= length

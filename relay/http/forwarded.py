@@ -62,7 +62,8 @@ class FromNetworks:
             return self._application(environ, start_response)
         environ[BY_PROXY] = True
         hops = 1
-        if chain := _list(environ, "for"):
+        chain = _list(environ, "for")
+        if chain:
             while hops < len(chain) and self._is_proxy(chain[-hops]):
                 hops += 1
             client = read_address(chain[-hops])

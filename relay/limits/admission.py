@@ -117,11 +117,11 @@ class Admission:
         """Seconds until the sender should try again; 0 if its delivery may be looked at now.
         `sender` is the address, None if unknown."""
         now = self._clock.monotonic()
-        if (address := _one_sender(sender)) is not None:
+        address = _one_sender(sender)
+        if address is not None:
             key = webhook, address
-            if (seconds := FAILURES.wait(self._failed.get(key), now)) and self._proven.get(
-                key
-            ) < now:
+            seconds = FAILURES.wait(self._failed.get(key), now)
+            if seconds and self._proven.get(key) < now:
                 return math.ceil(seconds)
         return 0
 
@@ -138,19 +138,22 @@ class Admission:
     def proven(self, webhook: str, sender: str | None) -> None:
         """Records that the sender has proven a delivery that wasn't known: whoever sends again what
         it has seen doesn't free itself from `FAILURES`."""
-        if (address := _one_sender(sender)) is not None:
+        address = _one_sender(sender)
+        if address is not None:
             self._proven.set((webhook, address), self._clock.monotonic() + PROVEN_FOR)
 
     def page(self, webhook: str, sender: str | None) -> int:
         """Records a request for a page. Returns 0, or the seconds until its sender should try
         again."""
-        if (address := _one_sender(sender)) is None:
+        address = _one_sender(sender)
+        if address is None:
             return 0
         return take_one(self._pages, (webhook, address), PAGES, self._clock.monotonic())
 
     def failed(self, webhook: str, sender: str | None, size: int = 0) -> None:
         """Records a delivery whose proof failed, with a body of this many bytes."""
-        if (address := _one_sender(sender)) is not None:
+        address = _one_sender(sender)
+        if address is not None:
             key, cost = (webhook, address), 1 + size // _BYTES_A_FAILURE
             self._failed.set(
                 key, FAILURES.less(self._failed.get(key), self._clock.monotonic(), cost)
@@ -160,7 +163,8 @@ class Admission:
 def take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float) -> int:
     """Takes one of the key's tokens. Returns 0, or the seconds until there is one."""
     full_at = times.get(key)
-    if seconds := allowance.wait(full_at, now):
+    seconds = allowance.wait(full_at, now)
+    if seconds:
         return math.ceil(seconds)
     times.set(key, allowance.less(full_at, now))
     return 0
