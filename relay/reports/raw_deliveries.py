@@ -17,13 +17,14 @@ from config.watch import DefinitionsSource
 from platforms.http import Request
 from platforms.verifiers import Refused
 from relay.concurrency import take_turns
+from relay.http.incoming import Incoming
 from relay.route import Route
 from relay.verify.secrets import without_secrets
 from store.delivery_records import RawDelivery
 from store.errors import StoreUnavailable
 from store.records import new_event_id
 from store.rules.eviction import Bounds
-from store.rules.senders import LONGEST_ADDRESS, sender_of
+from store.rules.senders import sender_of
 from store.sql.raw_deliveries import LISTENED, RawDeliveries
 
 LARGEST = 1024 * 1024
@@ -40,7 +41,8 @@ _MOST_REJECTED = 1000
 """Rejected deliveries that stay of a webhook that no longer has `keep_rejected`."""
 _SELDOM = 60
 """Calls of `Keeper.prune` between two that look at all webhooks."""
-_REASON = 500
+LONGEST_REASON = 500
+"""Characters of a reason that are kept."""
 
 
 class Keeper:
@@ -64,43 +66,44 @@ class Keeper:
         self._numbers: Counter[tuple[str, str]] = Counter()
 
     def keep(
-        self, route: Route, request: Request, path: str, url: str, at: int, refused: Refused
+        self, route: Route, incoming: Incoming, request: Request, at: int, refused: Refused
     ) -> str | None:
         """Keeps the delivery, unless it is too large or too many wait to be written. Returns its
-        id, None if it isn't kept.
-
-        `path` and `url` are as in `RawDelivery`; `at` is the store's time.
-        """
-        name, remote = route.webhook.name, request.remote
+        id, None if it isn't kept. `at` is the store's time."""
         kept = RawDelivery(
             id=new_event_id(),
-            webhook=name,
+            webhook=route.webhook.name,
             verdict="rejected",
             at=at,
-            remote=remote and remote[:LONGEST_ADDRESS],
+            remote=incoming.recorded_remote,
             status=refused.status,
-            reason=refused.reason[:_REASON],
+            reason=refused.reason[:LONGEST_REASON],
             method=request.method,
-            path=path,
-            url=url,
+            path=incoming.path,
+            url=incoming.seen_url(),
             query=request.query,
             headers=dict(request.headers),
             body=request.body,
         )
-        sender, size = sender_of(kept.remote), kept.size
+        sender = sender_of(kept.remote)
         with self._lock:
-            if (
-                size > LARGEST
-                or self._bytes + size > UNWRITTEN
-                or self._numbers[name, sender] >= A_SENDER
-                or sum(number for (webhook, _), number in self._numbers.items() if webhook == name)
-                >= A_WEBHOOK
-            ):
+            if not self._has_room(kept, sender):
                 return None
             self._unwritten.append((route, kept))
-            self._bytes += size
-            self._numbers[name, sender] += 1
+            self._bytes += kept.size
+            self._numbers[kept.webhook, sender] += 1
         return kept.id
+
+    def _has_room(self, kept: RawDelivery, sender: str) -> bool:
+        of_webhook = sum(
+            number for (webhook, _), number in self._numbers.items() if webhook == kept.webhook
+        )
+        return (
+            kept.size <= LARGEST
+            and self._bytes + kept.size <= UNWRITTEN
+            and self._numbers[kept.webhook, sender] < A_SENDER
+            and of_webhook < A_WEBHOOK
+        )
 
     def has_kept(self, webhook: str) -> None:
         """Accepted deliveries of this webhook have been kept."""
@@ -132,12 +135,13 @@ class Keeper:
         self._calls += 1
         webhooks = self._source.current.by_name
         names, self._grown = self._grown, set()
-        if (
-            self._calls % _SELDOM == 0
-        ):  # what was kept gets too old, also of a webhook that no longer keeps any
+        if self._calls % _SELDOM == 0:
+            # What was kept gets too old, also of a webhook that no longer keeps any.
             names = set(self._store.webhooks())
         for name in names:
-            most = webhooks[name].keep_rejected if name in webhooks else None
-            rejected = Bounds(most or _MOST_REJECTED, REJECTED_BYTES, self._retention)
+            most = _MOST_REJECTED
+            if name in webhooks:
+                most = webhooks[name].keep_rejected or most
+            rejected = Bounds(most, REJECTED_BYTES, self._retention)
             self._store.prune(name, {"accepted": LISTENED, "rejected": rejected})
             take_turns()  # reading SQLite doesn't let deliveries go on

@@ -15,14 +15,13 @@ from relay.events.selection import LeftOut
 from relay.http.incoming import Incoming
 from relay.limits.log_throttle import LogThrottle
 from relay.reports.outcomes import Outcome, Outcomes
-from relay.reports.raw_deliveries import Keeper
+from relay.reports.raw_deliveries import LONGEST_REASON, Keeper
 from relay.route import Route
 from store.clock import MonotonicClock
 from store.delivery_records import WithoutEvent
 from store.processes import RelayStore
 from store.records import Committed
 
-_LONGEST_REASON = 500
 _LONGEST_URL = 100
 
 
@@ -67,9 +66,7 @@ class Reporter:
             or request.method not in route.platform.methods
         ):
             return None
-        return self._keeper.keep(
-            route, request, incoming.path, incoming.seen_url(), self._store.now(), refused
-        )
+        return self._keeper.keep(route, incoming, request, self._store.now(), refused)
 
     def record(
         self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None
@@ -93,7 +90,7 @@ class Reporter:
             webhook,
             self._store.now(),
             status,
-            reason[:_LONGEST_REASON],
+            reason[:LONGEST_REASON],
             incoming.recorded_remote,
             incoming.method,
             **more,
