@@ -106,25 +106,9 @@ class _Check:
 
     def read(self) -> None:
         """Reads the definitions of receivers and of workflows that get messages."""
-        webhooks = self._definitions.webhooks
-        messages = [message for webhook in webhooks for message in webhook.messages]
-        if messages:
+        if any(webhook.messages for webhook in self._definitions.webhooks):
             self._look_for_queues()
-        looked_at = [
-            *(
-                (workflow, versions)
-                for webhook in webhooks
-                for workflow, versions in webhook.receivers.items()
-            ),
-            *((message.workflow, _only(message.version)) for message in messages),
-        ]
-        wanted = {
-            (workflow, version)
-            for workflow, versions in looked_at
-            if workflow not in self._left and fits_path(workflow)
-            for version in self._looked_at(workflow, versions)
-        }
-        for workflow, version in sorted(wanted):
+        for workflow, version in sorted(self._wanted()):
             rest = self._until - time.monotonic()
             if rest <= 0:
                 self.unread = "Conductor is slow"
@@ -140,6 +124,18 @@ class _Check:
                 continue
             tasks = self._read[workflow, version] = find_wait_tasks(definition)
             self._inside |= tasks.inside
+
+    def _wanted(self) -> set[tuple[str, int]]:
+        """The workflows that are read, each with its version."""
+        wanted = set[tuple[str, int]]()
+        for webhook in self._definitions.webhooks:
+            looked_at = list(webhook.receivers.items())
+            looked_at += [(one.workflow, _only(one.version)) for one in webhook.messages]
+            for workflow, versions in looked_at:
+                if workflow not in self._left and fits_path(workflow):
+                    there = self._looked_at(workflow, versions)
+                    wanted.update((workflow, version) for version in there)
+        return wanted
 
     def _look_for_queues(self) -> None:
         rest = max(0.1, self._until - time.monotonic())
@@ -370,26 +366,38 @@ def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
     rest = [(found.own, definition.get("tasks"))]
     while rest:
         tasks, items = rest.pop()
-        for item in items if isinstance(items, list) else ():
-            if not isinstance(item, dict):
-                continue
-            if item.get("type") == TASK_TYPE:
-                inputs = item.get("inputParameters")
-                matches = matches_of(inputs if isinstance(inputs, dict) else None)
-                tasks.append(WaitTask(str(item.get("taskReferenceName")), matches))
-            if item.get("type") == PULL_TYPE and tasks is found.own:
-                found.reads_messages = True
-            found.may_have_more = found.may_have_more or item.get("type") in _MADE_AS_IT_RUNS
+        for item in _objects(items):
+            _add_task(found, tasks, item)
             rest += [(tasks, nested) for nested in _nested(item)]
-            if (inner := _defined_inside(item)) is not None:
-                rest.append(
-                    (found.inside.setdefault(str(inner.get("name")), []), inner.get("tasks"))
-                )
-            elif isinstance(parameters := item.get("subWorkflowParam"), dict) and parameters.get(
-                "name"
-            ):
-                found.sub_workflows.add(str(parameters["name"]))
+            inner = _defined_inside(item)
+            if inner is not None:
+                inner_tasks = found.inside.setdefault(str(inner.get("name")), [])
+                rest.append((inner_tasks, inner.get("tasks")))
     return found
+
+
+def _add_task(found: WaitTasks, tasks: list[WaitTask], item: dict[str, Any]) -> None:
+    """Adds what a task says; `tasks`: those of its workflow."""
+    kind = item.get("type")
+    if kind == TASK_TYPE:
+        matches = matches_of(_object(item.get("inputParameters")))
+        tasks.append(WaitTask(str(item.get("taskReferenceName")), matches))
+    if kind == PULL_TYPE and tasks is found.own:
+        found.reads_messages = True
+    if kind in _MADE_AS_IT_RUNS:
+        found.may_have_more = True
+    name = _sub_workflow(item).get("name")
+    if name and _defined_inside(item) is None:
+        found.sub_workflows.add(str(name))
+
+
+def _sub_workflow(task: dict[str, Any]) -> dict[str, Any]:
+    return _object(task.get("subWorkflowParam")) or {}
+
+
+def _defined_inside(task: dict[str, Any]) -> dict[str, Any] | None:
+    """The definition of a sub-workflow that a task contains, if it does."""
+    return _object(_sub_workflow(task).get("workflowDefinition"))
 
 
 def _nested(task: dict[str, Any]) -> Iterator[Any]:
@@ -397,12 +405,20 @@ def _nested(task: dict[str, Any]) -> Iterator[Any]:
     yield task.get("loopOver")
     yield task.get("defaultCase")
     cases, forks = task.get("decisionCases"), task.get("forkTasks")
-    yield from cases.values() if isinstance(cases, dict) else ()
-    yield from forks if isinstance(forks, list) else ()
+    if isinstance(cases, dict):
+        yield from cases.values()
+    if isinstance(forks, list):
+        yield from forks
 
 
-def _defined_inside(task: dict[str, Any]) -> dict[str, Any] | None:
-    """The definition of a sub-workflow that a task contains, if it does."""
-    parameters = task.get("subWorkflowParam")
-    inner = parameters.get("workflowDefinition") if isinstance(parameters, dict) else None
-    return inner if isinstance(inner, dict) else None
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects in a list in JSON; none if it isn't a list."""
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
+
+
+def _object(value: Any) -> dict[str, Any] | None:
+    """An object in JSON; None if the value is something else."""
+    if isinstance(value, dict):
+        return value
+    return None

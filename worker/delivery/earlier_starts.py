@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -68,8 +68,10 @@ class EarlierStarts:
         looks up starts."""
         if 0 <= self._known_at_once < _SAMPLES and fits_path(name):
             with suppress(ConductorError):
-                is_known = self._conductor.started(name, correlation_id) is not None
-                self._known_at_once = self._known_at_once + 1 if is_known else -_SAMPLES
+                if self._conductor.started(name, correlation_id) is None:
+                    self._known_at_once = -_SAMPLES
+                else:
+                    self._known_at_once += 1
 
     def find(self, name: str, correlation_id: str, renew: Callable[[], object]) -> str | None:
         """The id of the workflow with this correlation id; None if there is none. `renew`: as of
@@ -94,11 +96,12 @@ class EarlierStarts:
             )
         return found
 
-    def look_again(self, look: Callable[[], _Found | None]) -> _Found | None:
+    def look_again(self, look: Callable[[], _Found]) -> _Found | None:
         """What a look-up of an earlier start that has just found nothing finds a moment later."""
         for pause in _PAUSES:
             self._clock.sleep(pause)
-            if found := look():
+            found = look()
+            if found is not None:
                 return found
         return None
 
@@ -147,16 +150,33 @@ class EarlierStarts:
             self._reading.release()
 
     def _find_running(self, name: str, correlation_id: str) -> str | None:
-        before = self._read.get(name, {})
         running = self._conductor.running(name)
+        before = self._read.get(name, {})
         read = self._read[name] = {id_: before[id_] for id_ in running if id_ in before}
         self._failed = Counter({id_: self._failed[id_] for id_ in running if id_ in self._failed})
+        unread = [id_ for id_ in running if id_ not in read]
+        failure = self._read_more(unread, read)
+        for id_, found in read.items():
+            if found == correlation_id:
+                return id_
+        if failure is not None and self._failed.keys() >= set(running):
+            raise failure  # perhaps the key may not read any
+        if len(read) < len(running):
+            reason = f"{len(read)} of {len(running)} running workflows have been read to find an earlier start"
+            if failure is not None:
+                reason += f"; one can't be read: {failure}"
+            raise NotNow(reason)
+        return None
+
+    def _read_more(
+        self, unread: Sequence[str], read: dict[str, str | None]
+    ) -> ConductorError | None:
+        """Adds the correlation ids of unread workflows to those that were `read`, for as long as
+        one try may. Returns the last failure."""
         until = self._clock.monotonic() + _LONGEST_READING
         failure: ConductorError | None = None
         # Unreadable ones come last, so that one that hangs doesn't hold up the others.
-        for id_ in sorted(
-            (id_ for id_ in running if id_ not in read), key=self._failed.__getitem__
-        ):
+        for id_ in sorted(unread, key=self._failed.__getitem__):
             try:
                 read[id_] = self._conductor.within(_LONGEST_PAGE).correlation_id(id_)
             except Unreachable:
@@ -166,19 +186,7 @@ class EarlierStarts:
                 failure = error
             if self._clock.monotonic() > until:
                 break
-        for id_, found in read.items():
-            if found == correlation_id:
-                return id_
-        if failure is not None and all(
-            id_ in self._failed for id_ in running
-        ):  # perhaps the key may not read any
-            raise failure
-        if len(read) < len(running):
-            raise NotNow(
-                f"{len(read)} of {len(running)} running workflows have been read to find an earlier start"
-                + (f"; one can't be read: {failure}" if failure is not None else "")
-            )
-        return None
+        return failure
 
 
 def ensure_it_goes_on(conductor: Conductor, workflow_id: str) -> None:

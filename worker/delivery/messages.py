@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +49,62 @@ ever longer."""
 
 
 @dataclass(frozen=True, slots=True)
+class _Delivery:
+    """One try to deliver a message."""
+
+    target: Target
+    event: Event
+    now: int
+    payload: str
+    """The message as JSON text."""
+    fresh_until: Callable[[], float]
+    """Until when a request may leave; asked before each one that changes something."""
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether there were earlier tries."""
+        return self.target.attempts > 1
+
+    @property
+    def key(self) -> str:
+        """The correlation id of the workflow that the message is for."""
+        assert self.target.correlation_id is not None
+        return self.target.correlation_id
+
+    @property
+    def lane(self) -> str:
+        """The message's lane, also if it has left it."""
+        return lane_of(self.target.workflow, self.key)
+
+    def done(self, workflow_id: str) -> Result:
+        """The result if the workflow has the message."""
+        return Result(self.target, "done", workflow_id=workflow_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A workflow runs, and gets the message."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _NoneRuns:
+    """No workflow with the key runs."""
+
+    ended: Sequence[Keyed]
+    """Those that have ended, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """The workflow that was started with the starter's payload has ended before its message came.
+    Another one would be a repetition."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Starter:
     """What a workflow is started with."""
 
@@ -77,156 +133,86 @@ class MessageCalls:
         Raises ConductorError, whose `workflow_id` is the workflow that the message was for, if one
         was found.
         """
-        assert target.correlation_id is not None
-        tried = target.attempts > 1
-        for workflow_id in self._known(target):
-            if self._give(workflow_id, target, event, payload, fresh_until):
-                return Result(target, "done", workflow_id=workflow_id)
-            self._unread.settle(workflow_id)
-            if not self._lanes.is_first(target):
-                return Result(target, "queued")
-        running, ended = self._find(target)
-        may_be_read = (
-            tried and target.otherwise != "hold"
-        )  # what is held is looked for too often for this
-        if may_be_read and ended and self._was_pulled(ended[0].id, event.id):
-            return Result(target, "done", workflow_id=ended[0].id)
-        starter = self._starter(target, event, payload, now) if running is None else None
-        if starter is not None and tried and _started_for(starter, ended) is None:
-            look = partial(self._find_started, target, starter)
-            running, ended = self._earlier_starts.look_again(look) or (None, ended)
-        if starter is not None and running is None:
-            if own := _started_for(starter, ended):
-                # It was started with the payload, and ended before its message came: another would
-                # be a repetition.
-                if starter.event_id == event.id:
-                    return Result(target, "done", workflow_id=own.id)
-                starter = None
-            elif tried and (
-                running := self._earlier_starts.find_running(target.workflow, target.correlation_id)
-            ):
-                ensure_it_goes_on(self._conductor, running)
-        if running is not None:
-            if self._give(running, target, event, payload, fresh_until):
-                return Result(target, "done", workflow_id=running)
-            raise NotNow(f"workflow {running} ended just as the message came")
-        if starter is None:
-            return self._without_workflow(target, event, now)
-        gone = self._find_gone(target, starter, fresh_until) if tried else None
-        try:
-            started = gone or self._conductor.start(
-                target.workflow,
-                starter.version,
-                starter.payload,
-                target.correlation_id,
-                fresh_until(),
-                idempotency_key=starter.event_id,
-            )
-        except Refused:
-            if starter.event_id == event.id:
-                raise
-            return self._without_workflow(
-                target, event, now
-            )  # the later message will fail by itself
-        # If it has ended by now, its input was the message.
-        if self._push(started, payload, fresh_until) or starter.event_id == event.id:
-            return Result(target, "done", workflow_id=started)
-        return self._without_workflow(target, event, now)
+        delivery = _Delivery(target, event, now, payload, fresh_until)
+        result = self._give_to_known(delivery)
+        if result is not None:
+            return result
+        match self._find(delivery):
+            case _Running(workflow_id):
+                return self._give_to_running(delivery, workflow_id)
+            case _NoneRuns(ended):
+                return self._give_to_new(delivery, ended)
 
-    def _known(self, target: Target) -> list[str]:
+    # --- to a workflow that runs ---
+
+    def _give_to_known(self, delivery: _Delivery) -> Result | None:
+        """The result if a workflow is known by earlier tries or messages; None if another one must
+        be found."""
+        workflow_id = self._known(delivery)
+        if workflow_id is None:
+            return None
+        if self._give(delivery, workflow_id):
+            return delivery.done(workflow_id)
+        self._unread.settle(workflow_id)
+        if self._lanes.is_first(delivery.target):
+            return None
+        return Result(delivery.target, "queued")
+
+    def _known(self, delivery: _Delivery) -> str | None:
         """The workflow that an earlier try was for, or else the one that the lane's last message
-        went to; none if it had ended, and the message is held."""
-        if target.attempts > 1 and target.error == NONE_RUNS:
-            return []
-        known = target.workflow_id or self._lanes.latest_workflow(_lane(target))
-        return [] if known is None else [known]
+        went to; None if it had ended, and the message is held."""
+        target = delivery.target
+        if delivery.is_retry and target.error == NONE_RUNS:
+            return None
+        return target.workflow_id or self._lanes.latest_workflow(delivery.lane)
 
-    def _give(
-        self,
-        workflow_id: str,
-        target: Target,
-        event: Event,
-        payload: str,
-        fresh_until: Callable[[], float],
-    ) -> bool:
+    def _give_to_running(self, delivery: _Delivery, workflow_id: str) -> Result:
+        if self._give(delivery, workflow_id):
+            return delivery.done(workflow_id)
+        raise NotNow(f"workflow {workflow_id} ended just as the message came")
+
+    def _give(self, delivery: _Delivery, workflow_id: str) -> bool:
         """Whether the workflow has the message, now or since an earlier try; False if it has
         ended."""
-        if target.attempts > 1 and self._was_pulled(workflow_id, event.id):
+        if delivery.is_retry and self._was_pulled(workflow_id, delivery.event.id):
             return True
-        return self._push(workflow_id, payload, fresh_until)
+        return self._push(workflow_id, delivery)
 
-    def _find(self, target: Target) -> tuple[str | None, list[Keyed]]:
-        """The running workflow with the key, the newest if there are several; if there is none,
-        those that have ended, newest first.
+    # --- to a workflow that is started for it ---
 
-        Raises NotNow while the workflow is paused.
-        """
-        name, key = target.workflow, target.correlation_id
-        assert key is not None
-        queues = self._conductor.messages
-        found = queues.with_key(name, key, ended=False)
-        if not any(one.status == "RUNNING" for one in found):
-            try:
-                largest = None if self._may_have_started(target) else _LARGEST_LOOK
-                found = queues.with_key(name, key, ended=True, largest=largest)
-            except Garbled as error:  # too many have ended to read them all
-                log.warning(
-                    "the ended workflows with a message's key can't be read",
-                    workflow=name,
-                    error=str(error),
-                )
-        if running := next((one for one in found if one.status == "RUNNING"), None):
-            if (
-                target.attempts > 1 and running.event_id is not None
-            ):  # an earlier try may have started it
-                ensure_it_goes_on(self._conductor, running.id)
-            return running.id, []
-        if paused := next((one for one in found if one.status == "PAUSED"), None):
-            with _about(paused.id):
-                raise NotNow(f"workflow {paused.id} is paused")
-        return None, found
+    def _give_to_new(self, delivery: _Delivery, ended: Sequence[Keyed]) -> Result:
+        """`ended`: the workflows with the key, none of which runs."""
+        event_id = delivery.event.id
+        # A message that is held is looked for too often for this.
+        may_be_read = delivery.is_retry and delivery.target.otherwise != "hold"
+        if may_be_read and ended and self._was_pulled(ended[0].id, event_id):
+            return delivery.done(ended[0].id)
+        starter = self._starter(delivery)
+        if starter is None:
+            return self._without_workflow(delivery)
+        match self._find_earlier(delivery, starter, ended):
+            case _Running(workflow_id):
+                return self._give_to_running(delivery, workflow_id)
+            case _Over(workflow_id) if starter.event_id == event_id:
+                return delivery.done(workflow_id)
+            case _Over():
+                return self._without_workflow(delivery)
+            case None:
+                return self._start(delivery, starter)
 
-    def _find_started(
-        self, target: Target, starter: _Starter
-    ) -> tuple[str | None, list[Keyed]] | None:
-        """What `_find` returns, if an earlier try's workflow may be in it."""
-        running, ended = self._find(target)
-        return (
-            (running, ended)
-            if running is not None or _started_for(starter, ended) is not None
-            else None
-        )
-
-    def _find_gone(
-        self, target: Target, starter: _Starter, renew: Callable[[], object]
-    ) -> str | None:
-        """The workflow that an earlier try started, if Conductor no longer has it, but its index
-        does."""
-        assert target.correlation_id is not None
-        start = target.workflow, target.correlation_id, starter.event_id
-        return self._earlier_starts.in_index(
-            partial(self._conductor.started_in_index, *start), renew
-        )
-
-    def _may_have_started(self, target: Target) -> bool:
-        """Whether an earlier try may have started a workflow, for this message or, if it is held, a
-        later one. It may be any of those that have ended."""
-        is_tried = target.attempts > 1
-        return is_tried and (
-            target.otherwise != "hold" or self._lanes.next_start(_lane(target)) is not None
-        )
-
-    def _starter(self, target: Target, event: Event, payload: str, now: int) -> _Starter | None:
+    def _starter(self, delivery: _Delivery) -> _Starter | None:
         """Whose payload starts a workflow for the message; None if it must not be started.
 
         A message that is held would keep a later one from starting the workflow that it waits for.
         So it starts the workflow for that one, which comes next.
         """
+        target, event = delivery.target, delivery.event
         if target.otherwise == "start":
-            return _Starter(event.id, target.version, payload)
-        if target.otherwise == "ignore" or now >= event.hold_until:
+            return _Starter(event.id, target.version, delivery.payload)
+        if target.otherwise == "ignore" or delivery.now >= event.hold_until:
             return None
-        if (later := self._lanes.next_start(_lane(target))) is None:
+        later = self._lanes.next_start(delivery.lane)
+        if later is None:
             return None
         try:
             found = self._queries.events_of([later.event_id])[later.event_id]
@@ -239,13 +225,68 @@ class MessageCalls:
             )
             return None
 
-    def _without_workflow(self, target: Target, event: Event, now: int) -> Result:
+    def _find_earlier(
+        self, delivery: _Delivery, starter: _Starter, ended: Iterable[Keyed]
+    ) -> _Running | _Over | None:
+        """The workflow that an earlier try started, or one that runs by now; None if Conductor has
+        none."""
+        over = _started_for(starter, ended)
+        if over is not None or not delivery.is_retry:
+            return over
+        found = self._earlier_starts.look_again(partial(self._find_started, delivery, starter))
+        if found is not None:
+            return found
+        running = self._earlier_starts.find_running(delivery.target.workflow, delivery.key)
+        if running is None:
+            return None
+        ensure_it_goes_on(self._conductor, running)
+        return _Running(running)
+
+    def _find_started(self, delivery: _Delivery, starter: _Starter) -> _Running | _Over | None:
+        match self._find(delivery):
+            case _NoneRuns(ended):
+                return _started_for(starter, ended)
+            case _Running() as running:
+                return running
+
+    def _start(self, delivery: _Delivery, starter: _Starter) -> Result:
+        is_own = starter.event_id == delivery.event.id
+        workflow_id = None
+        if delivery.is_retry:
+            workflow_id = self._find_gone(delivery, starter)
+        if workflow_id is None:
+            try:
+                workflow_id = self._conductor.start(
+                    delivery.target.workflow,
+                    starter.version,
+                    starter.payload,
+                    delivery.key,
+                    delivery.fresh_until(),
+                    idempotency_key=starter.event_id,
+                )
+            except Refused:
+                if is_own:
+                    raise
+                # The later message will fail by itself.
+                return self._without_workflow(delivery)
+        # If it has ended by now, its input was the message.
+        if self._push(workflow_id, delivery) or is_own:
+            return delivery.done(workflow_id)
+        return self._without_workflow(delivery)
+
+    def _find_gone(self, delivery: _Delivery, starter: _Starter) -> str | None:
+        """The workflow that an earlier try started, if Conductor no longer has it, but its index
+        does."""
+        start = delivery.target.workflow, delivery.key, starter.event_id
+        look = partial(self._conductor.started_in_index, *start)
+        return self._earlier_starts.in_index(look, delivery.fresh_until)
+
+    def _without_workflow(self, delivery: _Delivery) -> Result:
         """What becomes of a message for whose key no workflow runs, and none is to be started."""
-        before = (
-            f"workflow {target.workflow_id} ended before it read the message; then "
-            if target.workflow_id
-            else ""
-        )
+        target, event, now = delivery.target, delivery.event, delivery.now
+        before = ""
+        if target.workflow_id:
+            before = f"workflow {target.workflow_id} ended before it read the message; then "
         if target.otherwise == "ignore":
             return Result(target, "skipped", f"{before}no workflow with its key was running")
         if now >= event.hold_until:
@@ -255,11 +296,60 @@ class MessageCalls:
         due_at = min(now + int(pause * 1000), event.hold_until)
         return Result(target, "pending", NONE_RUNS, due_at=due_at, not_sent=True)
 
-    def _push(self, workflow_id: str, payload: str, fresh_until: Callable[[], float]) -> bool:
+    # --- what Conductor says ---
+
+    def _find(self, delivery: _Delivery) -> _Running | _NoneRuns:
+        """The running workflow with the key, the newest if there are several. Raises NotNow while
+        the workflow is paused."""
+        found = self._conductor.messages.with_key(
+            delivery.target.workflow, delivery.key, ended=False
+        )
+        if _newest(found, "RUNNING") is None:
+            found = self._with_ended(delivery, found)
+        running = _newest(found, "RUNNING")
+        if running is not None:
+            # An earlier try may have started it.
+            if delivery.is_retry and running.event_id is not None:
+                ensure_it_goes_on(self._conductor, running.id)
+            return _Running(running.id)
+        paused = _newest(found, "PAUSED")
+        if paused is not None:
+            with _about(paused.id):
+                raise NotNow(f"workflow {paused.id} is paused")
+        return _NoneRuns(found)
+
+    def _with_ended(self, delivery: _Delivery, running: list[Keyed]) -> list[Keyed]:
+        """All workflows with the key; only those that are under way if too many have ended."""
+        name = delivery.target.workflow
+        largest: int | None = _LARGEST_LOOK
+        if self._may_have_started(delivery):
+            largest = None
+        try:
+            return self._conductor.messages.with_key(
+                name, delivery.key, ended=True, largest=largest
+            )
+        except Garbled as error:
+            log.warning(
+                "the ended workflows with a message's key can't be read",
+                workflow=name,
+                error=str(error),
+            )
+            return running
+
+    def _may_have_started(self, delivery: _Delivery) -> bool:
+        """Whether an earlier try may have started a workflow, for this message or, if it is held, a
+        later one. It may be any of those that have ended."""
+        if not delivery.is_retry:
+            return False
+        if delivery.target.otherwise != "hold":
+            return True
+        return self._lanes.next_start(delivery.lane) is not None
+
+    def _push(self, workflow_id: str, delivery: _Delivery) -> bool:
         """Pushes the message; False if the workflow has ended, so that nothing was done."""
         with _about(workflow_id):
             try:
-                self._conductor.messages.push(workflow_id, payload, fresh_until())
+                self._conductor.messages.push(workflow_id, delivery.payload, delivery.fresh_until())
                 return True
             except ConductorError as error:
                 if error.status == 429:
@@ -296,15 +386,16 @@ class MessageCalls:
                 raise
 
 
-def _started_for(starter: _Starter, ended: Iterable[Keyed]) -> Keyed | None:
+def _started_for(starter: _Starter, ended: Iterable[Keyed]) -> _Over | None:
     """The workflow that was started with this payload, if it has ended."""
-    return next((one for one in ended if one.event_id == starter.event_id), None)
+    for workflow in ended:
+        if workflow.event_id == starter.event_id:
+            return _Over(workflow.id)
+    return None
 
 
-def _lane(target: Target) -> str:
-    """The message's lane, also if it has left it."""
-    assert target.correlation_id is not None
-    return lane_of(target.workflow, target.correlation_id)
+def _newest(found: Iterable[Keyed], status: str) -> Keyed | None:
+    return next((workflow for workflow in found if workflow.status == status), None)
 
 
 @contextmanager
@@ -332,9 +423,8 @@ class HeldLookUps:
         """Seconds from a look-up `now` (Unix milliseconds) until a message's next one; `held_for`
         is in seconds."""
         with self._lock:
-            return self._by_webhook[webhook].add(
-                now / 1000, min(_RAREST, max(_SOONEST, held_for / 4))
-            )
+            wanted = min(_RAREST, max(_SOONEST, held_for / 4))
+            return self._by_webhook[webhook].add(now / 1000, wanted)
 
 
 class _LookUps:
@@ -351,8 +441,9 @@ class _LookUps:
         it does."""
         while self._ends and self._ends[0][0] <= now:
             self._wanted -= heapq.heappop(self._ends)[1]
-        # From nothing, so that rounding errors don't add up.
-        self._wanted = (self._wanted if self._ends else 0.0) + 1 / wanted
+        if not self._ends:
+            self._wanted = 0.0  # so that rounding errors don't add up
+        self._wanted += 1 / wanted
         # Messages that have just arrived want frequent look-ups, and count with that rate until
         # they are due.
         evenly = (len(self._ends) + 1) / _LOOK_UPS_A_SECOND

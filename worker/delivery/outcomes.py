@@ -7,7 +7,6 @@ call's time-out has passed: a lost call may still be taking effect.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,15 +14,12 @@ from typing import Literal
 
 import structlog
 
-from config.webhooks import Webhook
 from criteria.inputs import InputTooLarge
 from store.errors import StoreUnavailable
-from store.one_target import callback_to
-from store.records import Event, Result, Target, TargetKind, TargetState
+from store.records import Event, Result, Target, TargetKind
 from store.rules.keys import standing
 from store.rules.transitions import failed_alone, may_have_acted, others_since
 from store.tracing import span
-from worker.conductor.client import Conductor
 from worker.conductor.errors import (
     ConductorError,
     NotNow,
@@ -34,10 +30,11 @@ from worker.conductor.errors import (
     Unreachable,
     looking_up,
 )
-from worker.conductor.search import EndInIndex, fits_path
+from worker.conductor.search import fits_path
 from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
+from worker.delivery.refused_callbacks import listed, refused_callback
 from worker.retries import RARELY, wait_before
 
 log = structlog.get_logger()
@@ -55,6 +52,7 @@ _NOTE_EVERY = 60_000
 """Milliseconds between two records in the store that calls of a kind take effect."""
 _CHARACTERS_A_BYTE = 3
 """Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
+_ENDED_OTHERWISE = "the task ended without this event"
 _WITNESSES = 20
 """Ended tasks that are asked for to tell whether the server is the right one."""
 _OTHERS: dict[TargetKind, str] = {
@@ -112,12 +110,14 @@ class TargetCalls:
         Raises ClaimLost if another worker has it now, and StoreUnavailable.
         """
         try:
-            if (outcome := self._without_call(target)) is not None:
+            outcome = self._without_call(target)
+            if outcome is not None:
                 return outcome
             result = self._call(target, event)
             # No further task is found for a callback whose task has ended.
-            is_final = event.is_callback and result.state == "cancelled"
-            return Outcome(replace(result, final=True) if is_final else result, "answered")
+            if event.is_callback and result.state == "cancelled":
+                result = replace(result, final=True)
+            return Outcome(result, "answered")
         except Refused as error:
             return Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
@@ -144,9 +144,8 @@ class TargetCalls:
             )
             return None
         except StoreUnavailable as error:
-            return Outcome(
-                self._again(target, OutcomeUnknown(f"the store can't be used: {error}")), "unclear"
-            )
+            unknown = OutcomeUnknown(f"the store can't be used: {error}")
+            return Outcome(self._again(target, unknown), "unclear")
         except Exception as error:  # the target is tried again, with a look-up first
             reason = f"{type(error).__name__}: {error}"
             with suppress(Exception):  # text that can't be written, for example
@@ -180,23 +179,16 @@ class TargetCalls:
         now = self._store.now()
         since = target.failing_since or now
         lasts = (now - since) / 1000
-        if lasts >= _GIVEN_UP_AFTER:
-            alone = failed_alone(since, self._store.effects.of_kind(target.kind), now) / 1000
-            if alone >= _GIVEN_UP_AFTER:
-                hours = f"{alone / 3600:.1f}".removesuffix(".0")
-                others = _OTHERS[target.kind]
-                return Result(
-                    target,
-                    "failed",
-                    f"{error} (given up after {hours} h in which other {others} succeeded)",
-                )
-        again = replace(self._again(target, error, min(RARELY, lasts / 4)), failing_since=since)
-        if (
-            target.lane is not None
-            and others_since(since, self._store.effects.of_kind(target.kind), now) >= _BLOCKS_LANE
-        ):
-            again = replace(again, leaves_lane=True)
-        return again
+        effects = self._store.effects.of_kind(target.kind)
+        alone = failed_alone(since, effects, now) / 1000
+        if alone >= _GIVEN_UP_AFTER:
+            hours = f"{alone / 3600:.1f}".removesuffix(".0")
+            others = _OTHERS[target.kind]
+            reason = f"{error} (given up after {hours} h in which other {others} succeeded)"
+            return Result(target, "failed", reason)
+        leaves_lane = target.lane is not None and others_since(since, effects, now) >= _BLOCKS_LANE
+        again = self._again(target, error, min(RARELY, lasts / 4))
+        return replace(again, failing_since=since, leaves_lane=leaves_lane)
 
     def _note_effect(self, kind: TargetKind) -> None:
         """Records that calls of this kind take effect, so that any worker can tell whether a target
@@ -211,70 +203,79 @@ class TargetCalls:
 
     def _call(self, target: Target, event: Event) -> Result:
         if target.kind == "message":
-            # With `_webhook` whatever the webhook says: the event's id shows that a message came
-            # twice.
-            payload, now = event.text(), self._store.now()
-            result = self._messages.call(
-                target, event, now, payload, lambda: self._fresh_until(target)
-            )
-            if result.state == "done":
-                self._note_effect("message")
-            return result
+            return self._deliver(target, event)
         if target.kind == "complete" and target.task_id is None:
             webhook = self._definitions.current.by_name.get(event.webhook)
-            return _refused_callback(self._conductor, target, event, webhook)
-        # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older
-        # than this worker, look it up even on the first try: the store may be a backup from before
-        # that start.
-        if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
-            with looking_up("the outcome of an earlier try can't be looked up"):
-                known = self._look_up(target, event, may_have_acted(target))
-            if known is not None:
-                return known
-        if (
-            target.only_versions is not None
-            and (unfit := self._unfit(target, target.only_versions)) is not None
-        ):
-            return unfit
-        payload = self._payload(target, event)
-        not_after = self._fresh_until(target)
+            return refused_callback(self._conductor, target, event, webhook)
+        known = self._look_up_earlier(target, event)
+        if known is None:
+            known = self._unfit(target)
+        if known is not None:
+            return known
         if target.kind == "start":
-            assert target.correlation_id is not None
-            workflow_id = self._conductor.start(
-                target.workflow, target.version, payload, target.correlation_id, not_after
-            )
-            self._note_effect("start")
-            self._earlier_starts.made(target.workflow, target.correlation_id)
-            return Result(target, "done", workflow_id=workflow_id)
-        assert (
-            target.workflow_id is not None
-            and target.reference_name is not None
-            and target.task_id is not None
+            return self._start(target, event)
+        return self._complete(target, event)
+
+    # --- calls ---
+
+    def _deliver(self, target: Target, event: Event) -> Result:
+        # With `_webhook` whatever the webhook says: the event's id shows that a message came twice.
+        payload = event.text()
+        result = self._messages.call(
+            target, event, self._store.now(), payload, lambda: self._fresh_until(target)
         )
+        if result.state == "done":
+            self._note_effect("message")
+        return result
+
+    def _start(self, target: Target, event: Event) -> Result:
+        assert target.correlation_id is not None
+        payload = self._payload(target, event)
+        workflow_id = self._conductor.start(
+            target.workflow,
+            target.version,
+            payload,
+            target.correlation_id,
+            self._fresh_until(target),
+        )
+        self._note_effect("start")
+        self._earlier_starts.made(target.workflow, target.correlation_id)
+        return Result(target, "done", workflow_id=workflow_id)
+
+    def _complete(self, target: Target, event: Event) -> Result:
+        assert target.workflow_id is not None
+        assert target.reference_name is not None
+        assert target.task_id is not None
+        payload = self._payload(target, event)
         completed = self._conductor.complete(
             target.workflow_id,
             target.reference_name,
             target.task_id,
             payload,
             target.event_id,
-            not_after,
+            self._fresh_until(target),
         )
-        if completed != target.task_id:  # none was pending, or another one of that name
-            # A completion by id is answered alike whatever happened.
-            may_have_effect = completed is not None or not fits_path(target.reference_name)
-            try:
-                known = self._look_up(target, event, may_have_effect or may_have_acted(target))
-            except ConductorError as error:
-                if isinstance(error, NotNow) and not may_have_effect:
-                    raise
-                raise OutcomeUnknown(
-                    f"what a call did can't be looked up: {error}", error.status
-                ) from error
-            if known is None:
-                raise OutcomeUnknown("Conductor answered, but the task is still pending")
-            return known
-        self._note_effect("complete")
-        return Result(target, "done")
+        if completed == target.task_id:
+            self._note_effect("complete")
+            return Result(target, "done")
+        # None was pending, or the call completed another one of that name. A completion by id is
+        # answered alike whatever happened.
+        may_have_acted_now = completed is not None or not fits_path(target.reference_name)
+        return self._look_up_effect(target, event, may_have_acted_now)
+
+    def _look_up_effect(self, target: Target, event: Event, may_have_acted_now: bool) -> Result:
+        """The result of a completion whose answer doesn't name the task."""
+        acted = may_have_acted_now or may_have_acted(target)
+        try:
+            known = self._look_up(target, event, acted)
+        except ConductorError as error:
+            if isinstance(error, NotNow) and not may_have_acted_now:
+                raise
+            reason = f"what a call did can't be looked up: {error}"
+            raise OutcomeUnknown(reason, error.status) from error
+        if known is None:
+            raise OutcomeUnknown("Conductor answered, but the task is still pending")
+        return known
 
     def _payload(self, target: Target, event: Event) -> str:
         """The output or input as JSON text. Raises Refused if a start's input is too large."""
@@ -291,28 +292,33 @@ class TargetCalls:
         webhook = self._definitions.current.by_name.get(event.webhook)
         return webhook is None or webhook.metadata
 
-    def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
-        """The result of a completion in doubt whose workflow has none of these versions; None if it
-        has one of them.
+    def _unfit(self, target: Target) -> Result | None:
+        """The result of a completion that is only for certain versions, if its workflow has none of
+        them; None if it may be made.
 
         Raises ConductorError if that can't be found out. It is tried for as long as it takes: only
         the version shows whether the event may have the task.
         """
+        versions = target.only_versions
+        if versions is None:
+            return None
         assert target.workflow_id is not None
+        place = f"workflow {target.workflow_id}"
         try:
             workflow = self._conductor.workflow(target.workflow_id)
         except Unreachable:
             raise
         except ConductorError as error:
             raise NotNow(
-                f"workflow {target.workflow_id} can't be looked up, and the outcome depends on its version: {error}"
+                f"{place} can't be looked up, and the outcome depends on its version: {error}"
             ) from error
-        if workflow is not None and workflow.version in versions:
+        if workflow is None:
+            what = "no longer exists"
+        elif workflow.version not in versions:
+            what = f"has version {workflow.version}"
+        else:
             return None
-        has = "no longer exists" if workflow is None else f"has version {workflow.version}"
-        reason = (
-            f"workflow {target.workflow_id} {has}; the webhook's receivers have {_listed(versions)}"
-        )
+        reason = f"{place} {what}; the webhook's receivers have {listed(versions)}"
         return Result(target, "cancelled", reason, unfit=True)
 
     def _without_call(self, target: Target) -> Outcome | None:
@@ -325,21 +331,24 @@ class TargetCalls:
             if where == "holds":
                 return None
             if where == "waits":
-                due_at = self._store.now() + int(wait_before(target.attempts) * 1000)
-                error = "another event starts the workflow for the same key; waiting for its result"
                 # Not "answered": the other one may be waiting only because Conductor can't be
                 # reached.
-                waits = Result(
-                    target, "pending", error, due_at=due_at, not_sent=True, did_nothing=True
-                )
-                return Outcome(waits, "unclear")
-            there = holder.workflow_id if holder is not None else None
-            if there is not None and (where == "is there" or self._runs(there)):
-                reason = f"workflow {there} exists for the same key"
-                skipped = Result(target, "skipped", reason, workflow_id=there)
-                return Outcome(skipped, "unclear" if where == "is there" else "answered")
+                return Outcome(self._wait_for_key(target), "unclear")
+            if where != "free":
+                assert holder is not None and holder.workflow_id is not None
+                reason = f"workflow {holder.workflow_id} exists for the same key"
+                skipped = Result(target, "skipped", reason, workflow_id=holder.workflow_id)
+                if where == "is there":
+                    return Outcome(skipped, "unclear")
+                if self._runs(holder.workflow_id):
+                    return Outcome(skipped, "answered")
             self._store.once_keys.take(key, holder, target.id)
         return None
+
+    def _wait_for_key(self, target: Target) -> Result:
+        due_at = self._store.now() + int(wait_before(target.attempts) * 1000)
+        reason = "another event starts the workflow for the same key; waiting for its result"
+        return Result(target, "pending", reason, due_at=due_at, not_sent=True, did_nothing=True)
 
     def _runs(self, workflow_id: str) -> bool:
         with looking_up(f"can't look up whether workflow {workflow_id} still runs"):
@@ -360,6 +369,19 @@ class TargetCalls:
             raise ClaimLost
         return fresh_until
 
+    # --- what earlier calls did ---
+
+    def _look_up_earlier(self, target: Target, event: Event) -> Result | None:
+        """The result of an earlier call; None if there was none, or it had no effect."""
+        # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older
+        # than this worker, look it up even on the first try: the store may be a backup from before
+        # that start.
+        may_be_from_backup = target.kind == "start" and event.received_at < self._began
+        if target.attempts <= 1 and not may_be_from_backup:
+            return None
+        with looking_up("the outcome of an earlier try can't be looked up"):
+            return self._look_up(target, event, may_have_acted(target))
+
     def _look_up(self, target: Target, event: Event, acted: bool) -> Result | None:
         """The result of an earlier call; None if it had no effect, so that the call should be made.
 
@@ -371,7 +393,7 @@ class TargetCalls:
         if acted:
             renew = partial(self._fresh_until, target)
             workflow_id = self._earlier_starts.find(target.workflow, target.correlation_id, renew)
-        else:  # only what a backup wouldn't know can be in doubt
+        else:  # only a start that a backup doesn't know may have been made
             workflow_id = self._conductor.started(target.workflow, target.correlation_id)
         if workflow_id is None:
             return None
@@ -380,49 +402,51 @@ class TargetCalls:
 
     def _look_up_completion(self, target: Target, event: Event, acted: bool) -> Result | None:
         assert target.task_id is not None
-        assert target.workflow_id is not None and target.reference_name is not None
         status = self._conductor.task(target.task_id)
-        if status is not None and not status.terminal:
+        if status is None:
+            return self._look_up_missing_task(target, event, acted)
+        if not status.terminal:
             return None
-        is_sure = (
-            status is not None
-            or self._store.now() >= event.hold_until
-            or self._is_right_server(target)
-        )
-        if is_sure and status is None and not acted:
+        if status.worker_id == target.event_id or self._completed_by_event(target):
+            return self._completed(target)
+        return Result(target, "cancelled", _ENDED_OTHERWISE)
+
+    def _look_up_missing_task(self, target: Target, event: Event, acted: bool) -> Result:
+        """The result of a completion whose task the server doesn't know."""
+        assert target.task_id is not None
+        is_sure = self._store.now() >= event.hold_until or self._is_right_server(target)
+        if is_sure and not acted:
             return Result(target, "cancelled", "Conductor no longer has the task")
-        # The task may have timed out, and Conductor have given the event to its retry, which has
-        # the same name.
-        if (
-            status is not None and status.worker_id == target.event_id
-        ) or self._conductor.completed_by(
-            target.workflow_id, target.reference_name, target.event_id
-        ):
-            end: EndInIndex | None = "by the event"
-        elif status is not None:
-            end = "otherwise"
-        else:
-            look = partial(
-                self._conductor.end_in_index,
-                target.task_id,
-                target.event_id,
-                self._has_metadata(event),
-            )
-            end = self._earlier_starts.in_index(look, partial(self._fresh_until, target))
+        if self._completed_by_event(target):
+            return self._completed(target)
+        has_metadata = self._has_metadata(event)
+        look = partial(self._conductor.end_in_index, target.task_id, target.event_id, has_metadata)
+        end = self._earlier_starts.in_index(look, partial(self._fresh_until, target))
         if end == "by the event":
-            ensure_it_goes_on(self._conductor, target.workflow_id)
-            return Result(target, "done")
+            return self._completed(target)
         if end == "otherwise":
-            return Result(target, "cancelled", "the task ended without this event")
+            return Result(target, "cancelled", _ENDED_OTHERWISE)
         if not is_sure:
             raise NotNow(
                 "Conductor knows neither the task nor others of before: it may be another server, or empty"
             )
-        return Result(
-            target,
-            "unknown",
-            "the answer was lost, and nothing in Conductor shows any more what it was",
+        reason = "the answer was lost, and nothing in Conductor shows any more what it was"
+        return Result(target, "unknown", reason)
+
+    def _completed_by_event(self, target: Target) -> bool:
+        """Whether the event has completed a task with this one's name: this one may have timed out,
+        and Conductor have given the event to its retry, which has the same name."""
+        assert target.workflow_id is not None
+        assert target.reference_name is not None
+        return self._conductor.completed_by(
+            target.workflow_id, target.reference_name, target.event_id
         )
+
+    def _completed(self, target: Target) -> Result:
+        """The result of a completion that took effect."""
+        assert target.workflow_id is not None
+        ensure_it_goes_on(self._conductor, target.workflow_id)
+        return Result(target, "done")
 
     def _is_right_server(self, target: Target) -> bool:
         """Whether the server that doesn't know the target's task knows its workflow, or tasks that
@@ -435,54 +459,3 @@ class TargetCalls:
             right_at = self._began
         ended = self._store.tasks.settled_by(right_at, _WITNESSES)
         return any(self._conductor.task(task_id) is not None for task_id in ended)
-
-
-def _refused_callback(
-    conductor: Conductor, target: Target, event: Event, webhook: Webhook | None
-) -> Result:
-    """The result of a completion without a task: why a callback can't complete the one that its URL
-    names.
-
-    `webhook`: the event's; None if it is no longer defined. Failed, if somebody should correct
-    something; cancelled, if the workflow has gone on without the event; done, if an earlier call
-    for it has completed the task. Raises ConductorError.
-    """
-    assert target.workflow_id is not None
-    assert target.reference_name is not None
-
-    def ended(state: TargetState, reason: str) -> Result:
-        return Result(target, state, reason, final=True)
-
-    place = f"workflow {target.workflow_id}"
-    tasks = conductor.workflow_tasks(target.workflow_id)
-    if tasks is None:
-        return ended("failed", f"Conductor has no {place}")
-    found = tasks.at(event.only or callback_to(target.workflow_id, target.reference_name))
-    if event.id in found.workers:
-        return Result(target, "done")
-    receivers = {} if webhook is None else webhook.receivers
-    if found.workflow not in receivers:
-        return ended(
-            "failed", f"{place} is a {found.workflow}, which isn't among the webhook's receivers"
-        )
-    versions = receivers[found.workflow]
-    if versions is not None and found.version not in versions:
-        return ended(
-            "failed",
-            f"{place} has version {found.version}; the webhook's receivers have {_listed(versions)}",
-        )
-    names = webhook.callback.tasks if webhook is not None and webhook.callback is not None else ()
-    if found.waiting is not None and not found.waiting.is_among(names):
-        name = found.waiting.reference_name
-        return ended("failed", f"task {name} isn't among those that `callback.tasks` names")
-    if found.waiting is not None:
-        return ended("failed", "its task waits only now: replay the event")
-    if found.over:
-        return ended("cancelled", f"the task has ended without this event: {found.over[-1]}")
-    if found.ended is not None:
-        return ended("cancelled", f"{place} has ended: {found.ended}")
-    return ended("failed", "its task is still to come: replay the event")
-
-
-def _listed(versions: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(versions)))

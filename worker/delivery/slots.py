@@ -102,7 +102,9 @@ class InFlight:
     def room(self, now: float) -> int:
         """How many more targets may be in flight."""
         prompt = self._prompt(now)
-        return max(0, self.at_most - len(prompt)) if size(prompt) < self._payload else 0
+        if size(prompt) >= self._payload:
+            return 0
+        return max(0, self.at_most - len(prompt))
 
     def payload_left(self, now: float) -> int:
         """Characters of payload that there is room for, below zero if there are too many."""
@@ -148,29 +150,44 @@ class InFlight:
 
         `waiting`: number of targets of its group that are waiting already.
         """
-        own = [slot for slot in self.slots if slot.group == group]
+        own = self._calls_of(group)
         prompt = sum(not slot.hangs(now) for slot in own)
-        hanging, is_sick = prompt < len(own), group in self._sick
+        hanging = prompt < len(own)
+        is_sick = group in self._sick
         # An untried target may well be sound: tried ones that hang again are no reason to hold it
         # back.
         alike = sum(slot.tried == tried for slot in own)
-        if is_sick and alike >= (self._few if tried else max(1, self._calls // 2)):
+        if is_sick and alike >= self._share_of_sick(tried):
             return "later"
-        if not (is_sick and prompt >= self._few) and self._has_slot(
-            group, tried or is_sick, hanging, now
-        ):
+        has_share = not is_sick or prompt < self._few
+        if has_share and self._has_slot(group, tried or is_sick, hanging, now):
             return "now"
-        return "later" if (hanging or is_sick) and waiting >= self._few else "wait"
+        if (hanging or is_sick) and waiting >= self._few:
+            return "later"
+        return "wait"
+
+    def _calls_of(self, group: Group) -> list[Slot]:
+        return [slot for slot in self.slots if slot.group == group]
+
+    def _share_of_sick(self, tried: bool) -> int:
+        """Calls that a group whose last call hung may have at a time: so many for tried targets,
+        and so many for others."""
+        if tried:
+            return self._few
+        return max(1, self._calls // 2)
 
     def _has_slot(self, group: Group, may_hang: bool, hanging: bool, now: float) -> bool:
         if len(self.slots) < self._calls:
             return True
         # Other calls hang. That is no reason to wait unless this group, or Conductor, is slow.
         slow = hanging and now - self._answered.get(group, float("-inf")) > _ANSWERS_FOR
-        if slow or sum(not slot.hangs(now) for slot in self.slots) >= self._calls:
+        prompt = sum(not slot.hangs(now) for slot in self.slots)
+        if slow or prompt >= self._calls:
             return False
-        # Calls that are likely to hang leave room for the normal number of calls.
-        return len(self.slots) < self.most - (self._calls if may_hang else 0)
+        if may_hang:
+            # Calls that are likely to hang leave room for the normal number of calls.
+            return len(self.slots) < self.most - self._calls
+        return len(self.slots) < self.most
 
     def call(self, claimed: Claimed, now: float) -> Slot:
         """Records that a call has begun."""
