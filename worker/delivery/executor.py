@@ -6,12 +6,13 @@ A target's path through an executor::
                    │                │
                    └── give back ◄──┘
 
-claim      The store gives each due target to one worker. The leader claims an event's first targets
-           as it decides, and submits them.
-wait       Until a slot is free (`slots`): calls that hang hold up no others. call       On a thread
-of the pool (`outcomes`). record     In batches (`claims`). A result counts only under the claim
-under which its call was made. give back  No call was made, because the worker stops or the target's
-group hangs: any worker may claim it again.
+- claim: the store gives each due target to one worker (`due_targets`). The leader claims an event's
+  first targets as it decides, and submits them.
+- wait: until a slot is free (`slots`): calls that hang hold up no others.
+- call: on a thread of the pool (`outcomes`).
+- record: in batches (`results`). A result counts only under the claim under which its call was made.
+- give back: no call was made, because the worker stops or the target's group hangs: any worker may
+  claim it again.
 
 A target is in flight while it is claimed and neither recorded nor given back. If the process dies,
 its claims run out; the next worker to claim such a target looks up its outcome in Conductor.
@@ -39,9 +40,10 @@ from store.rules.transitions import FAILED
 from store.tracing import in_logs
 from worker import metrics
 from worker.context import Context, Inbox
-from worker.delivery.claims import CLAIM_EVERY, Claims
+from worker.delivery.due_targets import CLAIM_EVERY, DueTargets
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.outcomes import Outcome, TargetCalls, claim_lasts
+from worker.delivery.results import Results
 from worker.delivery.slots import Claimed, InFlight, Slot
 from worker.retries import wait_before
 
@@ -91,7 +93,10 @@ class Executor:
         self._inbox = Inbox("the executor")
         # Everything below belongs to the owning thread, as does what is in flight.
         lasts = claim_lasts(context.conductor.timeout)
-        self._claims = Claims(context.store, worker_id, lasts, context.definitions, clock)
+        self._results = Results(context.store, worker_id, clock)
+        self._due = DueTargets(
+            context.store, worker_id, lasts, context.definitions, clock, self._results
+        )
         self._claims_at = float("-inf")
         self._away_until = 0.0
         """When to check next whether Conductor is back; 0 while it answers."""
@@ -159,14 +164,12 @@ class Executor:
     @property
     def ended(self) -> bool:
         """Whether it was stopped, and nothing is left to do."""
-        return self._last and not (len(self._in_flight) or self._claims.unrecorded)
+        return self._last and not (len(self._in_flight) or self._results.unrecorded)
 
     def due_in(self, now: float) -> float:
         """Seconds until there is something to do if no message comes."""
-        if self._claims.unrecorded:
-            at = self._claims.recorded_at + (
-                _RECORD_EVERY if len(self._in_flight) > 1 else _RECORD_LAST
-            )
+        if self._results.unrecorded:
+            at = self._results.recorded_at + self._record_every
         elif self._draining:
             at = now + CLAIM_EVERY
         else:
@@ -175,6 +178,12 @@ class Executor:
         if self._in_flight.waiting:  # as soon as a call hangs, one of them gets its slot
             at = min(at, self._in_flight.next_change(now))
         return max(0.0, at - now)
+
+    @property
+    def _record_every(self) -> float:
+        if len(self._in_flight) > 1:
+            return _RECORD_EVERY
+        return _RECORD_LAST
 
     def take_messages(self, seconds: float) -> None:
         """Handles messages; waits up to `seconds` for the first one."""
@@ -189,7 +198,7 @@ class Executor:
             self._fill_slots(now)
             if now < self._store_at:
                 return
-            recorded = self._claims.record()
+            recorded = self._results.record()
             # Recording has made room: fill it at once, so that no thread waits for work.
             if not self._draining and (recorded or now >= self._claims_at):
                 self._claims_at = now + CLAIM_EVERY
@@ -204,7 +213,9 @@ class Executor:
             self._count(now)
 
     def _count(self, now: float) -> None:
-        self.free = 0 if self._draining or self._away_until else self._in_flight.room(now)
+        self.free = 0
+        if not self._draining and not self._away_until:
+            self.free = self._in_flight.room(now)
 
     def _claim(self, now: float) -> None:
         left = self._in_flight.payload_left(now)
@@ -216,9 +227,9 @@ class Executor:
             room = min(room, 1)
         if room <= 0:
             return
-        targets = self._claims.claim(room)
-        self._claims_at = now + self._claims.again_in
-        for claimed in self._claims.with_events(targets, left):
+        targets = self._due.claim(room)
+        self._claims_at = now + self._due.again_in
+        for claimed in self._due.with_events(targets, left):
             self._take(claimed)
 
     def _fill_slots(self, now: float) -> None:
@@ -227,14 +238,13 @@ class Executor:
         for slot in begun:
             try:
                 self._pool.submit(self._call, slot)
-            except (
-                RuntimeError
-            ) as error:  # no thread could be started: one of the others makes the call later
+            except RuntimeError as error:
+                # No thread could be started: one of the others makes the call later.
                 log.error(
                     "too few threads for calls", target=slot.claimed.target.id, error=str(error)
                 )
         for one in later:
-            self._claims.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
+            self._results.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
             # The next targets, by due time, are likely to belong to this group too.
             self._claims_at = max(self._claims_at, now + CLAIM_EVERY)
 
@@ -249,7 +259,7 @@ class Executor:
 
     def _give_back(self, claimed: Sequence[Claimed]) -> None:
         for one in claimed:
-            self._claims.give_back(one.target)
+            self._results.give_back(one.target)
 
     def _claim_soon(self) -> None:
         self._claims_at = float("-inf")
@@ -257,7 +267,7 @@ class Executor:
     def _conductor_answers(self) -> None:
         if self._away_until:
             self._away_until, self._failures = 0.0, 0
-            self._claims.hurry = True
+            self._due.hurry = True
             self._claim_soon()
 
     def _conductor_is_away(self) -> None:
@@ -279,16 +289,14 @@ class Executor:
         """A call has ended. Without an outcome, no call was made: the worker is stopping, or lost
         the claim."""
         claimed = slot.claimed
-        clear = outcome is not None and (
-            outcome.conductor == "answered" or outcome.result.state != "pending"
-        )
-        self._in_flight.end(slot, clear, self._clock.monotonic())
+        is_clear = outcome is not None and outcome.is_clear
+        self._in_flight.end(slot, is_clear, self._clock.monotonic())
         if outcome is None:
-            self._claims.give_back(claimed.target)
+            self._results.give_back(claimed.target)
         elif outcome.aside is not None:
-            self._claims.set_aside(claimed.target, claimed.event.webhook, outcome.aside)
+            self._results.set_aside(claimed.target, claimed.event.webhook, outcome.aside)
         else:
-            self._claims.add(outcome.result, claimed.event.webhook)
+            self._results.add(outcome.result, claimed.event.webhook)
             if outcome.conductor == "answered":
                 self._conductor_answers()
             elif outcome.conductor == "unreachable":
@@ -313,23 +321,26 @@ class Executor:
         result = outcome.result
         since_arrival = (self._store.now() - event.received_at) / 1000
         metrics.target_call(target, result, self._clock.monotonic() - started, since_arrival)
-        log.log(
-            _level(target, result),
-            f"target {result.state}",
-            event_id=event.id,
-            webhook=event.webhook,
+        about: dict[str, object] = {
+            "event_id": event.id,
+            "webhook": event.webhook,
             **in_logs(event.headers),
-            kind=target.kind,
-            workflow=target.workflow,
-            workflow_id=result.workflow_id or target.workflow_id,
-            task_id=target.task_id,
-            attempt=target.attempts,
-            **({"error": result.error} if result.error else {}),
-        )
+            "kind": target.kind,
+            "workflow": target.workflow,
+            "workflow_id": result.workflow_id or target.workflow_id,
+            "task_id": target.task_id,
+            "attempt": target.attempts,
+        }
+        if result.error:
+            about["error"] = result.error
+        log.log(_level(target, result), f"target {result.state}", **about)
 
 
 def _level(target: Target, result: Result) -> int:
     """The log's level: nothing is wrong while a message is held, and its first look-up says so."""
-    if result.error == NONE_RUNS:
-        return logging.DEBUG if target.error == NONE_RUNS else logging.INFO
-    return logging.WARNING if result.state in {*FAILED, "pending"} else logging.INFO
+    is_held = result.error == NONE_RUNS
+    if is_held and target.error == NONE_RUNS:
+        return logging.DEBUG
+    if result.state in {*FAILED, "pending"} and not is_held:
+        return logging.WARNING
+    return logging.INFO

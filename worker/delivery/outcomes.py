@@ -85,6 +85,11 @@ class Outcome:
     aside: str | None = None
     """Why the target must be set aside, after an unforeseen error."""
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is known what became of the call."""
+        return self.conductor == "answered" or self.result.state != "pending"
+
 
 class TargetCalls:
     """Makes the call for one target at a time, on any thread."""

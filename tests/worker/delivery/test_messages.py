@@ -15,7 +15,7 @@ from tests.support.clock import Clock
 from tests.support.simulated import Fault
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import NotThere
-from worker.delivery.claims import Claims
+from worker.delivery.results import Results
 from worker.delivery.unread import UnreadMessages
 
 __all__ = ["bench"]
@@ -288,11 +288,11 @@ def test_a_message_that_fails_unforeseen_holds_up_those_behind_it_only_for_its_f
     bench.conductor.begin("flow", correlation_id="k")
     target = claimed(bench)
     bench.decide(message())
-    claims = Claims(bench.store, "me", 10, bench.executor._claims._definitions, time)
+    results = Results(bench.store, "me", time)
     tries = []
     for _ in range(3):
-        claims.set_aside(target, "w", "a bug")
-        claims.record()
+        results.set_aside(target, "w", "a bug")
+        results.record()
         due = bench.store.claims.claim("me", 2**50, 0, 9)
         tries.append(len(due))
         target = due[0]

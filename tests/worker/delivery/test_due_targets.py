@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.clock import Clock
 from tests.worker.targets import Bench, bench
-from worker.delivery.claims import Claims
+from worker.delivery.due_targets import DueTargets
 from worker.delivery.outcomes import claim_lasts
+from worker.delivery.results import Results
 
 __all__ = ["bench"]
 
@@ -35,8 +36,10 @@ def test_a_clock_that_is_set_forward_makes_no_call_in_flight_look_abandoned(
     assert [target.id for target in claiming.claim(9)] == [in_flight.id]
 
 
-def claiming_of(bench: Bench, lasts: float, steady: Clock) -> Claims:
-    return Claims(bench.store, "me", lasts, bench.executor._claims._definitions, steady)
+def claiming_of(bench: Bench, lasts: float, steady: Clock) -> DueTargets:
+    results = Results(bench.store, "me", steady)
+    definitions = bench.executor._due._definitions
+    return DueTargets(bench.store, "me", lasts, definitions, steady, results)
 
 
 def test_a_clock_that_is_adjusted_or_set_back_keeps_no_claim_from_running_out(

@@ -1,32 +1,23 @@
-"""What one worker has claimed in the store: due targets with their events, their results, and what
-is given back.
+"""What one worker has to write about the targets that it has claimed: results, and what is given
+back or set aside.
 
 Results are written in batches; one that the store refuses is singled out, and its target set aside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.processes import WorkerStore
-from store.records import Event, Result, SetAside, Target
-from worker.delivery.slots import Claimed, size
+from store.records import Result, SetAside, Target
 from worker.retries import RARELY, failing_items, wait_before
 
 log = structlog.get_logger()
 
-CLAIM_EVERY = 0.25
-"""Seconds between claims when no targets are known to be due."""
-_READ_AT_ONCE = 16
-"""Targets whose events are read together: their payloads may be large."""
-_STEP = 1000
-"""Milliseconds that the clock gains between two claims if it was set; clocks that are adjusted gain
-far less."""
 _ALL = 1 << 20
 _TRIES_IN_LANE = 3
 """How often a message is set aside before it leaves its lane, so that those behind it are
@@ -46,32 +37,13 @@ class _Recorded:
     out."""
 
 
-class Claims:
-    """For one thread. Results to be recorded, and targets to be given back, are kept until the
-    store has them."""
+class Results:
+    """For one thread. Everything is kept until the store has it."""
 
-    def __init__(
-        self,
-        store: WorkerStore,
-        worker_id: str,
-        lasts: float,
-        definitions: DefinitionsSource,
-        clock: MonotonicClock,
-    ):
-        """`lasts`: seconds after which another worker may claim a target that has no result."""
+    def __init__(self, store: WorkerStore, worker_id: str, clock: MonotonicClock):
         self._store = store
         self._worker_id = worker_id
-        self._lasts = int(lasts * 1000)
-        self._definitions = definitions
         self._clock = clock
-        self._ahead = float("inf")
-        """Milliseconds by which the store's clock was ahead of the monotonic one."""
-        self._none_expired_until = float("-inf")
-        self.hurry = False
-        """Whether targets that only waited for Conductor should become due first."""
-        self.again_in = CLAIM_EVERY
-        """Seconds, from the last claim, until there may be more to claim, if nobody tells of it
-        sooner."""
         self._results: list[_Recorded] = []
         self._given_back: dict[int, list[Target]] = {}
         """When they are due again → targets to be given back."""
@@ -81,70 +53,6 @@ class Claims:
         """How many results are recorded at once; fewer after the store refused some."""
         self.recorded_at = float("-inf")
         """When something was last recorded."""
-
-    # --- claiming ---
-
-    def claim(self, room: int) -> list[Target]:
-        """Up to `room` targets. Raises StoreUnavailable."""
-        claims, now, paces = self._store.claims, self._store.now(), self._definitions.current.paces
-        if self.hurry:
-            claims.hurry(now)
-            self.hurry = False
-        targets = claims.claim(self._worker_id, now, self._expired_before(now), room, paces)
-        turn = claims.next_due(paces) if paces else None
-        # Targets that are already due wait for a free thread, not for their pace.
-        self.again_in = (
-            min(CLAIM_EVERY, (turn - now) / 1000)
-            if turn is not None and turn > now
-            else CLAIM_EVERY
-        )
-        return targets
-
-    def _expired_before(self, now: int) -> int:
-        """Claims from before then have run out. None has for a while once the clock was set
-        forward: they look older than they are, and their calls may still be in flight."""
-        steady = self._clock.monotonic()
-        before, self._ahead = self._ahead, now - steady * 1000
-        if self._ahead - before >= _STEP:
-            self._none_expired_until = steady + self._lasts / 1000
-        return now - self._lasts if steady > self._none_expired_until else 0
-
-    def with_events(self, targets: Sequence[Target], payload: int) -> Iterator[list[Claimed]]:
-        """The targets with their events, in parts; those beyond this many characters of payload are
-        given back.
-
-        Raises StoreUnavailable.
-        """
-        while targets and payload > 0:  # how large they are is known only once they are read
-            part, targets = self._with_events(targets[:_READ_AT_ONCE]), targets[_READ_AT_ONCE:]
-            payload -= size(part)
-            yield part
-        for target in targets:
-            self.give_back(target)
-
-    def _with_events(self, targets: Sequence[Target]) -> list[Claimed]:
-        """The targets with their events. A target whose event can't be read is set aside."""
-        events: dict[str, Event] = {}
-
-        def read(some: Sequence[Target]) -> None:
-            events.update(
-                self._store.queries.events_of(list({target.event_id: None for target in some}))
-            )
-
-        reasons = {
-            target.id: f"its event can't be read: {type(error).__name__}: {error}"
-            for target, error in failing_items(targets, read)
-        }
-        for target in targets:
-            if target.event_id not in events:
-                self.set_aside(target, None, reasons.get(target.id, "its event isn't in the store"))
-        return [
-            Claimed(target, events[target.event_id])
-            for target in targets
-            if target.event_id in events
-        ]
-
-    # --- recording ---
 
     @property
     def unrecorded(self) -> bool:
@@ -157,9 +65,9 @@ class Claims:
 
     def give_back(self, target: Target, due_at: int | None = None) -> None:
         """Gives the target back without a call: it is due again at that time, or at once."""
-        self._given_back.setdefault(self._store.now() if due_at is None else due_at, []).append(
-            target
-        )
+        if due_at is None:
+            due_at = self._store.now()
+        self._given_back.setdefault(due_at, []).append(target)
 
     def set_aside(self, target: Target, webhook: str | None, reason: str) -> None:
         """Sets the target aside, since the fault is its own: it is retried ever more rarely, and
@@ -194,10 +102,8 @@ class Claims:
             self._results = rest
             self._at_once = min(_ALL, 2 * self._at_once)
             for one, error in failed:
-                target, reason = (
-                    one.result.target,
-                    f"its result can't be recorded: {type(error).__name__}: {error}",
-                )
+                target = one.result.target
+                reason = f"its result can't be recorded: {type(error).__name__}: {error}"
                 log.error(
                     "the store refuses a result",
                     target=target.id,
