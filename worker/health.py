@@ -128,14 +128,16 @@ def application(health: Health) -> Callable[[WSGIEnvironment, StartResponse], It
         else:
             served: Iterable[bytes] = metrics(environ, start_response)
             return served
-        body = json.dumps(
-            {"status": "unavailable", "problems": problems} if problems else {"status": "ok"}
-        )
-        status = "503 Service Unavailable" if problems else "200 OK"
+        status = "200 OK"
+        answer: dict[str, object] = {"status": "ok"}
+        if problems:
+            status = "503 Service Unavailable"
+            answer = {"status": "unavailable", "problems": problems}
+        body = json.dumps(answer).encode()
         start_response(
             status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         )
-        return [body.encode()]
+        return [body]
 
     return respond
 

@@ -71,8 +71,9 @@ class WorkflowTasks:
     workflow: dict[str, Any]
     tasks: Sequence[dict[str, Any]]
     ahead: float = 0
-    """Milliseconds by which Conductor's clock may be ahead of the bridge's. In doubt a URL is for
-    the task that waits: a loop makes one the moment after its last task was completed."""
+    """Milliseconds by which Conductor's clock may be ahead of the bridge's. If it isn't clear which
+    of two tasks a URL is for, it is for the one that waits: a loop makes it the moment after its
+    last task was completed."""
 
     def at(self, place: OneTarget) -> Addressed:
         """The task at this place in it. Raises Garbled if it can't be read, NotThere if the answer

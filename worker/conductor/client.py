@@ -165,8 +165,10 @@ class Conductor:
         Raises Garbled if it can't be read."""
         began = self.now()
         found = self._task(task_id)
-        if found is None or found.get("status") != "IN_PROGRESS":
-            return None if found is None else status_of(found)
+        if found is None:
+            return None
+        if found.get("status") != "IN_PROGRESS":
+            return status_of(found)
         return replace(task_of(found, "index", found.get("domain")), seen_at=began)
 
     def task(self, task_id: str) -> TaskStatus | None:

@@ -178,6 +178,12 @@ def _read_in(workflow: dict[str, Any]) -> set[str | None]:
 
 def _event_of(payload: Any) -> str | None:
     """The event that the payload is of."""
-    about = payload.get("_webhook") if isinstance(payload, dict) else None
-    found = about.get("eventId") if isinstance(about, dict) else None
-    return found if isinstance(found, str) else None
+    if not isinstance(payload, dict):
+        return None
+    about = payload.get("_webhook")
+    if not isinstance(about, dict):
+        return None
+    found = about.get("eventId")
+    if not isinstance(found, str):
+        return None
+    return found

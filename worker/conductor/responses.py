@@ -105,11 +105,9 @@ def versions_of(answer: Any) -> dict[str, list[int]]:
 
 
 def _versions(listed: Any) -> list[int]:
-    numbers = (
-        (one.get("version") for one in listed if isinstance(one, dict))
-        if isinstance(listed, list)
-        else ()
-    )
+    if not isinstance(listed, list):
+        return []
+    numbers = (one.get("version") for one in listed if isinstance(one, dict))
     return sorted({number for number in numbers if type(number) is int})
 
 
@@ -144,10 +142,14 @@ def tasks_of(
 
 def named_in(item: Any) -> tuple[str | None, str]:
     """The id of a list's task, or None, and the name of its workflow, or an empty text."""
-    id_, workflow = (
-        (item.get("taskId"), item.get("workflowType")) if isinstance(item, dict) else (None, None)
-    )
-    return id_ if isinstance(id_, str) else None, workflow if isinstance(workflow, str) else ""
+    if not isinstance(item, dict):
+        return None, ""
+    id_, workflow = item.get("taskId"), item.get("workflowType")
+    if not isinstance(id_, str):
+        id_ = None
+    if not isinstance(workflow, str):
+        workflow = ""
+    return id_, workflow
 
 
 def listed_in(item: dict[str, Any]) -> Listed:

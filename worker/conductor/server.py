@@ -39,9 +39,11 @@ class Server:
         """The URL of the proxy to it, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None if there is
         none."""
         parts = urlsplit(self.url)
-        proxy = (
-            None
-            if proxy_bypass(parts.netloc.rpartition("@")[2])
-            else getproxies().get(parts.scheme.lower())
-        )
-        return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
+        if proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return None
+        proxy = getproxies().get(parts.scheme.lower())
+        if not proxy:
+            return None
+        if "://" not in proxy:
+            return f"http://{proxy}"
+        return proxy

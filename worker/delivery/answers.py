@@ -119,9 +119,10 @@ class AnswerWatcher:
             event_id: of for event_id, of in outcomes.items() if isinstance(of, AnsweringWorkflow)
         }
         self._watch()
-        waits = any(map(_waits, self._definitions.current.by_name.values()))
-        pause = max(_LOOK_EVERY if waits else _LOOK_RARELY, len(self._open) / _LOOKS)
-        self._look_at = self._clock.monotonic() + pause
+        every = _LOOK_RARELY
+        if any(map(_waits, self._definitions.current.by_name.values())):
+            every = _LOOK_EVERY
+        self._look_at = self._clock.monotonic() + max(every, len(self._open) / _LOOKS)
         self._record(
             [
                 (Answer(event_id, outcome), None)
@@ -177,8 +178,10 @@ class AnswerWatcher:
                 continue
             self._open.pop(answer.event_id)
             self._workflows.pop(answer.event_id, None)
-            ended_at = end.ended_at if end is not None else None
-            metrics.answered(answer.outcome, None if ended_at is None else (at - ended_at) / 1000)
+            since_end = None
+            if end is not None and end.ended_at is not None:
+                since_end = (at - end.ended_at) / 1000
+            metrics.answered(answer.outcome, since_end)
             log.info(
                 "answered",
                 event_id=answer.event_id,

@@ -112,12 +112,16 @@ class Polls:
         results = list(self._pool.map(self._read, chosen))
         now = self._clock.monotonic()
         # More may be left for the next turn, but other names that are due come first.
-        flow.due_at = now + (EVERY if len(left_out) <= _READS else 0)
+        flow.due_at = now
+        if len(left_out) <= _READS:
+            flow.due_at += EVERY
         ended: dict[str, End | None] = {}
         for one, found in zip(chosen, results, strict=True):
             if self._has_ended(one, found, now):
                 ended[one.id] = found if isinstance(found, End) else None
-        self._rests_until = now + (0 if ended else min(now - began, _LONGEST_REST))
+        self._rests_until = now
+        if not ended:
+            self._rests_until += min(now - began, _LONGEST_REST)
         return ended
 
     def _running(self, name: str, flow: _Flow) -> frozenset[str]:
@@ -146,7 +150,10 @@ class Polls:
 
     def _has_ended(self, watched: _Watched, found: End | Exception | None, now: float) -> bool:
         watched.read_at = now
-        watched.missing = watched.missing + 1 if isinstance(found, NotFound) else 0
+        if isinstance(found, NotFound):
+            watched.missing += 1
+        else:
+            watched.missing = 0
         if found is None:
             watched.failures = 0
             return False

@@ -49,21 +49,7 @@ class UnreadMessages:
 
     def look(self) -> None:
         """Settles what has ended. Raises Unreachable, StoreUnavailable."""
-        suspects, is_right = [], False
-        for workflow, found in groupby(
-            sorted(self._store.conversations.open(), key=attrgetter("workflow")),
-            attrgetter("workflow"),
-        ):
-            try:
-                running = frozenset(self._conductor.running(workflow))
-            except Unreachable:
-                raise
-            except ConductorError:  # a server without such lists; each is read then
-                running = frozenset()
-            conversations = list(found)
-            not_running = [one for one in conversations if one.workflow_id not in running]
-            is_right |= len(not_running) < len(conversations)
-            suspects += not_running
+        suspects, is_right = self._suspects()
         in_turn = sorted(
             suspects, key=lambda one: (one.workflow_id <= self._after, one.workflow_id)
         )
@@ -84,10 +70,36 @@ class UnreadMessages:
             if in_vain == _MOST_IN_VAIN:
                 break
 
+    def _suspects(self) -> tuple[list[Conversation], bool]:
+        """The conversations whose workflows no list shows to run, and whether any list shows one
+        that does, so that the server is the right one."""
+        suspects: list[Conversation] = []
+        is_right = False
+        by_workflow = attrgetter("workflow")
+        conversations = sorted(self._store.conversations.open(), key=by_workflow)
+        for workflow, found in groupby(conversations, by_workflow):
+            running = self._running(workflow)
+            for conversation in found:
+                if conversation.workflow_id in running:
+                    is_right = True
+                else:
+                    suspects.append(conversation)
+        return suspects, is_right
+
+    def _running(self, workflow: str) -> frozenset[str]:
+        """The ids of the running workflows; none from a server without such lists."""
+        try:
+            return frozenset(self._conductor.running(workflow))
+        except Unreachable:
+            raise
+        except ConductorError:
+            return frozenset()
+
     def settle(self, workflow_id: str) -> None:
         """If the workflow has ended, puts what it left unread back into the lane. Raises
         ConductorError."""
-        if (conversation := self._store.conversations.of(workflow_id)) is not None:
+        conversation = self._store.conversations.of(workflow_id)
+        if conversation is not None:
             self._settle(conversation)
 
     def _settle(self, conversation: Conversation, is_right: bool = False) -> bool:
