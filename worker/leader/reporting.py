@@ -42,7 +42,7 @@ _WORKFLOWS_TAKE = 60.0
 for it."""
 
 
-class Changes:
+class ReportWriter:
     """Writes reports, each only if it differs from what was last written here. For one thread."""
 
     def __init__(self, store: WorkerStore):
@@ -69,7 +69,7 @@ class Reporter:
     def __init__(self, store: WorkerStore, clock: MonotonicClock = time) -> None:
         self._store = store
         self._clock = clock
-        self._changes = Changes(store)
+        self._reports = ReportWriter(store)
         self._alone_at = 0
         self._searched_for: AbstractSet[str] | None = None
         """The receivers that this leader last recorded as searched for."""
@@ -78,14 +78,14 @@ class Reporter:
 
     def conductor(self, text: str) -> None:
         """``up``, or why Conductor can't be used."""
-        self._changes.write(Reports(conductor=text))
+        self._reports.write(Reports(conductor=text))
 
     def offset(self, offset: int) -> None:
         """The clocks' offset, for explanations, which compare Conductor's times with ours as the
         decider does."""
-        written = self._changes.written.clock_offset
+        written = self._reports.written.clock_offset
         if written is None or abs(offset - written) > _OFFSET_CHANGE:
-            self._changes.write(Reports(clock_offset=offset))
+            self._reports.write(Reports(clock_offset=offset))
 
     # --- discovery ---
 
@@ -94,7 +94,7 @@ class Reporter:
         way: str = index.way
         if index.reason:
             way += f": {index.reason}"
-        if index.proven and self._changes.write(Reports(discovery=way)):
+        if index.proven and self._reports.write(Reports(discovery=way)):
             if index.way == "workflows":
                 log.warning(
                     "waiting tasks can't be searched: reading all running workflows",
@@ -110,7 +110,7 @@ class Reporter:
         text = ""
         if webhooks:
             text = f"{', '.join(sorted(webhooks))}: {reason}"
-        self._changes.write(Reports(index_fails=text))
+        self._reports.write(Reports(index_fails=text))
 
     def found_by_index_alone(self, barrier: Barrier) -> None:
         """Reports a task that no queue has handed out. Raises StoreUnavailable."""
@@ -141,10 +141,10 @@ class Reporter:
     def server(self, right_at: int, absent: Sequence[str]) -> None:
         """Reports when Conductor was last the right server; and the tasks that it doesn't know, if
         it is another one now."""
-        self._changes.write(Reports(right_server_at=right_at))
+        self._reports.write(Reports(right_server_at=right_at))
         metrics.ANOTHER_SERVER.set(bool(absent))
         tasks = some_of(sorted(absent))
-        if self._changes.write(Reports(another_server=", ".join(tasks))) and tasks:
+        if self._reports.write(Reports(another_server=", ".join(tasks))) and tasks:
             what = "Conductor knows none of the tasks that waited before: it is another server, or empty. They are kept"
             log.error(what, tasks=tasks)
 
@@ -178,7 +178,7 @@ class Checks:
         self._store = context.store
         self._conductor = context.conductor
         self._clock = context.clock
-        self._changes = Changes(context.store)
+        self._reports = ReportWriter(context.store)
         self._missing_calls: str | None = None
         self._due = float("-inf")
         self._checked: Definitions | None = None
@@ -216,7 +216,7 @@ class Checks:
         self._note(checked.unread)
         metrics.WORKFLOW_PROBLEMS.set(len(checked.problems))
         misfits = misfits_of(checked.problems)
-        if self._changes.write(Reports(misfits=misfits)) and misfits:
+        if self._reports.write(Reports(misfits=misfits)) and misfits:
             causes = list(map(str, misfits))
             log.warning("webhooks don't fit Conductor's workflow definitions", problems=causes)
 
