@@ -212,6 +212,11 @@ class Settings(BaseSettings):
         default=None,
         description="where people open the admin page: messages to `BRIDGE_NOTIFY` link to it",
     )
+    bridge_docs_url: str | None = Field(
+        default=None,
+        description="where the documentation's website is, for links of the admin page; "
+        "by default it serves the pages that were installed with it, as text",
+    )
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
@@ -9,6 +10,7 @@ from flask import Blueprint, Response, abort, make_response, redirect, request, 
 from admin import operations
 from admin.definitions.entry_text import UnknownSecret
 from admin.definitions.forms import KINDS, WebhookForm
+from admin.definitions.outlook import find_waiting, outlook
 from admin.definitions.rotation import ValueMissing, remove_old
 from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.values import as_yaml, preview
@@ -32,8 +34,12 @@ _COMPARED = 3.0
 """Seconds for reading the definitions of a webhook's workflows."""
 _LISTED = 3.0
 """Seconds for the list of Conductor's workflows."""
-_SUGGESTED = 15
-"""Workflows that are suggested, at most."""
+_READ = 2.0
+"""Seconds for reading the definitions of the workflows to choose from."""
+_FIRST = (
+    "github", "stripe", "slack", "shopify", "gitlab", "twilio", "hubspot", "jira", "discord", "custom",
+)  # fmt: skip
+"""The platforms that most people look for, before all others."""
 
 
 # --- new
@@ -46,15 +52,23 @@ def new() -> str | Response:
     sender = SENDERS.get(request.args.get("sender", ""))
     guide = guides().get(sender.platform if sender else request.args.get("platform", ""))
     if guide is None:
-        listed = sorted(
-            guides().values(),
-            key=lambda one: (one.platform.name != "custom", one.platform.title.lower()),
-        )
+        every = guides()
+        titles = {name: one.platform.title for name, one in every.items()}
+        others = [
+            (titles[name], one.platform.purpose, {"platform": name})
+            for name, one in every.items()
+            if name not in _FIRST
+        ]
+        for one in SENDERS.values():
+            purpose = "" if one.platform == "custom" else f"signs as {titles[one.platform]} does"
+            others.append((one.title, purpose or "as a custom sender", {"sender": one.name}))
+        others.sort(key=lambda one: one[0].lower())
         return with_own_scripts(
-            render("new_platform.html", guides=listed, senders=SENDERS.values())
+            render("new_platform.html", first=[every[name] for name in _FIRST], others=others)
         )
     form = WebhookForm(guide, sender.proof if sender else request.args.get("proof", ""))
     form.begin()
+    form.name = _free_name(sender.name if sender else guide.platform.name)
     if sender and sender.settings:
         form.more = sender.settings
     return form_page(form, form.keys())
@@ -175,6 +189,13 @@ def changes() -> str:
 # --- the forms ---
 
 
+def _free_name(name: str) -> str:
+    """The name, with a number if there is such a webhook already."""
+    taken = bridge().definitions.by_name
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(one for one in numbered if one not in taken)
+
+
 def _written(name: str) -> Written:
     """The webhook as it is written. Raises NotFound, and CantWrite if what its file says isn't in
     force."""
@@ -194,27 +215,37 @@ def _written(name: str) -> Written:
 
 
 def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Response:
-    """The form of a new webhook."""
+    """The form of a new webhook. Once it has been checked it says what the webhook will do."""
     here = bridge()
     versions, failure = _workflow_versions()
     yaml, change = _preview(form, keys)
-    if not form.name and status == 200:
+    is_checked = request.method == "POST"
+    if not is_checked:
         form.errors = {}  # nobody wants complaints before having typed anything
-    waiting = here.store.queries.waiting_by_workflow()
-    receivers = here.definitions.by_receiver
-    suggested = dict.fromkeys(
-        (*sorted(set(waiting) - set(receivers)), *sorted(waiting), *sorted(receivers))
-    )
+    in_store = here.store.queries.waiting_by_workflow()
+    chosen = change.webhook.receivers if change and change.webhook else {}
+    first = [name for name in (*chosen, *sorted(in_store)) if name in versions]
+    named = [(name, one) for name, some in chosen.items() for one in sorted(some or ())]
+    latest = [(name, one) for name in (*first, *sorted(versions)) for one in versions[name][-1:]]
+    wanted = list(dict.fromkeys([*named, *latest]))
+    waiting = find_waiting(source().conductor, wanted, _READ)
+    meanings = {one.workflow: one for one in waiting.values()}
+    suggested = dict.fromkeys((*sorted(in_store), *sorted(meanings)))
     text = render(
         "new.html",
         form=form,
         guide=form.guide,
         kinds={kind: KINDS[kind].label for kind in form.proofs},
         yaml=yaml,
-        suggested=[one for one in suggested if one not in form.receivers][:_SUGGESTED],
+        suggested=[one for one in suggested if one not in form.receivers],
+        meanings=meanings,
         workflow_versions=versions,
         not_listed=failure,
         warnings=_warnings(change),
+        checked=is_checked and change is not None,
+        outlook=list(outlook(change.webhook, versions, waiting))
+        if change and change.webhook
+        else [],
     )
     return make_response(text, status)
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from flask import (
@@ -19,10 +20,12 @@ from flask import (
     redirect,
     render_template,
     request,
+    send_from_directory,
     url_for,
 )
 from flask.typing import ResponseReturnValue
 
+import admin
 from admin import operations
 from admin.api.objects import ReplayTo
 from admin.bridge import Bridge
@@ -60,6 +63,8 @@ from store.sql.event_search import EventPage
 
 blueprint = Blueprint("pages", __name__)
 
+_DOCS = Path(admin.__file__).parents[1] / "docs"
+"""In a checkout, and in the wheel."""
 PAGE = 50
 AT_ONCE = 1000
 """Events of a filter that the page, or one call of the API, handles; for more there is the command
@@ -337,7 +342,7 @@ def task(task_id: str) -> str:
 def login() -> Response:
     if not sessions().has_tokens:
         return _redirect(url_for(".overview"))
-    return make_response(render("login.html", next=_after_log_in(request.args), wrong=False))
+    return with_own_scripts(render("login.html", next=_after_log_in(request.args), wrong=False))
 
 
 @blueprint.post("/login")
@@ -375,6 +380,12 @@ def logout() -> Response:
     answer = _redirect(url_for(".login"))
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
     return answer
+
+
+@blueprint.get("/docs/<name>.md")
+def document(name: str) -> Response:
+    """A page of the documentation, as it was installed with the bridge."""
+    return send_from_directory(_DOCS, f"{name}.md", mimetype="text/plain")
 
 
 @blueprint.get("/healthz")
@@ -427,6 +438,12 @@ def execution_url(workflow_id: str | None) -> str | None:
     return source().settings.url_of_workflow(workflow_id) if workflow_id else None
 
 
+def docs_url(name: str) -> str:
+    """Where people read that page of the documentation."""
+    site = source().settings.bridge_docs_url
+    return f"{site.rstrip('/')}/{name}.html" if site else url_for("pages.document", name=name)
+
+
 HELPERS: dict[str, Any] = {
     "iso": iso,
     "since": lambda at: ago(_now() - at) if at is not None else "",
@@ -436,6 +453,7 @@ HELPERS: dict[str, Any] = {
     "in_json": shown_value,
     "as_html": as_html,
     "as_text": as_text,
+    "docs": docs_url,
     "lasting": lasting,
     "local": local,
     "grouped": "{:,}".format,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
 from admin import operations
+from admin.bridge import Bridge
 from admin.definitions.entry_text import files_in
 from admin.definitions.rotation import may_add_secret, proofs_of
 from admin.definitions.writer import DefinitionsFolder, Written
@@ -28,11 +29,14 @@ from platforms.bodies import MalformedBody, read_json
 from platforms.guide import guides, samples
 from platforms.verifiers import CannotSign
 from store.delivery_records import RawDelivery
+from store.records import Task
 from store.sql.event_search import EventFilter
 from worker.conductor.errors import ConductorError, OutcomeUnknown
 
 blueprint = Blueprint("webhooks", __name__)
 
+_TASKS_SHOWN = 5
+"""Waiting tasks on a webhook's page, at most."""
 _READ_WITHIN = 5.0
 """Seconds within which a running relay has read a new definition."""
 
@@ -85,6 +89,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     here = bridge()
     definition = here.webhook(name)
     guide = guides()[definition.platform]
+    waiting = here.store.queries.waiting_by_workflow()
     written = None
     if here.settings.bridge_admin_writes:
         written = DefinitionsFolder(here.settings.bridge_webhooks).find(name)
@@ -111,6 +116,8 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
         events=rows_of(here, here.events(EventFilter(webhook=name, limit=10))),
         charts=charts(here.store.queries, here.store.now(), zone(), name),
+        tasks=_waiting_tasks(here, definition),
+        waiting=sum(waiting.get(workflow, 0) for workflow in definition.receivers),
         changes=here.store.changes.newest(name, 10),
         paused_at=here.store.pauses.paused().get(name),
         rejections=here.store.without_events.rejections(name, 1),
@@ -119,6 +126,16 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         **more,
     )
     return with_own_scripts(text, status)
+
+
+def _waiting_tasks(here: Bridge, webhook: Webhook) -> list[Task]:
+    """Some tasks of each receiver, those that have waited longest first."""
+    found = [
+        task
+        for workflow in webhook.receivers
+        for task in here.store.queries.waiting_tasks("", _TASKS_SHOWN, workflow)
+    ]
+    return sorted(found, key=lambda task: task.scheduled_at)[:_TASKS_SHOWN]
 
 
 @blueprint.post("/webhooks/<name>/test")

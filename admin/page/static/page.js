@@ -1,4 +1,4 @@
-// Comforts of the pages that show no payload: local times, copying, a search among platforms. They work without it.
+// Comforts of the pages that show no payload: the zone of times, copying, a search among platforms. They work without it.
 "use strict";
 
 (() => {
@@ -6,14 +6,9 @@
   const canonical = document.querySelector("link[rel=canonical]");
   if (canonical) history.replaceState(null, "", canonical.href);
 
-  const local = (time) => {
-    const here = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
-    time.title = `${here}, ${time.dateTime}`;
-  };
-  document.querySelectorAll("time").forEach(local);
-  const live = document.getElementById("deliveries");
-  if (live) new MutationObserver(() => live.querySelectorAll("time:not([title])").forEach(local)).observe(live, { childList: true });
-
+  // The server writes times as this cookie's zone has them, from the next page on.
+  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+  document.cookie = `zone=${timeZone}; path=/; max-age=31536000; samesite=strict`;
   for (const field of document.querySelectorAll("input.copy")) {
     const button = document.createElement("button");
     button.type = "button";
@@ -30,12 +25,17 @@
 
   const search = document.getElementById("search-platforms");
   if (search) {
+    const found = () => document.querySelectorAll(".platforms li:not([hidden]) a");
     search.hidden = search.labels[0].hidden = false;
+    search.focus();
     search.addEventListener("input", () => {
       const words = search.value.toLowerCase();
       for (const item of document.querySelectorAll(".platforms li")) {
         item.hidden = !item.textContent.toLowerCase().includes(words);
       }
+      document.getElementById("no-platform").hidden = found().length > 0;
     });
+    const isMeant = (link) => link.textContent.toLowerCase().startsWith(search.value.toLowerCase());
+    search.addEventListener("keydown", (event) => event.key === "Enter" && ([...found()].find(isMeant) ?? found()[0])?.click());
   }
 })();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +122,8 @@ def test_log_in_with_the_token(driver: Chrome, tmp_path: Path) -> None:
         driver.find_element(By.NAME, "token").send_keys(TOKEN, Keys.ENTER)
         await_true(driver, lambda: driver.current_url == f"{url}/events?status=failed")
         assert sample.events["refused"] in driver.page_source
-        assert driver.execute_script("return document.cookie") == "", "no script can read it"
+        cookies = driver.execute_script("return document.cookie")
+        assert re.fullmatch(r"zone=[\w/+-]+", cookies), "no script can read the session's"
         driver.find_element(By.XPATH, "//button[starts-with(text(), 'Log out')]").click()
         await_true(driver, lambda: "/login" in driver.current_url)
         driver.get(url)

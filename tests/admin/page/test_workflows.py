@@ -100,13 +100,24 @@ def test_a_conductor_that_lists_nothing_leaves_a_form_to_type_names_in(
 def test_a_chosen_workflow_is_added_to_the_receivers(
     page: FlaskClient, conductor: StandIn, folder: Path
 ) -> None:
-    conductor.has("flow", "other")
+    conductor.has("flow", "other", "release", "deploy")
+    wait = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait_for_push"}
+    matches = {"$.repository.full_name": "acme/shop"}
+    conductor.defines("deploy", {**wait, "inputParameters": {"matches": matches}})
+    conductor.defines("release", {"type": "SIMPLE"})
     added = post(
         page, "/new", platform="github", do="check", receiver=["other", "", "flow: 2, 3"]
     ).text
     for chosen in ("other", "flow: 2, 3"):
         assert f'name="receiver" value="{chosen}" checked' in added
-    assert 'name="receiver" value="deploy">' in added, "it is suggested"
+    offered = re.findall(r'name="receiver" value="([^"]*)">', added)
+    assert offered == ["deploy"], "only what waits for a webhook"
+    assert "version 2: wait_for_push waits for $.repository.full_name" in added
+    whole = {"platform": "github", "name": "new", "secret": "x" * 32, "receiver": "deploy"}
+    checked = post(page, "/new", do="check", **whole).text
+    sentence = "fits deploy, version 2, whose task wait_for_push waits for $.repository.full_name"
+    assert "No mistakes" in checked
+    assert sentence in checked
     values = {
         "platform": "github",
         "name": "new",

@@ -62,16 +62,21 @@ def test_a_receiver_is_chosen_from_five_thousand_by_keyboard(driver: Chrome, url
     )
 
 
-def test_enter_creates_and_the_first_mistake_has_the_focus(driver: Chrome, url: str) -> None:
+def test_enter_checks_and_the_first_mistake_has_the_focus(driver: Chrome, url: str) -> None:
     driver.get(f"{url}/new?platform=github")
     secret = driver.find_element(By.NAME, "secret").get_attribute("value")
     driver.find_element(By.ID, "receiver").send_keys("flow_1")
-    driver.find_element(By.NAME, "name").send_keys("no spaces", Keys.ENTER)
+    name = driver.find_element(By.NAME, "name")
+    assert name.get_attribute("value") == "github", "a name to begin with"
+    name.clear()
+    name.send_keys("no spaces", Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "name-error"))
     assert driver.switch_to.active_element.get_attribute("id") == "name"
     name = driver.switch_to.active_element
     name.clear()
     name.send_keys("orders", Keys.ENTER)
+    await_true(driver, lambda: "No mistakes" in driver.find_element(By.TAG_NAME, "main").text)
+    tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "new-secret"))
     assert driver.find_element(By.ID, "new-secret").get_attribute("value") == secret
     assert "/webhooks/orders" in driver.current_url
@@ -93,6 +98,7 @@ def test_a_workflow_is_run_and_the_page_leads_to_it(
 
     conductor.answers["/api/workflow"] = start
     driver.get(f"{url}/webhooks/deploys")
+    driver.find_element(By.ID, "run").click()
     driver.find_element(By.ID, "input").send_keys('{"n": 1}')
     driver.find_element(By.XPATH, "//button[text()='Run workflow']").click()
     await_true(
