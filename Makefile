@@ -15,7 +15,7 @@ IMAGE_EXTRAS := postgres notify otel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long fast storms examples judges cluster lint docs lock bench acceptance setup docs-site clean
+.PHONY: help demo run test test-long fast storms examples judges cluster lint docs lock bench acceptance setup docs-site pictures clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ lint: $(INSTALLED) ## Style, types and the direction of imports
 docs: $(INSTALLED) ## Generate the table of docs/platforms.md and the JSON Schema from the platforms' folders
 	$(BIN)/python -m platforms.guide docs/platforms.md
 	$(BIN)/webhook-bridge schema > config/webhooks.schema.json
+
+pictures: $(INSTALLED) ## Take the documentation's pictures anew, of a bridge with a week of traffic (needs Chromium)
+	$(BIN)/python -m tests.support.browser
 
 docs-site: $(INSTALLED) ## Build the documentation as a website, build/site/index.html; anything wrong in it is an error
 	$(BIN)/python -m tools.release site build/site

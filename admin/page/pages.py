@@ -202,9 +202,13 @@ def rows_of(here: Bridge, events: Sequence[Event]) -> list[dict[str, Any]]:
 def deliveries() -> Response:
     here = bridge()
     webhook = chosen_webhook(here)
-    found = newest(here, webhook)
     answer = with_own_scripts(
-        render("deliveries.html", deliveries=found, webhook=webhook, names=names_for(here, webhook))
+        render(
+            "deliveries.html",
+            webhook=webhook,
+            names=names_for(here, webhook),
+            **_newest(here, webhook),
+        )
     )
     answer.headers["Content-Security-Policy"] += "; connect-src 'self'"
     return answer
@@ -214,12 +218,20 @@ def deliveries() -> Response:
 def delivery_rows() -> Response:
     """The rows of that page, which asks for them every second; 304 if it has them already."""
     here = bridge()
-    answer = make_response(
-        render("delivery_rows.html", deliveries=newest(here, chosen_webhook(here)))
-    )
+    answer = make_response(render("delivery_rows.html", **_newest(here, chosen_webhook(here))))
     answer.add_etag()
     answer.make_conditional(request)
     return answer
+
+
+def _newest(here: Bridge, webhook: str | None) -> dict[str, Any]:
+    """The newest deliveries, and the status of each event in the words of the list of events."""
+    found = newest(here, webhook)
+    targets = {one.event.id: one.targets for one in found if one.event is not None}
+    events = [one.event for one in found if one.event is not None]
+    context = status_context(here.store, events, targets)
+    words = {event.id: describe_status(event, targets[event.id], context) for event in events}
+    return {"deliveries": found, "words": words}
 
 
 def chosen_webhook(here: Bridge) -> str | None:

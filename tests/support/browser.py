@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from random import Random
 
 import pytest
 from flask import Flask
@@ -33,8 +32,10 @@ from werkzeug.serving import make_server
 
 from admin.page.app import create_app
 from config.settings import Settings
+from store.sql.event_search import EventFilter
 from tests.support.answers_of_conductor import standing_in
-from tests.support.sample import Sample, make_sample, settings_for
+from tests.support.sample import Sample, settings_for
+from tests.support.traffic import make_traffic
 from tools.servers import PATIENCE
 
 _ARGUMENTS = (
@@ -223,34 +224,25 @@ def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def _fill_pictures(sample: Sample) -> None:
-    """A week of deliveries, so that the pictures show what pictures are for."""
-    hour, draw = 3_600_000, Random(7)
-    now = sample.store.now() // hour * hour
-    with sample.store._connections.transaction() as db:
-        for back in range(1, 168):
-            daytime = 1 if 7 <= (now // hour - back) % 24 <= 18 else 0.2
-            numbers = {
-                "accepted": int(draw.uniform(20, 60) * daytime),
-                "duplicate": draw.randint(0, 3),
-            }
-            if back in (30, 31, 77):
-                numbers["rejected"] = draw.randint(8, 20)
-            for outcome, number in numbers.items():
-                db.execute(
-                    "INSERT OR IGNORE INTO delivery_counts (webhook, hour, outcome, number) VALUES (?, ?, ?, ?)",
-                    ("github-deploys", now - back * hour, outcome, number),
-                )
+def _waits(name: str, **matches: object) -> dict[str, object]:
+    criteria = {f"$.{path.replace('__', '.')}": value for path, value in matches.items()}
+    inputs = {"matches": criteria}
+    return {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": name, "inputParameters": inputs}
 
 
-def save_pictures(driver: Chrome, folder: Path) -> None:
-    """Writes overview.png, explain.png, new.png, webhook.png and phone.png."""
+def save_pictures(driver: Chrome, folder: Path, hours: int = 168) -> None:
+    """Writes overview.png, explain.png, new.png, webhook.png and phone.png, of a bridge with this
+    many hours of traffic."""
     folder.mkdir(parents=True, exist_ok=True)
     folder, before = folder.absolute(), Path.cwd()
     with tempfile.TemporaryDirectory() as work, standing_in() as conductor:
         conductor.has(
-            "build", "deploy", "on_push", "order_flow", "release", "sample_webhook_for_slack"
+            "build", "checkout", "deploy", "fulfilment", "new_lead", "new_order", "release"
         )
+        conductor.defines("deploy", _waits("wait_for_push", repository__full_name="acme/shop"))
+        conductor.defines("checkout", _waits("wait_for_payment", type="", data__object__id=""))
+        conductor.defines("fulfilment", _waits("wait_for_shipping", order=1, state="shipped"))
+        conductor.defines("release", _waits("wait_for_tag", ref_type="tag"))
         os.chdir(work)  # so that the pictures tell of config/webhooks.yaml
         Path("config").mkdir()
         given = {
@@ -258,15 +250,16 @@ def save_pictures(driver: Chrome, folder: Path) -> None:
             "bridge_admin_writes": True,
             "conductor_server_url": conductor.url,
         }
-        sample = make_sample(Path("config"), **given)
-        _fill_pictures(sample)
+        sample = make_traffic(Path("config"), hours, **given)
+        [held, *_] = sample.store.queries.events(EventFilter("warehouse", "pending"))
         with serving_page(sample.settings) as url:
+            driver.get(f"{url}/webhooks/warehouse")  # from here on it knows the reader's zone
             for name, path, width, height in (
-                ("overview", "/", 1200, 1320),
-                ("explain", f"/events/{sample.events['pending']}", 1200, 1100),
-                ("new", "/new?platform=github", 1200, 1020),
-                ("webhook", "/webhooks/github-deploys", 1200, 1180),
-                ("phone", f"/events/{sample.events['pending']}", 390, 844),
+                ("overview", "/", 1440, 1240),
+                ("explain", f"/events/{held.id}", 1440, 1000),
+                ("new", "/new?platform=github", 1440, 1240),
+                ("webhook", "/webhooks/github-deploys", 1440, 1240),
+                ("phone", "/", 390, 1100),
             ):
                 resize(driver, width, height, 2 if width < 600 else 1)
                 driver.get(url + path)

@@ -68,16 +68,19 @@ _WORKFLOWS = {
 _WRONG = "the signature in X-Hub-Signature-256 is not that of the body: the secrets differ"
 
 
-def make_traffic(folder: Path, **more: Any) -> Sample:
-    """Makes the definitions and fills a new store with a week of traffic, up to now."""
+def make_traffic(folder: Path, hours: int = 168, **more: Any) -> Sample:
+    """Makes the definitions and fills a new store with these hours of traffic, up to now."""
     settings = settings_for(folder, **more)
     (folder / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
     sample = Sample(folder, open_store(settings.bridge_database), settings)
     store, draw = sample.store, Random(7)
     now = store.now()
     store.leadership.elect("worker", 10**9)
-    for back in range(167, -1, -1):
+    for back in range(hours - 1, -1, -1):
         _fill_hour(sample, now // _HOUR * _HOUR - back * _HOUR, now, draw)
+    held = [_event("warehouse", now - 300_000, draw)]
+    store.deliveries.append(held)
+    _settle(sample, held, now, draw)
     _fill_tasks(sample, now)
     definitions = open_definitions(settings, dict).current
     for name in _BUSY:

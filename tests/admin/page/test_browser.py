@@ -132,7 +132,7 @@ def test_log_in_with_the_token(driver: Chrome, tmp_path: Path) -> None:
 
 
 def test_the_pictures_of_the_documentation_can_be_made(driver: Chrome, tmp_path: Path) -> None:
-    browser.save_pictures(driver, tmp_path)
+    browser.save_pictures(driver, tmp_path, hours=2)
     assert {file.name for file in tmp_path.iterdir()} == {
         "overview.png",
         "explain.png",
