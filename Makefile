@@ -20,8 +20,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL), with its own store
-	@$(BIN)/python -m tools.demo
+demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL); KILL=1: kill the worker in the middle
+	@$(BIN)/python -m tools.demo $(if $(KILL),--kill)
 
 run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until Ctrl-C, on the store of BRIDGE_DATABASE
 	@$(BIN)/python -m tools.demo.run

@@ -18,10 +18,10 @@ from tools.servers.client import Conductor, wait_for
 from tools.servers.processes import ROOT, dies_with_us
 
 
-def demo(**environment: str) -> subprocess.Popen[str]:
+def demo(*options: str, **environment: str) -> subprocess.Popen[str]:
     """The demo as `make demo` starts it, in a process group of its own."""
     return subprocess.Popen(
-        dies_with_us([sys.executable, "-m", "tools.demo"]),
+        dies_with_us([sys.executable, "-m", "tools.demo", *options]),
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -60,6 +60,18 @@ def test_the_demo_shows_the_workflow_completed_with_the_event_in_its_output(
     assert found, output
     assert conductor.status(found[1]) == "COMPLETED"
     assert '"text": "Hello from Slack"' in output
+
+
+def test_the_demo_with_a_kill_says_what_was_kept_and_completes_each_workflow_once(
+    conductor: Conductor,
+) -> None:
+    with demo("--kill", CONDUCTOR_SERVER_URL=conductor.url) as process:
+        output, _ = process.communicate(timeout=3 * PATIENCE)
+    assert process.returncode == 0, output
+    assert re.search(r"kill -9 of the worker: workflows \d+ COMPLETED, \d+ RUNNING\n", output)
+    assert re.search(r"kept in the store: the event, pending; its targets .*\d+ pending\n", output)
+    assert "workflows 20 COMPLETED, each by event" in output
+    assert "nothing was lost, and nothing was done twice" in output
 
 
 def test_the_demo_says_why_it_cannot_start(conductor: Conductor) -> None:

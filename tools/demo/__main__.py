@@ -1,8 +1,12 @@
 """`make demo`: a signed Slack event completes a waiting workflow on a real server; nothing stays
-running."""
+running.
+
+`make demo KILL=1` (here `--kill`): many wait, and the worker is killed as it completes them.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import secrets
@@ -11,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,7 @@ from tools.demo import sample, signing
 from tools.servers.client import Answer, Conductor, RequestFailed, http, wait_for
 from tools.servers.conductor import ConductorServer, say
 from tools.servers.processes import (
+    Child,
     Failed,
     bridge_environment,
     check_port,
@@ -27,6 +33,11 @@ from tools.servers.processes import (
     stop_all,
     stop_all_on_exit,
 )
+
+WAITING = 20
+"""How many workflows wait for the message when the worker is killed."""
+PACE = "    pace: 5/s\n"
+"""Of the webhook then, so that there is a middle to kill the worker in."""
 
 
 def line(text: str = "") -> None:
@@ -64,17 +75,18 @@ def find_conductor(folder: Path) -> Conductor:
 class Play:
     """The example's processes and what it asks of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, definitions: str) -> None:
         self.folder = folder
+        self.worker: Child
         self.secret = secrets.token_hex(16)
         port = int(os.environ.get("PORT") or free_port())
         check_port(port, "PORT", "the relay")
         step("A Conductor server")
         self.conductor = find_conductor(folder)
-        definitions = folder / "webhooks.yaml"
-        definitions.write_text(sample.DEFINITIONS)
+        file = folder / "webhooks.yaml"
+        file.write_text(definitions)
         self.environment = bridge_environment(
-            bridge_webhooks=str(definitions),
+            bridge_webhooks=str(file),
             bridge_database=f"sqlite:///{folder / 'bridge.db'}",
             bridge_relay_metrics="off",
             bridge_worker_metrics="off",
@@ -94,12 +106,23 @@ class Play:
         ):  # another bridge may be using that, and the demo leaves nothing behind
             line("their store is a separate file, not BRIDGE_DATABASE (which `make run` uses)")
         start_relay(self.environment, self.folder / "relay.log", self.folder)
-        start_worker(self.environment, self.folder / "worker.log", self.folder)
+        self.start_worker()
         line(f"the relay listens at {self.url}")
+
+    def start_worker(self) -> None:
+        """Starts a worker."""
+        self.worker = start_worker(self.environment, self.folder / "worker.log", self.folder)
 
     def webhook_status(self) -> str:
         """Unverified or Verified, as the command line tells it."""
-        command = [str(Path(sys.executable).parent / "webhook-bridge"), "webhooks", "--json"]
+        [webhook] = self.command_line("webhooks")
+        return str(webhook["status"])
+
+    def command_line(self, *arguments: str) -> Any:
+        """What `webhook-bridge` prints with --json."""
+        words = " ".join([*arguments, "--json"])
+        program = str(Path(sys.executable).parent / "webhook-bridge")
+        command = [program, *arguments, "--json"]
         answer = subprocess.run(
             command,
             env=self.environment,
@@ -111,10 +134,9 @@ class Play:
         )
         if answer.returncode:
             raise Failed(
-                f"`webhook-bridge webhooks --json` ended with {answer.returncode}: {answer.stderr.strip()}"
+                f"`webhook-bridge {words}` ended with {answer.returncode}: {answer.stderr.strip()}"
             )
-        [webhook] = json.loads(answer.stdout)
-        return str(webhook["status"])
+        return json.loads(answer.stdout)
 
     def post(self, body: bytes, secret: str) -> Answer:
         """Posts a request as Slack does, signed with that secret."""
@@ -127,12 +149,20 @@ def expect(condition: bool, what: str, answer: Any = "") -> None:
         raise Failed(f"{what}: {answer}")
 
 
-def play(folder: Path) -> None:
+def play(folder: Path, kill: bool) -> None:
     """Plays the example and prints each step. Raises Failed at the first that doesn't go as
     expected."""
-    bridge = Play(folder)
+    bridge = Play(folder, sample.DEFINITIONS + (PACE if kill else ""))
     bridge.start()
+    _verify(bridge)
+    if kill:
+        _complete_many(bridge)
+    else:
+        _complete_one(bridge)
 
+
+def _verify(bridge: Play) -> None:
+    """Registers the workflow, and answers Slack's challenge."""
     step(f"The workflow {sample.WORKFLOW}")
     sample.register(bridge.conductor)
     line(
@@ -155,6 +185,9 @@ def play(folder: Path) -> None:
     expect(status == "Verified", "an answered challenge should verify the webhook", status)
     line(status)
 
+
+def _complete_one(bridge: Play) -> None:
+    """A workflow waits for a message, and gets it."""
     step("A workflow waits")
     workflow_id = bridge.conductor.start(sample.WORKFLOW)
     task = bridge.conductor.wait_for_task(workflow_id, sample.TASK)
@@ -196,8 +229,59 @@ def play(folder: Path) -> None:
     line(json.dumps(output, indent=2))
 
 
+def _complete_many(bridge: Play) -> None:
+    """Workflows wait for a message; the worker is killed when it has told some of them."""
+    step(f"{WAITING} workflows wait")
+    waiting = [bridge.conductor.start(sample.WORKFLOW) for _ in range(WAITING)]
+    for workflow_id in waiting:
+        bridge.conductor.wait_for_task(workflow_id, sample.TASK)
+    line(f"{_statuses(bridge, waiting)}; the webhook's pace is five calls a second")
+
+    step("A message in Slack, and kill -9 of the worker in the middle")
+    body = sample.message("Hello from Slack")
+    answer = bridge.post(body, bridge.secret)
+    expect(answer.status == 200, "the event was not accepted", answer)
+    event_id = answer.json["eventId"]
+    line(f"posted with Slack's signature → {answer.status} {answer.text.strip()}")
+    wait_for(lambda: "target done" in bridge.worker.output(), "the first workflow is completed")
+    bridge.worker.kill()
+    line(f"kill -9 of the worker: workflows {_statuses(bridge, waiting)}")
+    kept = bridge.command_line("events", "show", event_id)
+    targets = Counter(target["state"] for target in kept["targets"])
+    expect(targets["done"] < WAITING, "the worker should have been killed before it was done")
+    line(f"kept in the store: the event, {kept['status']}; its targets {_counts(targets)}")
+
+    step("A new worker")
+    bridge.start_worker()
+    wait_for(
+        lambda: "RUNNING" not in _statuses(bridge, waiting), "the other workflows are completed"
+    )
+    for workflow_id in waiting:
+        completed = [
+            task["workerId"]
+            for task in bridge.conductor.workflow(workflow_id)["tasks"]
+            if task["status"] == "COMPLETED"
+        ]
+        expect(completed == [event_id], f"{workflow_id} should have the event once", completed)
+    line(f"workflows {_statuses(bridge, waiting)}, each by event {event_id}")
+    line("\nThe accepted event was kept: nothing was lost, and nothing was done twice.")
+
+
+def _statuses(bridge: Play, workflow_ids: list[str]) -> str:
+    return _counts(Counter(bridge.conductor.status(one) for one in workflow_ids))
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+
+
 def main() -> int:
     """Plays the example and cleans up; 0, or 1 with the reason."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.demo", description="Plays the Slack example."
+    )
+    parser.add_argument("--kill", action="store_true", help="kill the worker in the middle")
+    given = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     stop_all_on_exit()
     began = time.monotonic()
@@ -206,7 +290,7 @@ def main() -> int:
         prefix="webhook-bridge-demo-", ignore_cleanup_errors=True
     ) as folder:
         try:
-            play(Path(folder))
+            play(Path(folder), given.kill)
         except (Failed, RequestFailed, TimeoutError, AssertionError) as error:
             line(f"\nmake demo failed: {error}")
             for log in ("relay.log", "worker.log"):
