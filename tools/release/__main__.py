@@ -1,5 +1,5 @@
-"""`python -m tools.release`: what docs/releasing.md and the release workflow run. Only `site` needs
-more than Python."""
+"""`python -m tools.release`: what docs/releasing.md and the release workflow run. Only `site` and
+`try` need more than Python."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools.release.files import name_image, notes, problems, with_release, write_version
 from tools.release.site import build_site
+from tools.release.trial import try_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANGELOG = ROOT / "CHANGELOG.md"
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
             )
         elif given.command == "chart":
             name_image(ROOT / "deploy" / "helm" / "values.yaml", given.image)
+        elif given.command == "try":
+            return int(not try_wheel(given.wheel, lambda text: print(text, flush=True)))
         else:
             build_site(ROOT, given.folder, given.tag)
     except (ValueError, KeyError) as error:
@@ -62,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     cut.add_argument("--url", required=True, help="where the repository's files are, for links")
     chart = commands.add_parser("chart", help="write the image into the chart's values")
     chart.add_argument("image", help="REPOSITORY@sha256:…")
+    trial = commands.add_parser(
+        "try", help="install a wheel by pip, pipx and uvx on each supported Python, and run it"
+    )
+    trial.add_argument("wheel", type=Path)
     site = commands.add_parser("site", help="build the documentation site")
     site.add_argument("folder", type=Path)
     site.add_argument("--tag", help="also into a folder of this name")
