@@ -6,6 +6,7 @@ CONDUCTOR ?= sqlite
 STORE ?= sqlite
 SECONDS ?= 60
 EXAMPLES ?= 10
+HOURS ?= 2
 INSTALLED := $(VENV)/.installed
 LOCKED := requirements-dev.txt
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations 25 --durations-min 5
@@ -15,7 +16,7 @@ IMAGE_EXTRAS := postgres notify otel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long fast storms examples judges cluster lint docs lock bench acceptance setup docs-site pictures clean
+.PHONY: help demo run test test-long fast storms soak examples judges cluster lint docs lock bench acceptance setup docs-site pictures clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,10 @@ storms: $(INSTALLED) ## The storms of killed processes and broken calls, each fo
 	@$(BIN)/python -m tools.servers.conductor
 	TEST_STORM_SECONDS=$(SECONDS) TEST_CHAOS_RATE=100 TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) \
 	  $(BIN)/python -m pytest -s -m storm tests/acceptance tests/chaos tests/worker
+
+soak: $(INSTALLED) ## HOURS (2, or a fraction) on each store: 50 events a second, everything killed, cut, filled and stepped, all effects counted; as root
+	@$(BIN)/python -m tools.servers.conductor
+	@$(BIN)/python -m tools.soak --hours $(HOURS) $(if $(filter command%,$(origin STORE)),--store $(STORE))
 
 examples: $(INSTALLED) ## The property tests, with EXAMPLES (10) times as many examples as in the other targets
 	TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) -m examples

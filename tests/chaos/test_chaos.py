@@ -32,11 +32,11 @@ from tests.support.chance import SEED
 from tests.support.fleet import Fleet
 from tests.support.kills import restart_relay, restart_worker
 from tests.support.storms import lasting
-from tests.support.wall_clock import WallClock
 from tools.servers.client import wait_for
 from tools.servers.pgbouncer import PgBouncer
 from tools.servers.postgres import Postgres
 from tools.servers.processes import Failed
+from tools.servers.wall_clock import WallClock
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow]
 SECONDS = lasting(6)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from tests.support.wall_clock import WallClock
 from tools.servers import PATIENCE
+from tools.servers.wall_clock import WallClock
 from worker.leader.worker import Every, Intervals
 
 

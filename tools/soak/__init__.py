@@ -1,0 +1,1 @@
+"""Hours of load and faults on both stores; at the end every effect is counted at Conductor."""

@@ -1,0 +1,133 @@
+"""Counts at Conductor, and not in the bridge's store, what became of every accepted event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Literal, Protocol
+
+from tools.servers.client import RequestFailed
+from tools.soak.load import Account
+
+BATCH = 100
+"""Correlation ids in one question."""
+
+Workflow = dict[str, Any]
+
+
+class Shows(Protocol):
+    """Conductor, as far as an audit asks it."""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One call; the JSON value of its answer."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an audit has found."""
+
+    lost: tuple[str, ...]
+    """Events whose effect isn't there; of those that share a key, the first."""
+    twice: tuple[str, ...]
+    """Those whose effect is there more than once, or is another event's."""
+    given_up: int
+    """Workflows that Conductor failed by itself, as it was killed while it scheduled a task."""
+
+
+def audit(conductor: Shows, run: str, account: Account, patience: float) -> Verdict:
+    """Waits for the effects until for `patience` seconds no further one has come."""
+    deadline = time.monotonic() + patience
+    before: int | None = None
+    while True:
+        verdict = _look(conductor, run, account)
+        if not verdict.lost or time.monotonic() > deadline:
+            return verdict
+        if len(verdict.lost) != before:
+            before = len(verdict.lost)
+            deadline = time.monotonic() + patience
+        time.sleep(2)
+
+
+def _look(conductor: Shows, run: str, account: Account) -> Verdict:
+    counts = [
+        *_starts(conductor, f"soak_started_{run}", [[event] for event in account.started]),
+        *_starts(conductor, f"soak_once_{run}", list(account.groups.values())),
+    ]
+    lost = [event for event, times in counts if times == 0]
+    twice = [event for event, times in counts if times > 1]
+    given_up = 0
+    resumed = _correlated(conductor, f"soak_resumed_{run}", account.resumed)
+    for key, event in account.resumed.items():
+        match _fate(resumed.get(key, []), event):
+            case "given up":
+                given_up += 1
+            case "another's":
+                twice.append(event)
+            case "waits":
+                _nudge(conductor, resumed[key][0])
+                lost.append(event)
+            case "missing":
+                lost.append(event)
+            case "resumed":
+                pass
+    return Verdict(tuple(lost), tuple(twice), given_up)
+
+
+def _starts(
+    conductor: Shows, name: str, groups: Sequence[Sequence[str]]
+) -> Iterator[tuple[str, int]]:
+    """Of each group of events its first, and how many workflows they have started together."""
+    found = _correlated(conductor, name, chain.from_iterable(groups))
+    for group in groups:
+        workflows = chain.from_iterable(found.get(event, []) for event in group)
+        yield group[0], sum(not _was_given_up(workflow) for workflow in workflows)
+
+
+def _fate(
+    found: Sequence[Workflow], event: str
+) -> Literal["resumed", "another's", "waits", "given up", "missing"]:
+    """What became of a workflow that waited for the event."""
+    if len(found) != 1:
+        return "missing"
+    [workflow] = found
+    if _was_given_up(workflow):
+        return "given up"
+    if workflow["status"] != "COMPLETED":
+        return "waits"
+    return "resumed" if workflow["output"]["eventId"] == event else "another's"
+
+
+def _was_given_up(workflow: Workflow) -> bool:
+    reason = str(workflow.get("reasonForIncompletion"))
+    return workflow["status"] == "FAILED" and reason.startswith("Error scheduling tasks")
+
+
+def _nudge(conductor: Shows, workflow: Workflow) -> None:
+    """Has Conductor look at a workflow that it left as it was when it was killed."""
+    conductor.call("PUT", f"/workflow/decide/{workflow['workflowId']}")
+
+
+def _correlated(conductor: Shows, name: str, ids: Iterable[str]) -> dict[str, list[Workflow]]:
+    """The workflows of that name by their correlation ids, ended ones included."""
+    path = f"/workflow/{name}/correlated?includeClosed=true&includeTasks=false"
+    found: dict[str, list[Workflow]] = {}
+    for batch in _batches(ids):
+        found |= _patiently(conductor, path, batch)
+    return found
+
+
+def _patiently(conductor: Shows, path: str, batch: Sequence[str]) -> dict[str, list[Workflow]]:
+    for pause in (1, 5, 20, 60):
+        try:
+            return dict(conductor.call("POST", path, list(batch)))
+        except RequestFailed:
+            time.sleep(pause)
+    return dict(conductor.call("POST", path, list(batch)))
+
+
+def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
