@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from flask import request
 
+from store.records import iso
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
 
 
@@ -27,7 +29,11 @@ def local(at: int) -> str:
     """``14:03:20`` if it is today's, else ``3 Jun, 14:03:20``, with the year of another one; in UTC
     it says so."""
     here = zone()
-    time, now = datetime.fromtimestamp(at / 1000, here), datetime.now(here)
+    try:
+        time = datetime.fromtimestamp(at / 1000, here)
+    except (ValueError, OverflowError, OSError):  # a damaged row's
+        return str(iso(at))
+    now = datetime.now(here)
     day = "" if time.date() == now.date() else f"{time.day} {time:%b}, "
     if time.year != now.year:
         day = f"{time.day} {time:%b %Y}, "

@@ -142,7 +142,7 @@ def test_criteria_that_are_written_flat_let_nobody_elses_event_through(
     said = wait_for(lambda: bridge.cli("check", all_output=True), "check lists them")
     assert f"the matches of task wait of {name} can't be used: " in said
     for workflow_id in both:
-        assert f"waiting tasks: wait of {name} ({workflow_id}): " in said
+        assert f"wait of {name} ({workflow_id}): " in said
 
 
 def test_a_repeated_delivery_is_a_duplicate_and_has_one_effect(

@@ -87,7 +87,10 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
         click(button("Create the first one"))
         click(button("GitHub"))
         await_text("h1", "New webhook: GitHub")
-        driver.find_element(By.NAME, "name").send_keys("my-first")
+        name = driver.find_element(By.NAME, "name")
+        assert name.get_attribute("value") == "github", "a name is proposed"
+        name.clear()
+        name.send_keys("my-first")
         driver.find_element(By.CSS_SELECTOR, f"input[name=receiver][value={workflow}]").click()
         click(button("Create"))
         await_text("h1", "my-first Unverified")
