@@ -128,7 +128,8 @@ class Bridge:
             if len(ids) > 1:
                 names = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
                 raise NotFound(
-                    f"several events' ids begin with {given}: {names}; write more of the one you mean"
+                    f"several events' ids begin with {given}: {names}; write more of the one you"
+                    " mean"
                 )
             found = self.store.queries.event(ids[0]) if ids else None
         if found is None:

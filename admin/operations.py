@@ -222,8 +222,8 @@ def erase_event(bridge: Bridge, event_id: str, patience: float = 0.0) -> str:
     while not bridge.store.erasures.erase(event.id):
         if time.monotonic() >= until:
             raise CantErase(
-                f"event {event.id} is still pending: its workflows need its payload. Try again once it is over, or "
-                "remove what it waits for: its hold, or its webhook"
+                f"event {event.id} is still pending: its workflows need its payload. Try again once"
+                " it is over, or remove what it waits for: its hold, or its webhook"
             )
         time.sleep(_AGAIN)
     bridge.record("erased", event.webhook, f"event {event.id}")
@@ -329,7 +329,8 @@ def make_callback(bridge: Bridge, asked: ToCallBack) -> Callback:
     callback = webhook.callback
     if callback is None:
         raise CantMakeUrl(
-            f"{webhook.name} has no `callback`; add callback: {{secret: ${{NAME}}}} to its definition"
+            f"{webhook.name} has no `callback`; add callback: {{secret: ${{NAME}}}} to its"
+            " definition"
         )
     try:
         address = Address.of(asked.workflow_id, task, asked.iteration)
@@ -340,7 +341,8 @@ def make_callback(bridge: Bridge, asked: ToCallBack) -> Callback:
         raise CantMakeUrl(f"how long it can be used is {error}") from None
     if callback.tasks and not set(callback.tasks).intersection(names_of(address.reference_name)):
         raise CantMakeUrl(
-            f"{webhook.name} completes only {', '.join(callback.tasks)}; add {task} to callback.tasks"
+            f"{webhook.name} completes only {', '.join(callback.tasks)}; add {task} to"
+            " callback.tasks"
         )
     base = base_url_of(webhook, bridge.settings)
     if callback.secret is None:

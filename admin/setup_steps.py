@@ -44,8 +44,10 @@ def prompts(
         needs = f" The secret to enter there is {shown}."
     yield (
         "A text for a coding assistant",
-        f"Register a webhook at {sender} that posts to {url}.{needs} {steps} Then trigger one delivery, and check "
-        "that it is answered 200.",
+        (
+            f"Register a webhook at {sender} that posts to {url}.{needs} {steps} Then trigger one"
+            " delivery, and check that it is answered 200."
+        ),
     )
 
 
@@ -58,8 +60,9 @@ def _of_custom(webhook: Webhook) -> Iterable[str]:
         yield _of_jwt(webhook.jwt)
     if webhook.mtls is not None:
         yield (
-            "The proxy in front must verify the sender’s certificate and overwrite the header "
-            f"`{webhook.mtls.header}`. Name the proxy in `BRIDGE_TRUSTED_PROXIES`, or nothing is accepted."
+            "The proxy in front must verify the sender’s certificate and overwrite the header"
+            f" `{webhook.mtls.header}`. Name the proxy in `BRIDGE_TRUSTED_PROXIES`, or nothing is"
+            " accepted."
         )
     if webhook.challenge is not None and webhook.challenge.name is not None:
         yield "Enter the URL at the sender, which then sends its challenge."
@@ -71,8 +74,9 @@ def _of_signature(signature: Signature) -> str:
         form = signature.format or f"{signature.prefix}{{signature}}"
         place += f", written as `{form}`"
     return (
-        f"Have the sender sign `{signature.signed}` with the secret (HMAC-{signature.algorithm.upper()}, in "
-        f"{signature.encoding}), and put the signature into the header {place}."
+        f"Have the sender sign `{signature.signed}` with the secret"
+        f" (HMAC-{signature.algorithm.upper()}, in {signature.encoding}), and put the signature"
+        f" into the header {place}."
     )
 
 
@@ -99,7 +103,10 @@ def how_to_try(webhook: Webhook, url: str) -> str | None:
     if webhook.mtls is not None:  # only the proxy can verify a certificate, and hand it on
         kind = "application/json" if found is None else found[1].content_type
         content_type = shlex.quote(f"Content-Type: {kind}")
-        return f"curl --cert CLIENT.pem --key CLIENT.key -H {content_type} --data-binary @EVENT {shlex.quote(url)}"
+        return (
+            f"curl --cert CLIENT.pem --key CLIENT.key -H {content_type} --data-binary @EVENT"
+            f" {shlex.quote(url)}"
+        )
     if found is None:
         return None
     token = f" -H '{webhook.jwt.header}: Bearer TOKEN'" if webhook.jwt is not None else ""

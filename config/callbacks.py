@@ -29,11 +29,18 @@ _OTHER_PROOFS = (
     "service_account",
 )
 _NOT_FOR_ONE_TASK = {
-    "starts": "a callback completes one task and starts nothing; give the starts a webhook of their own",
-    "messages": "a callback completes one task and sends no messages; give them a webhook of their own",
+    "starts": (
+        "a callback completes one task and starts nothing; give the starts a webhook of their own"
+    ),
+    "messages": (
+        "a callback completes one task and sends no messages; give them a webhook of their own"
+    ),
     "dedup": "each URL is used once, so there is no delivery id; remove it",
     "split": "a URL names one task, so its body is one event; remove it",
-    "listen": "its deliveries can't be replayed elsewhere, as they need their URL, which is never kept; remove it",
+    "listen": (
+        "its deliveries can't be replayed elsewhere, as they need their URL, which is never kept;"
+        " remove it"
+    ),
     "keep_rejected": "a rejected delivery needs its URL, which is never kept; remove it",
 }
 
@@ -67,7 +74,10 @@ class Callback(StrictModel):
     )
     by: Literal["id"] | None = Field(
         default=None,
-        description="id: the URL has the workflow's id instead of a token; nothing is signed then, and none expires",
+        description=(
+            "id: the URL has the workflow's id instead of a token; nothing is signed then, and none"
+            " expires"
+        ),
     )
     tasks: Annotated[tuple[Name, ...], BeforeValidator(from_list)] = Field(
         default=(),
@@ -76,7 +86,9 @@ class Callback(StrictModel):
     )
     query: Annotated[tuple[Name, ...], BeforeValidator(from_list)] = Field(
         default=(),
-        description="query parameters of a link that become part of the output; all others are dropped",
+        description=(
+            "query parameters of a link that become part of the output; all others are dropped"
+        ),
         examples=[["decision"]],
     )
 
@@ -90,18 +102,26 @@ class Callback(StrictModel):
         elif "by" not in written and "secret" not in written:
             yield (
                 None,
-                "nothing that makes its URLs; add secret: ${NAME}, or by: id if the workflows' ids are secret",
+                (
+                    "nothing that makes its URLs; add secret: ${NAME}, or by: id if the workflows'"
+                    " ids are secret"
+                ),
             )
         if "by" in written and written.get("query"):
             yield (
                 "query",
-                "anyone who knows a workflow's id could have people confirm what they never see; remove it, or use a "
-                "secret instead of by: id",
+                (
+                    "anyone who knows a workflow's id could have people confirm what they never"
+                    " see; remove it, or use a secret instead of by: id"
+                ),
             )
         if "by" in written and "expires" in written:
             yield (
                 "expires",
-                "URLs with the workflow's id don't expire; remove it, or use a secret instead of by: id",
+                (
+                    "URLs with the workflow's id don't expire; remove it, or use a secret instead"
+                    " of by: id"
+                ),
             )
 
 
@@ -111,7 +131,10 @@ def faults_beside(webhook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if key in webhook:
             yield (
                 key,
-                "the URLs of a webhook with `callback` prove who calls them; remove it, or remove callback",
+                (
+                    "the URLs of a webhook with `callback` prove who calls them; remove it, or"
+                    " remove callback"
+                ),
             )
     for key, message in _NOT_FOR_ONE_TASK.items():
         if webhook.get(key) not in (None, False):
@@ -120,7 +143,10 @@ def faults_beside(webhook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(respond, Mapping) and "wait" in respond:
         yield (
             "respond",
-            "`wait` beside `callback`: its URLs are answered at once, and each only once; remove wait",
+            (
+                "`wait` beside `callback`: its URLs are answered at once, and each only once;"
+                " remove wait"
+            ),
         )
     if webhook.get("platform", "custom") != "custom":
         yield (

@@ -225,7 +225,8 @@ class _Files:
                     line += self._texts[referring].partition(name)[0].count("\n")
                 raise BadSchema(
                     f"a reference to {uri[:200]}, which is outside the definition's folder",
-                    "put that schema into a file there, and write its relative path; nothing is fetched",
+                    "put that schema into a file there, and write its relative path; nothing is"
+                    " fetched",
                     referring,
                     line,
                 )

@@ -454,8 +454,10 @@ class _Reader:
             self._report(
                 item,
                 ("max_body",),
-                f"larger than what Conductor accepts ({most} bytes), so a larger body is answered 413 anyway",
-                "lower it, or, if Conductor's own limits are higher, set BRIDGE_CONDUCTOR_PAYLOAD to them",
+                f"larger than what Conductor accepts ({most} bytes), so a larger body is answered"
+                " 413 anyway",
+                "lower it, or, if Conductor's own limits are higher, set BRIDGE_CONDUCTOR_PAYLOAD"
+                " to them",
                 warning=True,
             )
 

@@ -89,7 +89,10 @@ class Webhook(StrictModel):
     )
     topic: Topics | None = Field(
         default=None,
-        description="aws-sns: the ARN of the topic, or a list; * for every region or every topic of the account",
+        description=(
+            "aws-sns: the ARN of the topic, or a list; * for every region or every topic of the"
+            " account"
+        ),
         examples=["arn:aws:sns:eu-west-1:123456789012:alarms"],
     )
     service_account: Name | None = Field(
@@ -100,7 +103,10 @@ class Webhook(StrictModel):
     headers: dict[HeaderName, HeaderValues] | None = Field(
         default=None,
         min_length=1,
-        description="headers that every delivery must carry: name → value, or a list while it is being rotated",
+        description=(
+            "headers that every delivery must carry: name → value, or a list while it is being"
+            " rotated"
+        ),
         examples=[{"X-Api-Key": "${ORDERS_KEY}"}],
     )
     signature: Signature | None = Field(
@@ -120,8 +126,10 @@ class Webhook(StrictModel):
     )
     challenge: Challenges | None = Field(
         default=None,
-        description="custom senders: the query parameter or JSON field whose value is answered as plain text; or"
-        " {name: NAME, answer: json, head: true}",
+        description=(
+            "custom senders: the query parameter or JSON field whose value is answered as plain"
+            " text; or {name: NAME, answer: json, head: true}"
+        ),
         examples=["challenge"],
     )
     callback: Callback | None = Field(
@@ -140,7 +148,10 @@ class Webhook(StrictModel):
     )
     receivers: dict[Name, Versions] = Field(
         default={},
-        description="workflows whose WAIT_FOR_WEBHOOK tasks it may complete: name → any, version or versions",
+        description=(
+            "workflows whose WAIT_FOR_WEBHOOK tasks it may complete: name → any, version or"
+            " versions"
+        ),
         examples=[{"deploy": "any"}],
     )
     starts: Annotated[tuple[Start, ...], BeforeValidator(from_list)] = Field(
@@ -165,18 +176,27 @@ class Webhook(StrictModel):
     )
     decode: Decode = Field(
         default=None,
-        description="JSONPath → the encoding of the string there: json, base64, base64-json, gzip; false: none",
+        description=(
+            "JSONPath → the encoding of the string there: json, base64, base64-json, gzip; false:"
+            " none"
+        ),
         examples=[{"$.payload": "base64-json"}],
     )
     split: Split = Field(
         default=False,
-        description="each element of an array becomes an event: true for the top-level one, or a JSONPath to it",
+        description=(
+            "each element of an array becomes an event: true for the top-level one, or a JSONPath"
+            " to it"
+        ),
         examples=["$.items"],
     )
     payload_schema: PayloadSchemaFile | None = Field(
         default=None,
         alias="schema",
-        description="a file with a JSON Schema that payloads must fit; others are answered 422 and not stored",
+        description=(
+            "a file with a JSON Schema that payloads must fit; others are answered 422 and not"
+            " stored"
+        ),
         examples=["order.schema.json"],
     )
     max_body: Size | None = Field(
@@ -193,7 +213,10 @@ class Webhook(StrictModel):
     )
     accept: Accept | None = Field(
         default=None,
-        description="how many proven deliveries one relay accepts; others are answered 429, and sent again later",
+        description=(
+            "how many proven deliveries one relay accepts; others are answered 429, and sent again"
+            " later"
+        ),
         examples=[{"rate": "200/s", "burst": 400}],
     )
     pace: Rate | None = Field(
@@ -203,21 +226,31 @@ class Webhook(StrictModel):
     )
     respond: Respond | None = Field(
         default=None,
-        description="the answer to an accepted or filtered delivery, instead of the platform's usual one",
+        description=(
+            "the answer to an accepted or filtered delivery, instead of the platform's usual one"
+        ),
         examples=[{"status": 202, "body": "thanks"}],
     )
     hide: Annotated[tuple[JsonPath, ...], BeforeValidator(from_list)] = Field(
         default=(),
-        description="JSONPaths of values that people don't see: blank on page, API and command line, not for Conductor",
+        description=(
+            "JSONPaths of values that people don't see: blank on page, API and command line, not"
+            " for Conductor"
+        ),
         examples=[["$.customer.email"]],
     )
     listen: bool = Field(
         default=False,
-        description="true: deliveries are kept as they came, for an hour at most, and admins may listen to them",
+        description=(
+            "true: deliveries are kept as they came, for an hour at most, and admins may listen to"
+            " them"
+        ),
     )
     keep_rejected: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
-        description="how many rejected deliveries are kept, to accept them once the secret is corrected",
+        description=(
+            "how many rejected deliveries are kept, to accept them once the secret is corrected"
+        ),
         examples=[100],
     )
     metadata: bool = Field(
@@ -225,7 +258,9 @@ class Webhook(StrictModel):
     )
     public_url: Url | None = Field(
         default=None,
-        description="the webhook's whole URL as the platform calls it, for signatures that cover the URL",
+        description=(
+            "the webhook's whole URL as the platform calls it, for signatures that cover the URL"
+        ),
         examples=["https://hooks.example.com/webhook/NAME"],
     )
     tolerance: Duration | None = Field(
@@ -242,8 +277,10 @@ class Webhook(StrictModel):
         if not any(written.get(key) for key in ("receivers", "starts", "messages")):
             yield (
                 None,
-                "neither `receivers` nor `starts` nor `messages`: its events would reach nothing; "
-                "add receivers: {WORKFLOW: any}, or starts: [{workflow: WORKFLOW}]",
+                (
+                    "neither `receivers` nor `starts` nor `messages`: its events would reach"
+                    " nothing; add receivers: {WORKFLOW: any}, or starts: [{workflow: WORKFLOW}]"
+                ),
             )
         yield from faults_of_messages(written)
         yield from _faults_of_starts(written)
@@ -255,8 +292,10 @@ class Webhook(StrictModel):
         if waits and written.get("split"):
             yield (
                 "respond",
-                "`wait` with `split`: each of a delivery's events has workflows of its own, and there is one answer; "
-                "remove wait and output, or split",
+                (
+                    "`wait` with `split`: each of a delivery's events has workflows of its own, and"
+                    " there is one answer; remove wait and output, or split"
+                ),
             )
 
 
@@ -267,8 +306,10 @@ def _faults_of_starts(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if any(isinstance(start, dict) and start.get("unless") is not None for start in starts):
         yield (
             "starts",
-            "`unless: taken` without `receivers`: no task could take the event; "
-            "add receivers: {WORKFLOW: any}, or remove unless",
+            (
+                "`unless: taken` without `receivers`: no task could take the event; "
+                "add receivers: {WORKFLOW: any}, or remove unless"
+            ),
         )
 
 

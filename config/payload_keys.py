@@ -22,7 +22,8 @@ def _check_decode(value: object) -> object:
         return value
     if not isinstance(value, dict) or not value:
         raise ValueError(
-            "neither false nor a mapping; write one such as {$.payload: base64-json}, or false to decode nothing"
+            "neither false nor a mapping; write one such as {$.payload: base64-json}, or false to"
+            " decode nothing"
         )
     faults = []
     for path, encoding in value.items():
@@ -71,7 +72,8 @@ def _check_split(value: object) -> object:
         return value
     if not isinstance(value, str) or not value.startswith("$"):
         raise ValueError(
-            "neither true nor false nor a JSONPath; write true for the top-level array, or one such as $.items"
+            "neither true nor false nor a JSONPath; write true for the top-level array, or one such"
+            " as $.items"
         )
     try:
         compile_path(value)
@@ -98,7 +100,10 @@ class SchemaFile(StrictModel):
     else_: Literal["refuse", "keep"] = Field(
         default="refuse",
         alias="else",
-        description="refuse: what doesn't fit is answered 422; keep: it is answered 200, and recorded as rejected",
+        description=(
+            "refuse: what doesn't fit is answered 422; keep: it is answered 200, and recorded as"
+            " rejected"
+        ),
     )
     _compiled: PayloadSchema | None = PrivateAttr(default=None)
 

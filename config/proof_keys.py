@@ -47,7 +47,9 @@ class Signature(StrictModel):
         examples=["${PARTNER_SECRET}"],
     )
     header: HeaderName = Field(
-        description="the header that carries the signature, or several, separated by commas or spaces",
+        description=(
+            "the header that carries the signature, or several, separated by commas or spaces"
+        ),
         examples=["X-Partner-Signature"],
     )
     algorithm: Literal["sha1", "sha256", "sha512"] = Field(
@@ -63,13 +65,18 @@ class Signature(StrictModel):
     prefix: str = Field(default="", description="text before the signature", examples=["sha256="])
     format: str | None = Field(
         default=None,
-        description="the header's form if it is more than a prefix: text with {signature} and maybe {timestamp}",
+        description=(
+            "the header's form if it is more than a prefix: text with {signature} and maybe"
+            " {timestamp}"
+        ),
         examples=["t={timestamp},v1={signature}"],
     )
     signed: str = Field(
         default="{body}",
-        description="what is signed: text with {body} and maybe {timestamp}, {method}, {url}, {path}, {query} and"
-        " {header:NAME}",
+        description=(
+            "what is signed: text with {body} and maybe {timestamp}, {method}, {url}, {path},"
+            " {query} and {header:NAME}"
+        ),
         examples=["{timestamp}.{body}"],
     )
     timestamp_header: HeaderName | None = Field(
@@ -110,8 +117,10 @@ def _faults_of_signed(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "{timestamp}" in signed and not has_time:
         yield (
             "signed",
-            "{timestamp} is signed, but no key says where it is; add timestamp_header: NAME, or a format "
-            "with {timestamp}",
+            (
+                "{timestamp} is signed, but no key says where it is; add timestamp_header: NAME, or"
+                " a format with {timestamp}"
+            ),
         )
 
 
@@ -156,8 +165,8 @@ def _is_unbounded(name: str, bound: str) -> bool:
 
 def _unbounded(name: str, beside: str) -> str:
     return (
-        f"nothing separates {{{name}}} from {{{beside}}}, so bytes of the one could be taken for the "
-        "other's; write what the sender puts between them, or leave it out"
+        f"nothing separates {{{name}}} from {{{beside}}}, so bytes of the one could be taken for"
+        " the other's; write what the sender puts between them, or leave it out"
     )
 
 
@@ -196,8 +205,8 @@ def _check_key_url(value: str) -> str:
     )
     if not is_safe or not is_plain or any(character <= " " for character in value):
         raise ValueError(
-            f"{value!r} is not a URL to fetch keys from; write one with https (or http on this machine), such as "
-            "https://login.example.com/keys"
+            f"{value!r} is not a URL to fetch keys from; write one with https (or http on this"
+            " machine), such as https://login.example.com/keys"
         )
     return value
 
@@ -206,7 +215,9 @@ class Jwt(StrictModel):
     """A bearer token (JWT) of an issuer."""
 
     issuer: Name = Field(
-        description="the token's issuer; without jwks its URL, where OpenID discovery finds its keys",
+        description=(
+            "the token's issuer; without jwks its URL, where OpenID discovery finds its keys"
+        ),
         examples=["https://login.example.com"],
     )
     audience: Names | None = Field(
@@ -222,7 +233,9 @@ class Jwt(StrictModel):
     claims: dict[RootedPath, Annotated[Expected, may_hold("every token would be refused")]] = Field(
         default={},
         min_length=1,
-        description="JSONPath into the token's claims → expected value, or operators; all must hold",
+        description=(
+            "JSONPath into the token's claims → expected value, or operators; all must hold"
+        ),
         examples=[{"$.scope": "orders"}],
     )
     header: HeaderName = Field(
@@ -243,8 +256,10 @@ class Jwt(StrictModel):
             except ValueError:
                 yield (
                     "issuer",
-                    f"{issuer!r} is not a URL where keys can be discovered; write the issuer's https URL, or add "
-                    "jwks: URL",
+                    (
+                        f"{issuer!r} is not a URL where keys can be discovered; write the issuer's"
+                        " https URL, or add jwks: URL"
+                    ),
                 )
 
 
@@ -262,13 +277,17 @@ class Mtls(StrictModel):
     )
     san: Names | None = Field(
         default=None,
-        description="a subject alternative name (DNS name, URI, e-mail or IP address), or a list of them",
+        description=(
+            "a subject alternative name (DNS name, URI, e-mail or IP address), or a list of them"
+        ),
         examples=["partner.example.com"],
     )
     form: Literal["name", "certificate", "envoy"] | None = Field(
         default=None,
-        description="what the header carries: the name itself, the certificate (PEM or base64), or Envoy's"
-        " X-Forwarded-Client-Cert; by default as the header's name says, else the name",
+        description=(
+            "what the header carries: the name itself, the certificate (PEM or base64), or Envoy's"
+            " X-Forwarded-Client-Cert; by default as the header's name says, else the name"
+        ),
         examples=["certificate"],
     )
 
@@ -281,9 +300,12 @@ class Mtls(StrictModel):
             if isinstance(subject, str) and "=" in subject and not _NAME_PART.match(subject):
                 yield (
                     "subject",
-                    f"{subject[:60]!r} can be the text of several certificates: in this form a value may contain what "
-                    "looks like the next part; have the proxy forward the certificate (HAProxy: http-request "
-                    "set-header X-SSL-Client-Cert %[ssl_c_der,base64]), and write CN=partner,O=Example,C=SE",
+                    (
+                        f"{subject[:60]!r} can be the text of several certificates: in this form a"
+                        " value may contain what looks like the next part; have the proxy forward"
+                        " the certificate (HAProxy: http-request set-header X-SSL-Client-Cert"
+                        " %[ssl_c_der,base64]), and write CN=partner,O=Example,C=SE"
+                    ),
                 )
 
 
@@ -301,7 +323,10 @@ class Challenge(StrictModel):
     )
     head: bool = Field(
         default=False,
-        description="true: a HEAD, or a GET without the challenge, asks if the URL exists, and is answered 200",
+        description=(
+            "true: a HEAD, or a GET without the challenge, asks if the URL exists, and is"
+            " answered 200"
+        ),
     )
 
     @classmethod

@@ -142,7 +142,10 @@ def _why_not_kept(proven: _Proven) -> str | None:
         if key in webhook:
             return f"{what} is never stored, so what it proves couldn't be proven again"
     if "headers" in webhook:
-        return "the values of `headers` are secrets, and a rejected delivery may carry one that is nearly right"
+        return (
+            "the values of `headers` are secrets, and a rejected delivery may carry one that is"
+            " nearly right"
+        )
     if platform.vendor_keys:
         return (
             f"{platform.name} is verified by the vendor's keys, and no secret of yours can be wrong"
@@ -154,7 +157,10 @@ def _why_not_kept(proven: _Proven) -> str | None:
     elif verifier is None:
         return "no signature proves its deliveries"
     if verifier is not None and "sender" in verifier.covers:
-        return f"{platform.name} sends a token, and a rejected delivery may carry one that is nearly right"
+        return (
+            f"{platform.name} sends a token, and a rejected delivery may carry one that is nearly"
+            " right"
+        )
     if "authorization" in map(str.lower, headers):
         return "its proof is in the header Authorization, which may hold passwords and tokens"
     return None
@@ -187,8 +193,8 @@ def _challenges(proven: _Proven) -> Iterator[ProblemAt]:
     if proven.unanswerable:
         if proven.is_verified:  # else they are missing
             yield _risk(
-                f"no {' and '.join(proven.unanswerable)}: the challenge can't be answered, without which "
-                f"{platform.name} sends nothing to a new URL",
+                f"no {' and '.join(proven.unanswerable)}: the challenge can't be answered, without"
+                f" which {platform.name} sends nothing to a new URL",
                 " and ".join(f"add {setting}: ${{NAME}}" for setting in proven.unanswerable),
             )
     elif not proven.is_verified:
@@ -199,7 +205,8 @@ def _challenges(proven: _Proven) -> Iterator[ProblemAt]:
         )
     elif not proven.is_signed and "secret" in platform.required:
         yield _risk(
-            f"no secret: nothing but its headers proves a delivery, though {platform.name} offers a better proof",
+            f"no secret: nothing but its headers proves a delivery, though {platform.name} offers a"
+            " better proof",
             "add secret: ${NAME}",
         )
 
@@ -217,7 +224,8 @@ def _unpinned(proven: _Proven) -> Iterator[ProblemAt]:
         setting = platform.pinned_by[0]
         yield ProblemAt(
             ("platform",),
-            f"no `{setting}`: {platform.name} signs for everyone, so anyone with an account there can post",
+            f"no `{setting}`: {platform.name} signs for everyone, so anyone with an account there"
+            " can post",
             f"add {setting}: with yours",
             warning=True,
             fails_check=True,

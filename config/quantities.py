@@ -71,7 +71,8 @@ def parse_size(text: object) -> int:
     size = float(match[1]) * _BYTES[(match[2] or "").upper()] if match else 0
     if size < 1:
         raise ValueError(
-            f"{text!r} is not a size; write a number of bytes or one with a unit, such as 512KB or 25MB"
+            f"{text!r} is not a size; write a number of bytes or one with a unit, such as 512KB or"
+            " 25MB"
         )
     if size > _LARGEST:
         raise ValueError("more than any machine holds; write a smaller size, such as 25MB")
@@ -86,7 +87,8 @@ def parse_rate(text: object) -> float:
     match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ValueError(
-            f"{text!r} is not a rate; write a number of times in a second, minute or hour, such as 50/s"
+            f"{text!r} is not a rate; write a number of times in a second, minute or hour, such as"
+            " 50/s"
         )
     rate = float(match[1]) / _SECONDS[match[2]]
     if rate == 0:

@@ -157,7 +157,10 @@ class References:
     def _look_up(self, reference: str, where: Where, folder: Path) -> str:
         """Raises _Unresolved."""
         if not may_hold_reference(where):
-            remedy = "write the value itself, or $${ for a literal ${; references are for secrets and headers' values"
+            remedy = (
+                "write the value itself, or $${ for a literal ${; references are for secrets and"
+                " headers' values"
+            )
             raise _Unresolved("a reference where no secret belongs", remedy)
         if self._environment is None:
             return NOT_LOOKED_UP

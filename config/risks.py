@@ -63,8 +63,9 @@ def _listening(webhook: Mapping[str, Any], _: Platform | None) -> Iterator[Probl
     if webhook.get("listen") is True:
         yield ProblemAt(
             ("listen",),
-            "its newest 200 deliveries are kept as they came, signatures too, for an hour and up to 32 MB; whoever has "
-            "BRIDGE_ADMIN_TOKEN can read them, and what `hide` names is in them",
+            "its newest 200 deliveries are kept as they came, signatures too, for an hour and up to"
+            " 32 MB; whoever has BRIDGE_ADMIN_TOKEN can read them, and what `hide` names is in"
+            " them",
             "remove it once nobody listens",
         )
 
@@ -97,8 +98,10 @@ def _late_answers(webhook: Mapping[str, Any], platform: Platform | None) -> Iter
     if wait >= most:
         yield ProblemAt(
             ("respond", "wait"),
-            f"{platform.name} considers a delivery failed if it isn't answered within {most:g} seconds",
-            f"write a shorter time, such as {most / 2:g}s: later it is answered 202, and the workflow goes on",
+            f"{platform.name} considers a delivery failed if it isn't answered within {most:g}"
+            " seconds",
+            f"write a shorter time, such as {most / 2:g}s: later it is answered 202, and the"
+            " workflow goes on",
         )
 
 
@@ -155,7 +158,8 @@ def _unused_dedup(webhook: Mapping[str, Any], platform: Platform | None) -> Iter
     if webhook.get("secret") or not platform.required:
         yield ProblemAt(
             ("dedup",),
-            f"it isn't used: of what {platform.name} sends, only what is signed identifies a delivery",
+            f"it isn't used: of what {platform.name} sends, only what is signed identifies a"
+            " delivery",
             "remove it; to start one workflow per value, write once: {key: JSONPATH} for the start",
         )
 
@@ -170,8 +174,8 @@ def _unsigned_id(webhook: Mapping[str, Any], platform: Platform | None) -> Itera
         yield ProblemAt(
             ("dedup", "header"),
             "nobody signs it: anyone who has seen a delivery can send it again under another id",
-            "name the id's place in the body, as in path: $.id, or remove dedup, unless different events can have "
-            "identical bytes",
+            "name the id's place in the body, as in path: $.id, or remove dedup, unless different"
+            " events can have identical bytes",
         )
 
 
@@ -248,7 +252,10 @@ def _miscopied(place: Where, secret: str) -> Iterator[ProblemAt]:
     elif secret.lstrip().startswith(_PEM):
         return
     elif secret != secret.strip() or not secret.isprintable():
-        what = "a secret that starts or ends with a space or line break, or has a character that nobody sees"
+        what = (
+            "a secret that starts or ends with a space or line break, or has a character that"
+            " nobody sees"
+        )
         yield ProblemAt(place, what, "remove it, unless the sender has it too")
 
 

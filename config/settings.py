@@ -70,7 +70,8 @@ def parse_proxies(value: object) -> Proxies:
             network = ip_network(part)
         except ValueError:
             raise ValueError(
-                f"{part!r} is neither a number of proxies nor a network; write one such as 1, or 10.0.0.0/8,fd00::/8"
+                f"{part!r} is neither a number of proxies nor a network; write one such as 1, or"
+                " 10.0.0.0/8,fd00::/8"
             ) from None
         networks.append(check_network(network))
     return Proxies(networks=tuple(networks))
@@ -101,22 +102,30 @@ class Settings(BaseSettings):
     bridge_database: str = Field(
         default="sqlite:///data/bridge.db",
         repr=False,  # it may hold a password
-        description="the store: sqlite:///PATH, on a local disk, or postgresql://USER@HOST/DATABASE; "
-        "shared by all processes",
+        description=(
+            "the store: sqlite:///PATH, on a local disk, or postgresql://USER@HOST/DATABASE; "
+            "shared by all processes"
+        ),
     )
     bridge_public_url: str | None = Field(
         default=None,
-        description="the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it",
+        description=(
+            "the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it"
+        ),
     )
     bridge_relay_url: str | None = Field(
         default=None,
-        description="where the admin process reaches the relay, to send test events: http://HOST:PORT; by default "
-        "BRIDGE_PUBLIC_URL, else this machine at PORT",
+        description=(
+            "where the admin process reaches the relay, to send test events: http://HOST:PORT; by"
+            " default BRIDGE_PUBLIC_URL, else this machine at PORT"
+        ),
     )
     bridge_trusted_proxies: TrustedProxies = Field(
         default=Proxies(),
-        description="whose X-Forwarded-* headers are trusted: the proxies' addresses and networks, separated by "
-        "commas, or their number",
+        description=(
+            "whose X-Forwarded-* headers are trusted: the proxies' addresses and networks,"
+            " separated by commas, or their number"
+        ),
     )
     bridge_admin_token: SecretStr | None = Field(
         default=None,
@@ -128,7 +137,10 @@ class Settings(BaseSettings):
     )
     bridge_server: str | None = Field(
         default=None,
-        description="the admin process that the command line asks, instead of a store on this machine: its URL",
+        description=(
+            "the admin process that the command line asks, instead of a store on this machine:"
+            " its URL"
+        ),
     )
     bridge_token: SecretStr | None = Field(
         default=None,
@@ -136,16 +148,22 @@ class Settings(BaseSettings):
     )
     bridge_listen_token: SecretStr | None = Field(
         default=None,
-        description="the BRIDGE_ADMIN_TOKEN of the public bridge that webhook-bridge listen listens to",
+        description=(
+            "the BRIDGE_ADMIN_TOKEN of the public bridge that webhook-bridge listen listens to"
+        ),
     )
     bridge_admin_writes: bool = Field(
         default=False,
-        description="on: admin page and API may write webhook definitions; BRIDGE_WEBHOOKS must be a folder",
+        description=(
+            "on: admin page and API may write webhook definitions; BRIDGE_WEBHOOKS must be a folder"
+        ),
     )
     bridge_follow_traces: bool = Field(
         default=False,
-        description="on: a delivery's traceparent is followed, and so decides whether spans are sampled; only where "
-        "every sender is trusted",
+        description=(
+            "on: a delivery's traceparent is followed, and so decides whether spans are sampled;"
+            " only where every sender is trusted"
+        ),
     )
     bridge_poll_interval: Duration = Field(
         default=1.0, gt=0, description="how often the queue of waiting tasks is polled"
@@ -164,8 +182,10 @@ class Settings(BaseSettings):
     )
     bridge_leave_to_conductor: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="workflows that webhooks of Conductor's own serve, separated by commas: the bridge completes none "
-        "of their tasks and starts none of them",
+        description=(
+            "workflows that webhooks of Conductor's own serve, separated by commas: the bridge"
+            " completes none of their tasks and starts none of them"
+        ),
     )
     bridge_call_timeout: Duration = Field(
         default=10.0, gt=0, description="how long one call to Conductor may take"
@@ -175,7 +195,10 @@ class Settings(BaseSettings):
     )
     bridge_conductor_payload: Size = Field(
         default=10 * 1024 * 1024,
-        description="the largest output or input that Conductor accepts; a delivery beyond it is answered 413",
+        description=(
+            "the largest output or input that Conductor accepts; a delivery beyond it is"
+            " answered 413"
+        ),
     )
     bridge_conductor_cert: str | None = Field(
         default=None,
@@ -190,23 +213,32 @@ class Settings(BaseSettings):
     )
     bridge_relay_metrics: str = Field(
         default="127.0.0.1:9108",
-        description="where the relay serves its metrics for Prometheus: HOST:PORT; public for /metrics on its own "
-        "port; or off",
+        description=(
+            "where the relay serves its metrics for Prometheus: HOST:PORT; public for /metrics on"
+            " its own port; or off"
+        ),
     )
     bridge_key_mirror: str | None = Field(
         default=None,
-        description="where vendors' public keys (aws-sns, google-chat, google-pubsub, paypal) are fetched from instead "
-        "of the vendors: https://HOST/PATH becomes MIRROR/HOST/PATH. Anyone who runs the mirror can forge their "
-        "deliveries",
+        description=(
+            "where vendors' public keys (aws-sns, google-chat, google-pubsub, paypal) are fetched"
+            " from instead of the vendors: https://HOST/PATH becomes MIRROR/HOST/PATH. Anyone who"
+            " runs the mirror can forge their deliveries"
+        ),
     )
     bridge_worker_metrics: str = Field(
         "127.0.0.1:9109",
-        description="where the worker serves its metrics for Prometheus, /healthz and /readyz: HOST:PORT, or off",
+        description=(
+            "where the worker serves its metrics for Prometheus, /healthz and /readyz: HOST:PORT,"
+            " or off"
+        ),
     )
     bridge_notify: SecretStr | None = Field(
         default=None,
-        description="who to notify when something is wrong: Apprise URLs (Slack, e-mail, Teams, PagerDuty, plain JSON, "
-        "…), separated by spaces; extra `notify`",
+        description=(
+            "who to notify when something is wrong: Apprise URLs (Slack, e-mail, Teams, PagerDuty,"
+            " plain JSON, …), separated by spaces; extra `notify`"
+        ),
     )
     bridge_admin_url: str | None = Field(
         default=None,
@@ -214,8 +246,10 @@ class Settings(BaseSettings):
     )
     bridge_docs_url: str | None = Field(
         default=None,
-        description="where the documentation's website is, for links of the admin page; "
-        "by default it serves the pages that were installed with it, as text",
+        description=(
+            "where the documentation's website is, for links of the admin page; "
+            "by default it serves the pages that were installed with it, as text"
+        ),
     )
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"
@@ -239,7 +273,8 @@ class Settings(BaseSettings):
     def _long_token(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < _SHORTEST_TOKEN:
             raise ValueError(
-                f"shorter than {_SHORTEST_TOKEN} characters, so it can be guessed; make one with: openssl rand -hex 24"
+                f"shorter than {_SHORTEST_TOKEN} characters, so it can be guessed; make one with:"
+                " openssl rand -hex 24"
             )
         return value
 
@@ -250,7 +285,8 @@ class Settings(BaseSettings):
             and self.bridge_admin_token == self.bridge_viewer_token
         ):
             raise ValueError(
-                "the same as BRIDGE_ADMIN_TOKEN, so anyone who may only look could change everything"
+                "the same as BRIDGE_ADMIN_TOKEN, so anyone who may only look could change"
+                " everything"
             )
         return self
 
@@ -273,7 +309,8 @@ class Settings(BaseSettings):
         host, _, port = value.rpartition(":")
         if value not in others and not (host and port.isdecimal() and 0 < int(port[:6]) < 65536):
             raise ValueError(
-                f"not an address; write HOST:PORT, such as 127.0.0.1:9108, or {', or '.join(others)}"
+                "not an address; write HOST:PORT, such as 127.0.0.1:9108, or"
+                f" {', or '.join(others)}"
             )
         return value
 
@@ -349,4 +386,7 @@ def load_settings() -> Settings:
 def _describe(problem: ErrorDetails) -> str:
     name = str(problem["loc"][0] if problem["loc"] else "bridge_viewer_token")
     text = problem["msg"].removeprefix("Value error, ")
-    return f"{name.upper()}: {text if '; ' in text else f'{text}; it is {Settings.model_fields[name].description}'}"
+    return (
+        f"{name.upper()}:"
+        f" {text if '; ' in text else f'{text}; it is {Settings.model_fields[name].description}'}"
+    )

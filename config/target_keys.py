@@ -35,7 +35,9 @@ class Once(StrictModel):
     """Which starts count as the same."""
 
     key: JsonPath = Field(
-        description="a JSONPath into the payload: starts with the same value there are made only once",
+        description=(
+            "a JSONPath into the payload: starts with the same value there are made only once"
+        ),
         examples=["$.ticket.id"],
     )
     while_: Literal["running", "kept"] = Field(
@@ -58,13 +60,17 @@ class Start(StrictModel):
     )
     when: dict[JsonPath, Annotated[Expected, may_hold("nothing would be started")]] = Field(
         default={},
-        description="JSONPath → expected value, as in a task's matches, or operators; all must hold",
+        description=(
+            "JSONPath → expected value, as in a task's matches, or operators; all must hold"
+        ),
         examples=[{"$.action": "opened"}],
     )
     input: Input | None = Field(
         default=None,
-        description="what the workflow gets: constants, and JSONPaths that stand for what they select; by default "
-        "the payload",
+        description=(
+            "what the workflow gets: constants, and JSONPaths that stand for what they select; by"
+            " default the payload"
+        ),
         examples=[{"order": "$.data.id", "source": "web"}],
     )
     once: Once | None = Field(
@@ -83,13 +89,19 @@ class Message(StrictModel):
 
     workflow: Name = Field(description="the workflow's name in Conductor", examples=["agent"])
     key: RootedPath = Field(
-        description="a JSONPath into the payload: the running workflow whose correlation id is the value there gets it",
+        description=(
+            "a JSONPath into the payload: the running workflow whose correlation id is the value"
+            " there gets it"
+        ),
         examples=["$.event.thread_ts"],
     )
     else_: Literal["start", "hold", "ignore"] = Field(
         default="start",
         alias="else",
-        description="if none runs: start starts it; hold waits for one, as long as events are held; ignore drops it",
+        description=(
+            "if none runs: start starts it; hold waits for one, as long as events are held; ignore"
+            " drops it"
+        ),
     )
     version: int | None = Field(
         default=None,
@@ -100,7 +112,9 @@ class Message(StrictModel):
     )
     when: dict[JsonPath, Annotated[Expected, may_hold("no message would be sent")]] = Field(
         default={},
-        description="JSONPath → expected value, as in a task's matches, or operators; all must hold",
+        description=(
+            "JSONPath → expected value, as in a task's matches, or operators; all must hold"
+        ),
         examples=[{"$.event.type": "message"}],
     )
 
@@ -110,7 +124,10 @@ class Message(StrictModel):
         if written.get("version") is not None and otherwise in ("hold", "ignore"):
             yield (
                 "version",
-                f"a version, but `else: {otherwise}` starts nothing, and a message goes to any version; remove it",
+                (
+                    f"a version, but `else: {otherwise}` starts nothing, and a message goes to any"
+                    " version; remove it"
+                ),
             )
 
 
@@ -123,7 +140,10 @@ def faults_of_messages(written: Mapping[str, Any]) -> Iterator[tuple[str | None,
     ):
         yield (
             "messages",
-            "`else: hold` with `hold: 0s`: nothing would be held; give hold a duration, or change else",
+            (
+                "`else: hold` with `hold: 0s`: nothing would be held; give hold a duration, or"
+                " change else"
+            ),
         )
 
 
@@ -160,17 +180,24 @@ class Respond(StrictModel):
     )
     content_type: str | None = Field(
         default=None,
-        description="the body's media type; text/plain by default, of a mapping or list application/json",
+        description=(
+            "the body's media type; text/plain by default, of a mapping or list application/json"
+        ),
         examples=["text/plain"],
     )
     wait: Annotated[Duration, AfterValidator(_check_wait)] | None = Field(
         default=None,
-        description="how long an accepted delivery waits for the end of its workflow, 60s at most; needs output",
+        description=(
+            "how long an accepted delivery waits for the end of its workflow, 60s at most; needs"
+            " output"
+        ),
         examples=["20s"],
     )
     output: RootedPath | None = Field(
         default=None,
-        description="a JSONPath into the workflow's output: what it selects is the body; needs wait",
+        description=(
+            "a JSONPath into the workflow's output: what it selects is the body; needs wait"
+        ),
         examples=["$.reply"],
     )
 

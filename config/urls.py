@@ -36,7 +36,8 @@ def check_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Netwo
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None:
         raise ValueError(
-            f"IPv4 written as IPv6, which no address matches; write {mapped}/{network.prefixlen - 96}"
+            "IPv4 written as IPv6, which no address matches; write"
+            f" {mapped}/{network.prefixlen - 96}"
         )
     return network
 

@@ -112,7 +112,8 @@ def _check_url(value: str) -> str:
     parts = parts_of(value)
     if parts is None or parts.fragment:
         raise ValueError(
-            f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME"
+            f"{value!r} is not a URL; write it whole, such as"
+            " https://hooks.example.com/webhook/NAME"
         )
     return value
 
@@ -120,7 +121,8 @@ def _check_url(value: str) -> str:
 def _as_secret(value: object) -> object:
     if value is None or value == "":
         raise ValueError(
-            "an empty secret, with which anyone could send; give one of at least 16 random characters"
+            "an empty secret, with which anyone could send; give one of at least 16 random"
+            " characters"
         )
     if isinstance(value, (bool, int, float)):
         raise ValueError("a number or boolean, not text; put it in quotes")
@@ -132,7 +134,8 @@ def _check_header_value(value: object) -> object:
         value != value.strip() or any(character in value for character in "\r\n\0")
     ):
         raise ValueError(
-            "a value that no header can have: it starts or ends with a space, or has a line break; fix it"
+            "a value that no header can have: it starts or ends with a space, or has a line break;"
+            " fix it"
         )
     return value
 
@@ -180,8 +183,8 @@ def _check_expected(value: object) -> object:
             raise ValidationError.from_exception_data("operators", faults, hide_input=True)
     elif isinstance(value, dict) and (inner := _inner_operator(value)) is not None:
         raise ValueError(
-            f"the operator {inner} deep inside an object; operators belong directly below a path: use the longer path, "
-            "or {$eq: {…}} to compare with the object"
+            f"the operator {inner} deep inside an object; operators belong directly below a path:"
+            " use the longer path, or {$eq: {…}} to compare with the object"
         )
     return value
 

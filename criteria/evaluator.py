@@ -87,8 +87,8 @@ def compile_expression(expression: Any, depth: int = 0) -> Find:
     make = _PARTS.get(kind)
     if make is None:
         raise Unsupported(
-            f"{_REFUSED.get(kind, f'`{kind.lower()}`')} isn't supported, only members, indexes, slices, *, .. and "
-            "filters with comparisons; compute other values in the workflow"
+            f"{_REFUSED.get(kind, f'`{kind.lower()}`')} isn't supported, only members, indexes,"
+            " slices, *, .. and filters with comparisons; compute other values in the workflow"
         )
     return make(expression, depth + 1)
 

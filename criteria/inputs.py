@@ -63,7 +63,10 @@ def _faults_of_text(text: str) -> Iterator[str]:
         except BadPath as error:
             yield f"{error}; write one such as $.data.id, or $${text[1:9]}… for the text itself"
     elif text.startswith("$") and not text.startswith(("$$", "${")):
-        yield f"{text[:40]!r} is no JSONPath, which begins with $.; write $${text[1:40]} for the text itself"
+        yield (
+            f"{text[:40]!r} is no JSONPath, which begins with $.; write $${text[1:40]} for the text"
+            " itself"
+        )
 
 
 ValueAt = Callable[[str], Any]

@@ -19,8 +19,9 @@ from criteria.jsonpath import BadPath, Select, compile_path
 from criteria.missing import why_missing
 
 NO_MATCHES = (
-    "its inputParameters have no `matches`, and criteria written flat beside it, as Conductor's JavaScript and C# SDKs "
-    'do, don\'t count: write {"matches": {"$.path": "value"}}, or {"matches": {}} for every event'
+    "its inputParameters have no `matches`, and criteria written flat beside it, as Conductor's"
+    ' JavaScript and C# SDKs do, don\'t count: write {"matches": {"$.path": "value"}}, or'
+    ' {"matches": {}} for every event'
 )
 
 

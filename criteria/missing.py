@@ -89,7 +89,10 @@ def _of_whole_body(payload: Mapping[str, Any]) -> str:
             "the body is a list, which is at $.request; `split` makes each of its elements an event"
         )
     if isinstance(body, str):
-        return f"the body was sent as text, and is at $.request{_AS_JSON if _looks_like_json(body) else ''}"
+        return (
+            "the body was sent as text, and is at"
+            f" $.request{_AS_JSON if _looks_like_json(body) else ''}"
+        )
     return ""
 
 
@@ -102,8 +105,14 @@ def _neither(value: Any, place: str) -> str:
     if isinstance(value, dict):
         return f"{place} is an object, not a list"
     if isinstance(value, list):
-        return f"{place} is a list: name an element, as in {place}[0], or all of them, as in {place}[*]"
+        return (
+            f"{place} is a list: name an element, as in {place}[0], or all of them, as in"
+            f" {place}[*]"
+        )
     if isinstance(value, str) and _looks_like_json(value):
-        return f"{place} is a text that looks like JSON, which `decode` in the webhook's definition can read"
+        return (
+            f"{place} is a text that looks like JSON, which `decode` in the webhook's definition"
+            " can read"
+        )
     kind = {str: "a text", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
     return f"{place} is {kind}"

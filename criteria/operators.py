@@ -134,7 +134,10 @@ def find_faults(written: Mapping[Any, Any]) -> Iterator[Fault]:
             if not is_operators(operand):
                 yield (
                     (name,),
-                    "not operators, of which $not is the opposite; write $ne, or such as {$regex: ^test-}",
+                    (
+                        "not operators, of which $not is the opposite; write $ne, or such as"
+                        " {$regex: ^test-}"
+                    ),
                 )
             else:
                 for where, message in find_faults(operand):
@@ -147,9 +150,15 @@ def _operand_fault(name: str, operand: Any) -> str | None:
     if name in ("$in", "$nin") and not isinstance(operand, list):
         return "not a list; write one such as [opened, closed]"
     if name == "$exists" and not isinstance(operand, bool):
-        return "neither true nor false; write true for a value that must be there, false for one that must not"
+        return (
+            "neither true nor false; write true for a value that must be there, false for one that"
+            " must not"
+        )
     if name in _ORDER and not _is_number(operand) and not isinstance(operand, str):
-        return 'neither a number nor text, which alone have an order; write one such as 10 or "2026-01-31"'
+        return (
+            "neither a number nor text, which alone have an order; write one such as 10 or"
+            ' "2026-01-31"'
+        )
     if name == "$regex":
         if not isinstance(operand, str):
             return "not text; write a pattern such as ^refs/heads/, in quotes"

@@ -30,7 +30,8 @@ def discover(package: ModuleType) -> Mapping[str, Platform]:
             )
         if is_row and not Path(package.__path__[0], folder).is_dir():
             raise ValueError(
-                f"{module} declares {platform.name}: its guide and samples belong in a folder {folder}"
+                f"{module} declares {platform.name}: its guide and samples belong in a folder"
+                f" {folder}"
             )
         if platform.name in found:
             raise ValueError(f"{platform.name} is declared twice")

@@ -119,7 +119,8 @@ _ALL = (
         "Retell",
         "custom",
         "https://docs.retellai.com/features/secure-webhook",
-        'signature: {header: X-Retell-Signature, format: "v={timestamp},d={signature}", signed: "{body}{timestamp}"}',
+        'signature: {header: X-Retell-Signature, format: "v={timestamp},d={signature}", signed:'
+        ' "{body}{timestamp}"}',
     ),
     Sender(
         "SharePoint",

@@ -70,7 +70,8 @@ class Background:
                 metrics.serve(self._metrics_address)
             except OSError as error:
                 structlog.get_logger().warning(
-                    "can't listen on the metrics port; set BRIDGE_RELAY_METRICS to another address, or to off",
+                    "can't listen on the metrics port; set BRIDGE_RELAY_METRICS to another address,"
+                    " or to off",
                     address=self._metrics_address,
                     error=str(error),
                 )

@@ -18,7 +18,10 @@ from relay.route import Route
 from store.processes import RelayStore
 from store.reports import Reports
 
-GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
+GONE = (
+    "webhooks are gone from the definitions; their deliveries are answered 503 for a minute,"
+    " then 404"
+)
 """Logged when webhooks disappear from the definitions."""
 
 

@@ -37,7 +37,8 @@ def _parsed(route: Route, kept: RawDelivery) -> Parsed:
         raise StillRejected(f"it was accepted before, as event {kept.event_id}")
     if route.webhook.keep_rejected is None:
         raise StillRejected(
-            "its webhook no longer has keep_rejected, which says that a signature proves its deliveries"
+            "its webhook no longer has keep_rejected, which says that a signature proves its"
+            " deliveries"
         )
     if not route.admits(kept.remote):
         raise StillRejected("the address is not in allow_ips")

@@ -105,7 +105,8 @@ def _exporting(process: str) -> Any:
         otlp = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
     except ImportError:
         structlog.get_logger().warning(
-            "no spans: OpenTelemetry isn't installed; pip install '.[otel]' in a checkout, or 'WHEEL[otel]'"
+            "no spans: OpenTelemetry isn't installed; pip install '.[otel]' in a checkout, or"
+            " 'WHEEL[otel]'"
         )
         return None
     name = os.environ.get("OTEL_SERVICE_NAME") or process

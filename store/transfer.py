@@ -104,7 +104,8 @@ def _note_of(to: Store, name: str) -> dict[str, Any]:
     note: dict[str, Any] = json.loads(text)
     if note["from"] != name:
         raise CantTransfer(
-            "a transfer from another store into this one was begun; finish that one, or give it an empty store"
+            "a transfer from another store into this one was begun; finish that one, or give it an"
+            " empty store"
         )
     return note
 
@@ -116,7 +117,8 @@ def _elect(store: Store, which: str) -> Term:
     if term is None:
         worker = f" ({leader[0]})" if leader else ""
         raise CantTransfer(
-            f"a worker{worker} runs on {which}; stop relays and workers on both, and wait six seconds after a kill"
+            f"a worker{worker} runs on {which}; stop relays and workers on both, and wait six"
+            " seconds after a kill"
         )
     return term
 
@@ -155,8 +157,8 @@ def _compared(source: Tables, to: Tables, table: Table, say: Say) -> int:
     (number, before), (moved, after) = _sum(source, table), _sum(to, table)
     if (number, before) != (moved, after):
         raise CantTransfer(
-            f"{table.name} differ after the transfer: {number} rows and {moved}; did a relay or worker run meanwhile? "
-            "Stop them, give it an empty store, and start again"
+            f"{table.name} differ after the transfer: {number} rows and {moved}; did a relay or"
+            " worker run meanwhile? Stop them, give it an empty store, and start again"
         )
     say(Progress(f"{table.name}, compared", number, number))
     return number

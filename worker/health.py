@@ -153,7 +153,8 @@ def serve(address: str, health: Health) -> WSGIServer | None:
         return serve_metrics(address, application(health))
     except OSError as error:
         log.warning(
-            "can't listen on the metrics port; set BRIDGE_WORKER_METRICS to another address, or to off",
+            "can't listen on the metrics port; set BRIDGE_WORKER_METRICS to another address, or"
+            " to off",
             address=address,
             error=str(error),
         )

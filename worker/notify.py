@@ -197,7 +197,8 @@ class Apprise:
             self._apprise: Any = import_module("apprise")
         except ImportError:
             raise SettingsError(
-                "BRIDGE_NOTIFY: Apprise isn't installed; pip install '.[notify]' in a checkout, or 'WHEEL[notify]'"
+                "BRIDGE_NOTIFY: Apprise isn't installed; pip install '.[notify]' in a checkout, or"
+                " 'WHEEL[notify]'"
             ) from None
         # It would log URLs with their secrets.
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
@@ -205,8 +206,9 @@ class Apprise:
         for number, url in enumerate(urls.split() or [""], 1):
             if not self._services.add(url):
                 raise SettingsError(
-                    f"BRIDGE_NOTIFY: Apprise doesn't know URL number {number}; write one such as slack://TOKEN, "
-                    "mailto://USER:PASSWORD@HOST or json://HOST/PATH (https://github.com/caronc/apprise/wiki)"
+                    f"BRIDGE_NOTIFY: Apprise doesn't know URL number {number}; write one such as"
+                    " slack://TOKEN, mailto://USER:PASSWORD@HOST or json://HOST/PATH"
+                    " (https://github.com/caronc/apprise/wiki)"
                 )
 
     def send(self, title: str, body: str, resolved: bool) -> list[bool]:

@@ -66,7 +66,8 @@ class Message:
 STORE_UNAVAILABLE = Message(
     "store",
     "The store can't be used",
-    "Deliveries are answered 503, so that their senders retry. Is the disk full, or the database down?",
+    "Deliveries are answered 503, so that their senders retry. Is the disk full, or the database"
+    " down?",
     ("store",),
 )
 
@@ -192,7 +193,10 @@ def _rejecting(seen: Seen) -> Message | None:
 def _conductor(seen: Seen) -> Message | None:
     if seen.reports.conductor_error is None:
         return None
-    body = "It has been down for a minute. Events are still accepted, and are delivered when it is back."
+    body = (
+        "It has been down for a minute. Events are still accepted, and are delivered when it is"
+        " back."
+    )
     return Message("conductor", "Conductor can't be used", body, ("conductor",))
 
 
@@ -218,7 +222,10 @@ def _gone(seen: Seen) -> Message | None:
     if not seen.gone:
         return None
     title = f"{_listed(seen.gone)} {_verb(seen.gone, 'is', 'are')} gone from the definitions"
-    body = "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the files."
+    body = (
+        "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the"
+        " files."
+    )
     return Message("gone", title, body, tuple(seen.gone))
 
 
@@ -283,7 +290,10 @@ def _set_aside(seen: Seen) -> Message | None:
 def _tokens(seen: Seen) -> Message | None:
     if seen.wrong_tokens < WRONG_TOKENS:
         return None
-    body = f"{seen.wrong_tokens} wrong ones arrived in the last hour or two. The admin process logs their addresses."
+    body = (
+        f"{seen.wrong_tokens} wrong ones arrived in the last hour or two. The admin process logs"
+        " their addresses."
+    )
     return Message("tokens", "Somebody is guessing tokens at the admin page", body, ("tokens",))
 
 

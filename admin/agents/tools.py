@@ -38,7 +38,10 @@ class Arguments(BaseModel):
 
 class OneEvent(Arguments):
     event_id: str = Field(
-        description="The event's id: its first eight or more characters are enough, and `last` is the newest event."
+        description=(
+            "The event's id: its first eight or more characters are enough, and `last` is the"
+            " newest event."
+        )
     )
 
 
@@ -61,7 +64,9 @@ class SendSample(Arguments):
 class ReplayEvent(OneEvent):
     confirm: bool = Field(
         False,
-        description="Needed if the event had an effect, which the refusal names; ask the user first.",
+        description=(
+            "Needed if the event had an effect, which the refusal names; ask the user first."
+        ),
     )
 
 

@@ -195,7 +195,9 @@ class ReplayTo(ApiObject):
     )
     confirm: bool = Field(
         False,
-        description="needed if the event had an effect: without it the answer is 409, and says which",
+        description=(
+            "needed if the event had an effect: without it the answer is 409, and says which"
+        ),
     )
 
 
@@ -301,7 +303,10 @@ class Start(ApiObject):
     criteria: list[Criterion]
     input: dict[str, Any] | str | None = Field(
         None,
-        description="what its workflow gets, or why that can't be shown; only where the entry has an `input`",
+        description=(
+            "what its workflow gets, or why that can't be shown; only where the entry has an"
+            " `input`"
+        ),
     )
 
 
@@ -323,7 +328,9 @@ class ComparedTask(_Compared, Task):
     """A task, and how near an event came to it."""
 
     stands_for: int = Field(
-        description="tasks that fail for the same reason, this one included; 0 if another one stands for it"
+        description=(
+            "tasks that fail for the same reason, this one included; 0 if another one stands for it"
+        )
     )
 
 
@@ -482,7 +489,10 @@ class RawDeliveries(ApiObject):
     webhook: str
     next: int = Field(description="what to give as `after` for those that come next")
     missed: bool = Field(
-        description="whether deliveries between the place that was asked for and the first of these are no longer kept"
+        description=(
+            "whether deliveries between the place that was asked for and the first of these are no"
+            " longer kept"
+        )
     )
     deliveries: list[RawDelivery]
 

@@ -70,8 +70,10 @@ API = SpecTree(
     nested_naming_strategy=lambda _parent, child: child,
     title="Conductor Webhook Bridge: admin API",
     version=version("conductor-webhook-bridge"),
-    description="What the admin page shows, as JSON. Without BRIDGE_ADMIN_TOKEN it only answers this machine; with it, "
-    "anyone who has the token.",
+    description=(
+        "What the admin page shows, as JSON. Without BRIDGE_ADMIN_TOKEN it only answers this"
+        " machine; with it, anyone who has the token."
+    ),
     license={"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
     security_schemes=[
         {

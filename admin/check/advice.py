@@ -24,17 +24,24 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult
     if certified is not None:
         return _on_certificates(proxies, certified)
     if proxies.everyone:
-        what = "every client counts as a proxy and can claim any address for `allow_ips` and for failed proofs"
+        what = (
+            "every client counts as a proxy and can claim any address for `allow_ips` and for"
+            " failed proofs"
+        )
         return [CheckResult("warning", what, _LIST_THEM)]
     if not proxies and is_behind_tls:
         what = (
-            "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery seems to come from "
-            "its address: `allow_ips` and the limit on failed proofs see no other"
+            "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery"
+            " seems to come from its address: `allow_ips` and the limit on failed proofs see no"
+            " other"
         )
         remedy = "set it to that proxy's address or network, such as 127.0.0.1"
         return [CheckResult("warning", what, remedy)]
     if proxies.hops and restricted is not None:
-        what = f"a client that bypasses the proxy can claim any address, even one in the `allow_ips` of {restricted}"
+        what = (
+            "a client that bypasses the proxy can claim any address, even one in the `allow_ips`"
+            f" of {restricted}"
+        )
         return [CheckResult("note", what, _LIST_THEM)]
     return []
 
@@ -43,15 +50,18 @@ def _on_certificates(proxies: Proxies, certified: str) -> list[CheckResult]:
     """`certified`: a webhook whose senders have certificates."""
     if not proxies:
         what = (
-            f"no proxy is named, so nobody vouches for the client certificates of {certified}: it refuses every "
-            "delivery"
+            f"no proxy is named, so nobody vouches for the client certificates of {certified}: it"
+            " refuses every delivery"
         )
         remedy = (
             "set it to the address or network of the proxy that verifies them, such as 127.0.0.1"
         )
         return [CheckResult("error", what, remedy)]
     if proxies.hops or proxies.everyone:
-        what = f"a client that bypasses the proxy can claim any client certificate, even that of {certified}"
+        what = (
+            "a client that bypasses the proxy can claim any client certificate, even that of"
+            f" {certified}"
+        )
         return [CheckResult("warning", what, _LIST_THEM)]
     return []
 
@@ -73,7 +83,10 @@ def on_retention(seconds: float, webhooks: Sequence[Webhook]) -> list[CheckResul
     longest = max(windows, key=windows.__getitem__, default=None)
     if longest is not None and windows[longest] > seconds:
         ago = format_duration(windows[longest])
-        what = f"webhook {longest} accepts what was signed {ago} ago, and after {format_duration(seconds)} forgets it"
+        what = (
+            f"webhook {longest} accepts what was signed {ago} ago, and after"
+            f" {format_duration(seconds)} forgets it"
+        )
         return [
             CheckResult(
                 "error", what, f"write {ago} or more, or give the webhook a shorter tolerance"
@@ -81,7 +94,10 @@ def on_retention(seconds: float, webhooks: Sequence[Webhook]) -> list[CheckResul
         ]
     if seconds >= _SHORTEST:
         return []
-    what = f"what a platform delivers again more than {format_duration(seconds)} later is an event again"
+    what = (
+        f"what a platform delivers again more than {format_duration(seconds)} later is an event"
+        " again"
+    )
     return [
         CheckResult(
             "warning", what, "write 1d or more: platforms repeat deliveries for hours or days"

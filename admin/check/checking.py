@@ -74,7 +74,10 @@ def check_everything(
         results += _on_store(open_bridge)
     warnings = (*definitions.warnings, *misfits, *find_secrets_in_git(definitions))
     failing = sum(one.fails_check for one in warnings)
-    summary = f"{counted(len(definitions.webhooks), 'webhook')}, {failing or 'no'} error{'' if failing == 1 else 's'}"
+    summary = (
+        f"{counted(len(definitions.webhooks), 'webhook')}, {failing or 'no'}"
+        f" error{'' if failing == 1 else 's'}"
+    )
     risky = [setting_problem(name, result) for name, result in results if result.level != "note"]
     return Checked(
         failed=bool(failing) or any(result.level == "error" for _, result in results),

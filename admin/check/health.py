@@ -137,24 +137,34 @@ def _conductor(state: State) -> Iterator[Issue]:
         yield Issue("error", text, _lines([error]), in_check="warning")
     elif tasks := reports.another_server:
         text = (
-            "Conductor knows none of the tasks that waited before: it is another server, or its database is empty. They"
-            " are kept. If it has lost them for good, run `webhook-bridge tasks forget`."
+            "Conductor knows none of the tasks that waited before: it is another server, or its"
+            " database is empty. They are kept. If it has lost them for good, run `webhook-bridge"
+            " tasks forget`."
         )
         yield Issue("error", text, _lines([tasks]), "tasks", in_check="warning")
     elif lacks := reports.missing_calls:
         text = "Conductor lacks calls that the bridge needs, or doesn't allow them."
         yield Issue("error", text, _lines([lacks]))
     elif fails := reports.index_fails:
-        text = "Conductor's index can't be searched: events of these webhooks wait for it, unless a known task matches."
+        text = (
+            "Conductor's index can't be searched: events of these webhooks wait for it, unless a"
+            " known task matches."
+        )
         yield Issue("error", text, _lines([fails]), in_check="warning")
     elif (discovery := reports.discovery or "").startswith("workflows"):
-        text = "Conductor's tasks can't be searched, so running workflows are read at intervals. Is indexing off?"
+        text = (
+            "Conductor's tasks can't be searched, so running workflows are read at intervals. Is"
+            " indexing off?"
+        )
         yield Issue("warning", text, _lines([discovery]))
 
 
 def _definitions(state: State) -> Iterator[Issue]:
     if state.problems:
-        text = "The definitions have errors. Relay and worker keep using the last good ones of each file."
+        text = (
+            "The definitions have errors. Relay and worker keep using the last good ones of each"
+            " file."
+        )
         yield Issue("error", text, _lines(map(str, state.problems)))
     else:
         yield from _reported_definitions(state)
@@ -179,14 +189,20 @@ def _definitions(state: State) -> Iterator[Issue]:
 def _reported_definitions(state: State) -> Iterator[Issue]:
     """What relay and worker have found, whose environments may be different ones."""
     for process, error in state.reports.definitions_errors.items():
-        text = f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
+        text = (
+            f"The {process} found errors in the definitions, and keeps using the last good ones of"
+            " each file."
+        )
         yield Issue("error", text, _lines(error.splitlines()), in_check="warning")
 
 
 def _lost(state: State) -> Iterator[Issue]:
     """Events that had no effect."""
     if state.failed:
-        text = f"{_number(state.failed, FAILED_READ, 'event')} failed in the last day: fix the cause, then replay."
+        text = (
+            f"{_number(state.failed, FAILED_READ, 'event')} failed in the last day: fix the cause,"
+            " then replay."
+        )
         yield Issue("error", text, page="failures")
     if state.expired:
         text = f"{_expired(sum(state.expired.values()))}."
@@ -297,7 +313,10 @@ def _webhooks(state: State) -> Iterator[Issue]:
         )
     wrong = state.deliveries.get("", {}).get(WRONG_TOKEN, 0)
     if wrong >= WRONG_TOKENS:
-        text = f"Somebody gave this page a wrong token {wrong} times in the last day. The log says from where."
+        text = (
+            f"Somebody gave this page a wrong token {wrong} times in the last day. The log says"
+            " from where."
+        )
         yield Issue("warning", text)
 
 

@@ -40,8 +40,8 @@ class Here:
         found = open_definitions(self.settings, self._kept_definitions).current
         if found.errors:
             click.echo(
-                f"note: the definitions have {counted(len(found.errors), 'error')} (see webhook-bridge check); "
-                "this uses what can be read of them",
+                f"note: the definitions have {counted(len(found.errors), 'error')} (see"
+                " webhook-bridge check); this uses what can be read of them",
                 err=True,
             )
         return found
@@ -103,7 +103,8 @@ class There(Here):
     def settings(self) -> Settings:
         """Raises UsageError: only that machine has its settings, definitions and store."""
         raise click.UsageError(
-            f"this needs the bridge's own machine, and {self._url} is asked: leave out --server, or unset BRIDGE_SERVER"
+            f"this needs the bridge's own machine, and {self._url} is asked: leave out --server, or"
+            " unset BRIDGE_SERVER"
         )
 
     def definitions_errors(self) -> Sequence[Problem]:

@@ -110,7 +110,8 @@ def note_search(since: str) -> None:
     """Says that a list is short because its search ended, and how to go on."""
     since = plain(since)
     click.echo(
-        f"searched back to {since}; for older ones: --until {since}, or narrow the time with --since",
+        f"searched back to {since}; for older ones: --until {since}, or narrow the time with"
+        " --since",
         err=True,
     )
 

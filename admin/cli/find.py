@@ -37,8 +37,8 @@ def find_id(here: Here, text: str, as_json: bool) -> None:
         echo_json(found)
     elif has_none:
         said = (
-            f"nothing has the id {text}: no event, delivery or task in the store, no workflow that the bridge"
-            " has completed a task of, started, or sent a message"
+            f"nothing has the id {text}: no event, delivery or task in the store, no workflow that"
+            " the bridge has completed a task of, started, or sent a message"
         )
         click.echo(plain(said), err=True)
     else:

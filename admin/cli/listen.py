@@ -45,7 +45,10 @@ from admin.wording.terminal import plain
     "--from",
     "start",
     metavar="ID|last|DURATION",
-    help="Begin with the delivery of this event (of one webhook), with the newest one, or a while ago, such as 30m.",
+    help=(
+        "Begin with the delivery of this event (of one webhook), with the newest one, or a while"
+        " ago, such as 30m."
+    ),
 )
 @click.option(
     "--resign",

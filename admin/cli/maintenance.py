@@ -90,15 +90,19 @@ def notify(here: Here, test: bool) -> None:
     urls = here.settings.bridge_notify
     if urls is None:
         fail(
-            "BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or json://HOST/PATH"
+            "BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or"
+            " json://HOST/PATH"
         )
-    body = "If you can read this, you will be notified when something is wrong with the webhook bridge."
+    body = (
+        "If you can read this, you will be notified when something is wrong with the webhook"
+        " bridge."
+    )
     sent = Apprise(urls.get_secret_value()).send("this is a test", body, resolved=True)
     failed = [str(number) for number, ok in enumerate(sent, 1) if not ok]
     if failed:
         fail(
-            f"not sent to URL number {', '.join(failed)} of BRIDGE_NOTIFY; check its token and host name, and "
-            "whether the network lets requests out"
+            f"not sent to URL number {', '.join(failed)} of BRIDGE_NOTIFY; check its token and host"
+            " name, and whether the network lets requests out"
         )
     click.echo("sent")
 

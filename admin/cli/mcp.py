@@ -35,7 +35,8 @@ def mcp(here: Here, allow_send: bool, allow_replay: bool) -> None:
         if error.name is None or not error.name.startswith("mcp"):
             raise
         fail(
-            "this needs the extra mcp: pip install '.[mcp]' in a checkout, or 'WHEEL[mcp]' with a release's file"
+            "this needs the extra mcp: pip install '.[mcp]' in a checkout, or 'WHEEL[mcp]' with a"
+            " release's file"
         )
     configure_logging(here.settings.bridge_log_format, "mcp")
     allowed = [

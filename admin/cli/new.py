@@ -239,7 +239,8 @@ def _done(here: Here, form: WebhookForm, as_json: bool) -> None:
     click.echo(f"URL:     {url}")
     if is_shown:
         click.echo(
-            f"Secret:  {form.secret}   (shown only once; enter it at the platform as {guide.platform.secret_label})"
+            f"Secret:  {form.secret}   (shown only once; enter it at the platform as"
+            f" {guide.platform.secret_label})"
         )
     setup = setup_steps(webhook, guide)
     if setup:

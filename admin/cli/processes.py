@@ -122,10 +122,10 @@ def init(folder: Path) -> None:
         plain(
             f"Made {definition}, and {environment} with its secrets. Next, in {folder.resolve()}:\n"
             "  webhook-bridge check          does it all fit? (set CONDUCTOR_SERVER_URL in .env)\n"
-            "  webhook-bridge run            relay at port 8000, worker, and the page at http://127.0.0.1:8090,\n"
-            "                                which asks for BRIDGE_ADMIN_TOKEN (it is in .env)\n"
-            '  webhook-bridge send hello --data \'{"hello": "world"}\'\n'
-            "  webhook-bridge new            your first own webhook",
+            "  webhook-bridge run            relay at port 8000, worker, and the page at"
+            " http://127.0.0.1:8090,\n                                which asks for"
+            ' BRIDGE_ADMIN_TOKEN (it is in .env)\n  webhook-bridge send hello --data \'{"hello":'
+            ' "world"}\'\n  webhook-bridge new            your first own webhook',
             lines=True,
         )
     )

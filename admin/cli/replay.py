@@ -292,7 +292,10 @@ def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool =
         return
     arrived = ""
     if plan.chosen:
-        arrived = f", which arrived from {iso(plan.chosen[0].received_at)} to {iso(plan.chosen[-1].received_at)}"
+        arrived = (
+            f", which arrived from {iso(plan.chosen[0].received_at)} to"
+            f" {iso(plan.chosen[-1].received_at)}"
+        )
     click.echo(f"{counted(len(plan.chosen), 'event')} {will_be}{arrived}", err=to_stderr)
     for webhook, statuses in plan.by_webhook.items():
         each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))

@@ -36,7 +36,10 @@ from store.delivery_records import RawDelivery
     is_flag=False,
     flag_value="",
     metavar="[NAME]",
-    help="A sample event of the platform, such as push, with ids of its own each time; without NAME lists them.",
+    help=(
+        "A sample event of the platform, such as push, with ids of its own each time; without NAME"
+        " lists them."
+    ),
 )
 @click.option(
     "--saved",

@@ -116,6 +116,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
     for event in task["events"]:
         verdict, webhook = event["verdict"].upper(), plain(event["webhook"])
         click.echo(
-            f"\n{verdict}  event {event['eventId']} of {webhook}, {event['status']}, {event['receivedAt']}"
+            f"\n{verdict}  event {event['eventId']} of {webhook}, {event['status']},"
+            f" {event['receivedAt']}"
         )
         echo_comparison(event)

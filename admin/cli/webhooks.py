@@ -211,7 +211,8 @@ def resume(here: Here, webhook: str) -> None:
     def resumed(bridge: Bridge) -> None:
         if not operations.resume(bridge, webhook):
             fail(
-                f"{webhook} isn't paused; paused webhooks: {', '.join(bridge.store.pauses.paused()) or 'none'}"
+                f"{webhook} isn't paused; paused webhooks:"
+                f" {', '.join(bridge.store.pauses.paused()) or 'none'}"
             )
 
     here.ask("POST webhooks/{name}/resume", resumed, name=webhook)

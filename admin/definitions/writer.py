@@ -146,8 +146,8 @@ class DefinitionsFolder:
         """Raises CantWrite unless a webhook could be written."""
         if not self.folder.is_dir():
             raise CantWrite(
-                f"{self.folder} is not a folder: make one, such as by mkdir webhooks, and set BRIDGE_WEBHOOKS to it; "
-                "webhook-bridge init does both"
+                f"{self.folder} is not a folder: make one, such as by mkdir webhooks, and set"
+                " BRIDGE_WEBHOOKS to it; webhook-bridge init does both"
             )
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise CantWrite(
@@ -405,7 +405,8 @@ def _expect(text: str, value: Any, file: Path) -> None:
         if parse_yaml(text).value == value:
             return
     raise CantWrite(
-        f"this can't be changed here, because << or an anchor in {file.name} joins webhooks: edit the file"
+        f"this can't be changed here, because << or an anchor in {file.name} joins webhooks: edit"
+        " the file"
     )
 
 
@@ -417,7 +418,10 @@ def _name_in(keys: Keys) -> str:
     given = "the name is missing"
     if isinstance(name, str) and name:
         given = f"{name[:100]!r} can't be a webhook's name"
-    remedy = "use up to 128 letters, digits and . _ ~ -, the first a letter or digit: the URL ends with it"
+    remedy = (
+        "use up to 128 letters, digits and . _ ~ -, the first a letter or digit: the URL ends"
+        " with it"
+    )
     raise Invalid([Problem("", 0, "webhook: name", given, remedy)])
 
 

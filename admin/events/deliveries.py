@@ -98,8 +98,8 @@ def of_refused(webhook: Webhook, kept: RawDelivery, hide: Hidden) -> RawDelivery
 
 
 def as_seen(text: str) -> str:
-    """JSON in which invisible characters, and those that reverse the direction of text, are escaped:
-    people see what they sign."""
+    """JSON in which invisible characters, and those that reverse the direction of text, are
+    escaped: people see what they sign."""
     if text.isprintable():
         return text
     # Long texts have few different characters.

@@ -27,7 +27,8 @@ def find_sample(webhook: Webhook, name: str) -> SampleEvent:
     found = samples(webhook.platform)
     if name not in found:
         raise NotFound(
-            f"{webhook.platform} has no sample {name}; there are: {', '.join(sorted(found)) or 'none'}"
+            f"{webhook.platform} has no sample {name}; there are:"
+            f" {', '.join(sorted(found)) or 'none'}"
         )
     return found[name]
 

@@ -33,8 +33,11 @@ class Parts(OfWebhook):
 
     status: str | None = Field(
         None,
-        description="only those with this status; held, paused, retrying, quarantined: what pending ones wait for; "
-        "unresolved: failed, neither acknowledged nor resolved; resolved: by a replay",
+        description=(
+            "only those with this status; held, paused, retrying, quarantined: what pending ones"
+            " wait for; unresolved: failed, neither acknowledged nor resolved; resolved: by a"
+            " replay"
+        ),
         json_schema_extra={"enum": list(STATUSES)},
     )
     type: str | None = Field(

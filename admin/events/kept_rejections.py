@@ -83,7 +83,8 @@ class KeptRejections:
         found = self._store.rejected(kept_id)
         if found is None:
             raise NotFound(
-                f"no rejected delivery {kept_id} is kept: it was pruned, or its webhook has no keep_rejected"
+                f"no rejected delivery {kept_id} is kept: it was pruned, or its webhook has no"
+                " keep_rejected"
             )
         return found
 

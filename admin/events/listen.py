@@ -220,7 +220,8 @@ def listen(
     while True:
         if public.has_missed:
             say(
-                f"Deliveries are missing here: the public bridge no longer keeps them ({KEPT_THERE})."
+                "Deliveries are missing here: the public bridge no longer keeps them"
+                f" ({KEPT_THERE})."
             )
         for delivery in found:
             yield Posted(delivery, _until_done(*here, partial(_taken, local, delivery)))

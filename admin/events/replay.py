@@ -220,11 +220,13 @@ class Plan:
         found = []
         if self.had_effect:
             found.append(
-                f"{_number(self.had_effect, 'was', 'were')} delivered, wholly or in part, and would be again"
+                f"{_number(self.had_effect, 'was', 'were')} delivered, wholly or in part, and would"
+                " be again"
             )
         if pending:
             found.append(
-                f"{_number(pending, 'is', 'are')} pending and may be delivered without a replay, too"
+                f"{_number(pending, 'is', 'are')} pending and may be delivered without a"
+                " replay, too"
             )
         if webhooks > 1:
             found.append(f"the events belong to {webhooks} webhooks")

@@ -148,7 +148,10 @@ def _meaning(
 ) -> Iterable[str]:
     yield from _about_itself(event)
     if webhook is None:
-        yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
+        yield (
+            f"The webhook {event.webhook} is no longer defined: nothing more will be delivered"
+            " for it."
+        )
     yield from _about_status(event, status, context)
     if event.resolved_by is None and event.acknowledged_at is None:
         yield from _about_repetitions(context.repeated_at)
@@ -174,8 +177,8 @@ def _about_repetitions(repeated_at: Sequence[int]) -> Iterator[str]:
     if repeated_at:
         times = f" {len(repeated_at)} times" if len(repeated_at) > 1 else ""
         yield (
-            f"Its sender has delivered it again{times}, last at {iso(repeated_at[-1])}: that does nothing. "
-            "Fix the cause, then replay the event."
+            f"Its sender has delivered it again{times}, last at {iso(repeated_at[-1])}: that does"
+            " nothing. Fix the cause, then replay the event."
         )
 
 
@@ -183,7 +186,9 @@ def _about_itself(event: Event) -> Iterator[str]:
     if event.replay_of and event.only is not None and not event.is_callback:
         yield f"A replay to one target only: the {event.only}."
     if event.acknowledged_at is not None:
-        yield f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
+        yield (
+            f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
+        )
     if event.resolved_by is not None:
         yield f"Resolved by replay {event.resolved_by}, which was delivered."
     if event.is_callback:
@@ -236,16 +241,19 @@ def _pending(event: Event, webhook: Webhook | None, context: Context) -> str:
     match event.hold:
         case "held" if event.is_callback:
             return (
-                f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks for it in Conductor, "
-                f"more and more rarely{because(context)}."
+                f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks"
+                f" for it in Conductor, more and more rarely{because(context)}."
             )
         case "held":
             return (
-                f"Held until {iso(event.hold_until)}: no waiting task matched. "
-                "The first matching task to wait takes it, if its workflow was running when the event arrived."
+                f"Held until {iso(event.hold_until)}: no waiting task matched. The first matching"
+                " task to wait takes it, if its workflow was running when the event arrived."
             )
         case "recheck":
-            return "All tasks that took it had already ended, so it is free again: the worker will look for others."
+            return (
+                "All tasks that took it had already ended, so it is free again: the worker will"
+                " look for others."
+            )
         case "aside":
             return "It was held, and will be again at its next try: no task can take it until then."
         case "no":
@@ -256,7 +264,10 @@ def _pending(event: Event, webhook: Webhook | None, context: Context) -> str:
 
 def _expired(event: Event, webhook: Webhook | None) -> str:
     if webhook is not None and webhook.hold == 0:
-        return "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
+        return (
+            "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are"
+            " not held."
+        )
     return (
         f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
     )
@@ -269,7 +280,10 @@ def _ignored(webhook: Webhook | None, context: Context) -> str:
             "(BRIDGE_LEAVE_TO_CONDUCTOR), and started no other."
         )
     if webhook is not None and webhook.messages:
-        return "Ignored: no entry of `messages` or `starts` applied to it, or it had no key for a message."
+        return (
+            "Ignored: no entry of `messages` or `starts` applied to it, or it had no key for a"
+            " message."
+        )
     return "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
 
 
@@ -303,7 +317,10 @@ def _explain_message(
         key = message_key(message.key, veiled.shown)
     except (NoKey, TooCostly):  # a part of the path is hidden
         key = "hidden"
-    to = f"to the running {message.workflow} whose correlation id is the value at {message.key} ({key})"
+    to = (
+        f"to the running {message.workflow} whose correlation id is the value at {message.key}"
+        f" ({key})"
+    )
     return EntryExplanation(message, True, f"{to}; {_OTHERWISE[message.else_]}")
 
 
@@ -314,10 +331,11 @@ def single_target_without_effect(event: Event, only: OneTarget, targets: Sequenc
         return f"Ignored: {its_only} isn't there for it any more, or never was."
     if not targets:
         return (
-            f"Expired: {its_only} didn't start waiting until {iso(event.hold_until)}. If it waits now, or still will, "
-            "replay the event: it is held for it again."
+            f"Expired: {its_only} didn't start waiting until {iso(event.hold_until)}. If it waits"
+            " now, or still will, replay the event: it is held for it again."
         )
     return (
-        f"Expired: {its_only} has ended without it, so a replay alone finds nothing to complete. To use it after all, "
-        "have Conductor run the task again (rerun or retry its workflow), then replay the event."
+        f"Expired: {its_only} has ended without it, so a replay alone finds nothing to complete. To"
+        " use it after all, have Conductor run the task again (rerun or retry its workflow), then"
+        " replay the event."
     )

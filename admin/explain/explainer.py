@@ -88,7 +88,10 @@ def _taken(task: Task, targets: Sequence[Target]) -> str | None:
         case "completed" if taker is not None:
             return f"Completed by event {taker.event_id}."
         case "completed" | "gone":
-            return "It is no longer waiting: it was completed by someone else, cancelled, or timed out."
+            return (
+                "It is no longer waiting: it was completed by someone else, cancelled, or timed"
+                " out."
+            )
         case _:
             return None
 

@@ -64,7 +64,10 @@ def _hindered(event: Event, context: Context) -> Headline | None:
         cause = f"The webhook has been paused since {iso(paused_at)}, so nothing is decided for it."
         return Headline(cause, f"To go on: webhook-bridge resume {event.webhook}")
     if context.conductor_error is not None:
-        cause = f"Conductor can't be reached (since {iso(context.conductor_since)}): {context.conductor_error}."
+        cause = (
+            f"Conductor can't be reached (since {iso(context.conductor_since)}):"
+            f" {context.conductor_error}."
+        )
         return Headline(cause, "The event is kept, and carried out once Conductor is back.")
     return None
 

@@ -152,7 +152,10 @@ def _other_version(webhook: Webhook, task: Task, workflow: Workflow | None) -> s
     if versions is None or workflow is None or workflow.version in versions:
         return None
     wanted = ", ".join(map(str, sorted(versions)))
-    return f"its workflow is version {workflow.version}, and {webhook.name} only receives version {wanted}"
+    return (
+        f"its workflow is version {workflow.version}, and {webhook.name} only receives version"
+        f" {wanted}"
+    )
 
 
 def _all_hold(
@@ -195,9 +198,9 @@ def _too_new(event: Event, workflow: Workflow | None, context: Context) -> str |
     if was_running(started_at, event.received_at, context.clock_skew):
         return None
     return (
-        f"its workflow started at {iso(started_at)}, after the event arrived "
-        f"({iso(event.received_at)}): an event only completes tasks of workflows that were already running; "
-        "replay the event so that it counts as arriving now"
+        f"its workflow started at {iso(started_at)}, after the event arrived"
+        f" ({iso(event.received_at)}): an event only completes tasks of workflows that were already"
+        " running; replay the event so that it counts as arriving now"
     )
 
 

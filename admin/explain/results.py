@@ -224,7 +224,10 @@ def answer(comparisons: Sequence[Comparison]) -> str:
     if not comparisons:
         return "No task is known to be waiting."
     if not groups:
-        return f"No waiting task could take it: all {len(comparisons)} that were compared are out of reach."
+        return (
+            f"No waiting task could take it: all {len(comparisons)} that were compared are out of"
+            " reach."
+        )
     others = sum(len(group.tasks) for group in groups[2:])
     told = "; ".join(map(str, groups[:2]))
     if others:

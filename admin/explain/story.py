@@ -44,7 +44,10 @@ def story_of(
         *(_noted(note) for note in (origins.notes if origins is not None else ())),
     ]
     if targets.number > _TARGETS:
-        what = f"Only the calls for the first {_TARGETS} of its {targets.number} targets are listed here."
+        what = (
+            f"Only the calls for the first {_TARGETS} of its {targets.number} targets are listed"
+            " here."
+        )
         found.append(StoryStep(targets.some[_TARGETS].created_at, what))
     return tuple(sorted(found, key=lambda step: step.at))
 
@@ -121,7 +124,10 @@ def _calls(target: Target, now: int) -> Iterator[StoryStep]:
     place = f"the {place_of(target)}"
     for attempt in target.failures:
         took = span(attempt.ended_at - attempt.began_at)
-        what = f"Attempt {attempt.number} for {place} failed after {took}: {attempt.error.rstrip('.')}."
+        what = (
+            f"Attempt {attempt.number} for {place} failed after {took}:"
+            f" {attempt.error.rstrip('.')}."
+        )
         yield StoryStep(attempt.ended_at, what, went_wrong=True)
     if target.settled_at is not None:
         effect = target.workflow_id if target.state in ("done", "skipped") else None

@@ -61,11 +61,17 @@ def read_line(path: str, value: str, kind: Kind, hide: Hidden) -> Line:
             expected = _expected(value)
             (Criteria if kind == "matches" else Conditions).parse({path: expected})
             if kind == "matches" and is_operators(expected):
-                problem = "operators are for `when` and `only`; in `matches` this is an object to be equal to"
+                problem = (
+                    "operators are for `when` and `only`; in `matches` this is an object to be"
+                    " equal to"
+                )
     except (BadPath, BadMatches) as error:
         problem = str(error)
     except BadBody as error:
-        problem = f"the value is neither JSON nor plain text: {str(error).removeprefix('the body is not JSON: ')}"
+        problem = (
+            "the value is neither JSON nor plain text:"
+            f" {str(error).removeprefix('the body is not JSON: ')}"
+        )
     if problem is None and may_be_hidden(path, hide):
         problem = "it can't be tried here: it may select what `hide` names"
     return Line(path, value, expected, problem)

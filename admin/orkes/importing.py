@@ -96,8 +96,9 @@ def _convert(webhook: dict[str, Any], taken: set[str]) -> Imported:
         made.keys["starts"] = starts
     if webhook.pop("expression", None):
         made.notes.append(
-            "its expression was left out: Orkes evaluates it over the webhook's own configuration, not over the "
-            "payload. To select by payload, write `when` for a workflow to start, or `only` for the webhook"
+            "its expression was left out: Orkes evaluates it over the webhook's own configuration,"
+            " not over the payload. To select by payload, write `when` for a workflow to start, or"
+            " `only` for the webhook"
         )
     if not receivers and not starts:
         made.notes.append("it reaches no workflow: add receivers or starts")
@@ -138,8 +139,8 @@ def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
         path = None
     if path is None or not path[1]:
         made.notes.append(
-            f"its idempotency key {json.dumps(key)} is not a single value of the payload and was left out; "
-            "for one workflow per value write once: {key: JSONPATH}"
+            f"its idempotency key {json.dumps(key)} is not a single value of the payload and was"
+            " left out; for one workflow per value write once: {key: JSONPATH}"
         )
         return {}
     # Only this strategy lets a workflow start again when the one before has ended.
@@ -185,7 +186,8 @@ def _verification(webhook: dict[str, Any], made: Imported, variable: str) -> Non
     else:
         reason = f"verifier {json.dumps(verifier)}" if verifier else "no verifier"
         made.notes.append(
-            f"{reason}: nothing would verify its deliveries; add platform and secret, headers or signature"
+            f"{reason}: nothing would verify its deliveries; add platform and secret, headers or"
+            " signature"
         )
         made.unsafe = True
 
@@ -202,7 +204,8 @@ def _by_headers(headers: object, platform: str | None, made: Imported, variable:
         made.keys["headers"][name] = Verbatim(f"${{{its_variable}}}")
     if platform not in (None, "custom"):
         made.notes.append(
-            f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret"
+            f"better: the bridge verifies signatures of {platform}: platform: {platform}, and"
+            " secret"
         )
 
 

@@ -149,7 +149,8 @@ def _new(
         given_id = None
     elif not isinstance(given_id, str) or not URL_PART.fullmatch(given_id):
         raise NotAWebhook(
-            f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.' and '~'"
+            f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.'"
+            " and '~'"
         )
     for what, value in (("id", given_id), ("name", name)):
         if value in taken:
@@ -309,15 +310,17 @@ def _value(text: str, references: References) -> Secret | Verbatim:
         found = references(match[1])
         if found is None:
             raise NotAWebhook(
-                f"{match[0]} is not a secret of the bridge; set the environment variable {match[1]} for relay "
-                f"and admin process, or put it into the file secrets/{match[1]} beside the definitions"
+                f"{match[0]} is not a secret of the bridge; set the environment variable {match[1]}"
+                f" for relay and admin process, or put it into the file secrets/{match[1]} beside"
+                " the definitions"
             )
         return found
 
     referred = _REFERENCE.sub(replace, text)
     if "${" in _REFERENCE.sub("", text) or "$${" in text:
         raise NotAWebhook(
-            "secretValue or a header has a ${…} that is not a reference; write ${workflow.secrets.NAME}"
+            "secretValue or a header has a ${…} that is not a reference; write"
+            " ${workflow.secrets.NAME}"
         )
     return Verbatim(referred)
 

@@ -62,7 +62,10 @@ BODY = 256 * 1024
 _CODES = {413: "body_too_large", 429: "too_many_attempts", 500: "error", 503: "unavailable"}
 """Errors of the API that aren't named as HTTP names them."""
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
-_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -148,7 +151,8 @@ def _admit() -> Any:
         if request.path.startswith("/api/"):
             answer = _error(
                 401,
-                "authenticate with BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN: Authorization: Bearer TOKEN",
+                "authenticate with BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN: Authorization: Bearer"
+                " TOKEN",
             )
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer

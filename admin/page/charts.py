@@ -33,7 +33,8 @@ class Bar:
     numbers: Mapping[str, int]
     """One of `SERIES`, `OTHERS` or `SMALL` → number."""
     took: int | None = None
-    """Milliseconds from arrival to effect: half of the events that were delivered took no longer."""
+    """Milliseconds from arrival to effect: half of the events that were delivered took no longer.
+    """
 
     def total(self, series: Sequence[str]) -> int:
         """How many there are of these."""

@@ -127,7 +127,10 @@ def save(name: str) -> Response:
     except (UnknownSecret, CantWrite) as error:
         return edit_page(written, text, version, status=error.status, problem=str(error))
     except Changed as error:
-        problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
+        problem = (
+            f"{error}. Below are what you typed and what the file says now; save again to replace"
+            " that."
+        )
         return edit_page(
             written, text, written.version, None, 409, problem=problem, now=written.masked
         )
@@ -243,9 +246,9 @@ def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Res
         not_listed=failure,
         warnings=_warnings(change),
         checked=is_checked and change is not None,
-        outlook=list(outlook(change.webhook, versions, waiting))
-        if change and change.webhook
-        else [],
+        outlook=(
+            list(outlook(change.webhook, versions, waiting)) if change and change.webhook else []
+        ),
     )
     return make_response(text, status)
 

@@ -47,8 +47,8 @@ def check_may_write() -> None:
     check_admin("change something")
     if not source().settings.bridge_admin_writes:
         raise NotAllowed(
-            "definitions can't be written and workflows can't be run here: set BRIDGE_ADMIN_WRITES=on, and "
-            "BRIDGE_WEBHOOKS to a folder"
+            "definitions can't be written and workflows can't be run here: set"
+            " BRIDGE_ADMIN_WRITES=on, and BRIDGE_WEBHOOKS to a folder"
         )
 
 
@@ -240,7 +240,10 @@ def run(name: str) -> Response:
     except MalformedBody as error:
         problem = str(error).replace("the body", "the input")
     except OutcomeUnknown as error:
-        problem = f"It may have been started: look in Conductor for correlation id {correlation_id}. {error}"
+        problem = (
+            f"It may have been started: look in Conductor for correlation id {correlation_id}."
+            f" {error}"
+        )
     except ConductorError as error:
         problem = f"It was not started: {error}"
     else:

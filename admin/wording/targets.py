@@ -62,7 +62,10 @@ def describe_target(target: Target) -> str:
         case "skipped" | "cancelled" if target.kind == "message":
             return f"Not delivered: {what}: {target.error}."
         case "skipped":
-            return f"Not started: {target.workflow} already exists for the same `once.key` ({target.workflow_id})."
+            return (
+                f"Not started: {target.workflow} already exists for the same `once.key`"
+                f" ({target.workflow_id})."
+            )
         case "pending" | "claimed":
             return f"{doing} {what}{_condition(target)}{_tries(target)}."
         case "cancelled":

@@ -104,7 +104,8 @@ class ItemSignatures:
             signatures = []
         if not signatures:
             raise CannotSign(
-                'the body is not {"notificationItems": [{"NotificationRequestItem": {…}}]}, as Adyen sends it'
+                'the body is not {"notificationItems": [{"NotificationRequestItem": {…}}]}, as'
+                " Adyen sends it"
             )
         signed = [
             {"NotificationRequestItem": _with_signature(item, signature)}

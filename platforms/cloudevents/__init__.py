@@ -119,11 +119,13 @@ class CloudEvents(Platform):
         }
         if not attributes:
             raise MalformedBody(
-                "not a CloudEvent: neither ce-… headers nor the content type application/cloudevents+json"
+                "not a CloudEvent: neither ce-… headers nor the content type"
+                " application/cloudevents+json"
             )
         if signed:
             raise MalformedBody(
-                "the event's attributes are in headers, which are not signed; send structured events"
+                "the event's attributes are in headers, which are not signed; send structured"
+                " events"
             )
         refuse_unstorable(attributes)
         if content_type:

@@ -60,7 +60,8 @@ class CanonicalRequest:
             message = _message(request.method, request.url, headers, request.body)
             if not any_equal(given, [encoded_hmac(key, message, "sha256", "hex") for key in keys]):
                 raise Refused(
-                    "the signature does not match (is the public URL the one that Contentful calls?)"
+                    "the signature does not match (is the public URL the one that Contentful"
+                    " calls?)"
                 )
             _TIME.check(_TIME.text(request), request.now, credentials.tolerance)
             # Each attempt may be signed with its own time; the topic isn't in the body.

@@ -62,7 +62,8 @@ class BodyToken:
         key = pem_or_secret(credentials.first_secret)
         if not isinstance(key, bytes):
             raise CannotSign(
-                "the webhook has FusionAuth's public key only; its private key never leaves FusionAuth"
+                "the webhook has FusionAuth's public key only; its private key never leaves"
+                " FusionAuth"
             )
         return draft.with_header(
             self.header, write_shared_token({_CLAIM: _sha256(draft.body)}, key)

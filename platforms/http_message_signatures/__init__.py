@@ -137,7 +137,8 @@ class MessageSignature:
         key = pem_or_secret(credentials.first_secret)
         if not isinstance(key, bytes):
             raise CannotSign(
-                "the webhook has the sender's public key only; its private key never leaves the sender"
+                "the webhook has the sender's public key only; its private key never leaves the"
+                " sender"
             )
         message = Message(draft.method, draft.url, dict(draft.headers))
         signer = HTTPMessageSigner(

@@ -88,9 +88,11 @@ class MicrosoftGraph(Platform):
         if not any(isinstance(one, dict) and "clientState" in one for one in notifications):
             return value
         kept = [
-            {name: item for name, item in one.items() if name != "clientState"}
-            if isinstance(one, dict)
-            else one
+            (
+                {name: item for name, item in one.items() if name != "clientState"}
+                if isinstance(one, dict)
+                else one
+            )
             for one in notifications
         ]
         return value | {"value": kept}

@@ -91,7 +91,8 @@ class CertifiedTransmission:
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         raise CannotSign(
-            "only PayPal can sign for itself; use the Webhooks simulator of its developer dashboard instead"
+            "only PayPal can sign for itself; use the Webhooks simulator of its developer dashboard"
+            " instead"
         )
 
 

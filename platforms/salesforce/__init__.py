@@ -19,7 +19,8 @@ _OF_ALL = ("OrganizationId", "ActionId", "EnterpriseUrl", "PartnerUrl")
 _MOST_ELEMENTS = 50_000
 """A message has at most a hundred notifications."""
 _ACKNOWLEDGED = (
-    f'<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="{_SOAP}"><soapenv:Body>'
+    '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope'
+    f' xmlns:soapenv="{_SOAP}"><soapenv:Body>'
     f'<notificationsResponse xmlns="{_OUTBOUND}"><Ack>true</Ack></notificationsResponse>'
     "</soapenv:Body></soapenv:Envelope>"
 ).encode()

@@ -158,7 +158,8 @@ class _InHeader(Generic[Key]):
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         raise CannotSign(
-            "the webhook has the platform's public key only; its private key never leaves the platform"
+            "the webhook has the platform's public key only; its private key never leaves the"
+            " platform"
         )
 
 

@@ -124,7 +124,8 @@ class ClientCertificate:
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         raise CannotSign(
-            "its sender proves itself by a client certificate: use one, as in curl --cert, at the proxy"
+            "its sender proves itself by a client certificate: use one, as in curl --cert, at the"
+            " proxy"
         )
 
 
@@ -210,7 +211,8 @@ def _by_envoy(text: str) -> ClientNames:
 
 
 def _pairs_in(text: str) -> list[tuple[str, str]]:
-    """Lower-case key and value of each pair. Raises ValueError if they aren't those of one element."""
+    """Lower-case key and value of each pair. Raises ValueError if they aren't those of one
+    element."""
     pairs: list[tuple[str, str]] = []
     position = 0
     while position < len(text):

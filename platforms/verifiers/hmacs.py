@@ -77,7 +77,8 @@ class Hmac:
         for name, header in given.items():
             if name in needed and header is None:
                 raise ValueError(
-                    f"{self.header}: no header is declared that has the {{{name}}} of what is signed"
+                    f"{self.header}: no header is declared that has the {{{name}}} of what is"
+                    " signed"
                 )
 
     @property

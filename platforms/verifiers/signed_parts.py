@@ -17,7 +17,10 @@ from platforms.verifiers.compare import header_bytes, required_header
 from platforms.verifiers.refused import Refused
 
 _NAME = re.compile(r"\{(body|timestamp|method|url|path|query|header:[^{}]+)\}")
-_TIME = rb"[0-9]{10}(?:[0-9]{3}|\.[0-9]{1,9})?|\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)"
+_TIME = (
+    rb"[0-9]{10}(?:[0-9]{3}|\.[0-9]{1,9})?|\d{4}-\d\d-\d\d[Tt"
+    rb" ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)"
+)
 """What `timestamps` reads as a time in any unit."""
 _LONGEST_TIME = 40
 

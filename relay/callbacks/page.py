@@ -17,13 +17,18 @@ from platforms.bodies import BadBody, read_query
 from platforms.http import Response, error_response
 
 _STYLE = (
-    "body{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem;color:#1c1c1c}"
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0"
+    " 1rem;color:#1c1c1c}"
     "h1{font-size:1.4rem}dt{font-weight:600}dd{margin:0 0 .5rem;overflow-wrap:anywhere}"
-    "button{font:inherit;padding:.5rem 1.5rem;border:0;border-radius:.3rem;background:#0b5cad;color:#fff}"
+    "button{font:inherit;padding:.5rem"
+    " 1.5rem;border:0;border-radius:.3rem;background:#0b5cad;color:#fff}"
     "@media(prefers-color-scheme:dark){body{background:#1c1c1c;color:#eee}}"
 )
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'self'; frame-ancestors 'none';"
+    " base-uri 'none'"
+)
 PRIVATE = (
     ("Cache-Control", "no-store"),
     ("Referrer-Policy", "no-referrer"),

@@ -67,7 +67,8 @@ class Address:
             raise NoSuchTask(f"{workflow_id[:200]!r} is not the id of a workflow")
         if not _is_name(name):
             raise NoSuchTask(
-                f"{name[:200]!r} is not the reference name of a task, of at most {LONGEST_NAME} bytes"
+                f"{name[:200]!r} is not the reference name of a task, of at most {LONGEST_NAME}"
+                " bytes"
             )
         return cls(workflow_id, name)
 

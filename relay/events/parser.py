@@ -178,8 +178,8 @@ class Parser:
         size = len(dump(shared)) * len(parts) + sum(sizes[id(part.enclosing)] for part in parts)
         if size > _MOST_REPEATED:
             raise PayloadTooLarge(
-                f"{len(parts)} events would repeat {size} bytes of headers and of what is around the array, at most"
-                f" {_MOST_REPEATED} may be: send fewer elements at a time"
+                f"{len(parts)} events would repeat {size} bytes of headers and of what is around"
+                f" the array, at most {_MOST_REPEATED} may be: send fewer elements at a time"
             )
 
     def _is_too_large(self, event: NewEvent) -> bool:

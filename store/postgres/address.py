@@ -38,15 +38,16 @@ class Address:
         schema, rest = _schema_of(url)
         if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}", schema):
             raise StoreRefused(
-                "the schema in BRIDGE_DATABASE must be lower-case letters, digits and _, at most 48 of them, "
-                f"such as ?schema={SCHEMA}"
+                "the schema in BRIDGE_DATABASE must be lower-case letters, digits and _, at most"
+                f" 48 of them, such as ?schema={SCHEMA}"
             )
         try:
             given = conninfo_to_dict(rest)
         except psycopg.Error:  # its words repeat parts of the URL
             raise StoreRefused(
-                "BRIDGE_DATABASE is not a URL that PostgreSQL's library can read; write "
-                "postgresql://USER@HOST:PORT/DATABASE, and other characters of a name or password as %XX"
+                "BRIDGE_DATABASE is not a URL that PostgreSQL's library can read; write"
+                " postgresql://USER@HOST:PORT/DATABASE, and other characters of a name or password"
+                " as %XX"
             ) from None
         parameters = {
             "connect_timeout": str(_CONNECT_TIMEOUT),
@@ -56,7 +57,9 @@ class Address:
             "keepalives_count": "3",
             "fallback_application_name": "webhook-bridge",
             **{name: str(value) for name, value in given.items() if value is not None},
-            "client_encoding": "utf8",  # whatever is given: payloads are sent as the bytes that they came in
+            "client_encoding": (
+                "utf8"
+            ),  # whatever is given: payloads are sent as the bytes that they came in
         }
         if "," in parameters.get("host", "") + parameters.get("hostaddr", ""):
             # Of several servers, use the one that accepts writes, wherever a failover has moved it.

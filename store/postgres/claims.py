@@ -54,11 +54,11 @@ _NEW_TARGET = rows.NEW_TARGET.split(", ")
 _NEW_TARGET_COLUMNS = [Longs if name in _NUMBERS else Texts for name in _NEW_TARGET]
 _NEW_TARGET_ARRAYS = ", ".join(f"%b::{_NUMBERS.get(name, 'text')}[]" for name in _NEW_TARGET)
 _ADD_TARGETS = (
-    f"WITH added AS (INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"
-    " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
-    f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({rows.NEW_TARGET}, number)"
-    f" ORDER BY number RETURNING {rows.TARGET})"
-    " SELECT * FROM added WHERE state = 'claimed' OR once_key IS NOT NULL"
+    f"WITH added AS (INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT"
+    f" {rows.NEW_TARGET}, (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id) FROM"
+    f" unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({rows.NEW_TARGET}, number) ORDER BY"
+    f" number RETURNING {rows.TARGET}) SELECT * FROM added WHERE state = 'claimed' OR once_key IS"
+    " NOT NULL"
 )
 """Returns some only: nobody needs the other targets before they are claimed."""
 
@@ -222,15 +222,15 @@ class PostgresClaims(Claims):
             transitions.target_after(result.target, result, now) for result in by_id.values()
         ]
         found = transaction.fetch(
-            "UPDATE bridge.targets t SET state = c.state, error = c.error, workflow_id = c.workflow_id,"
-            " due_at = c.due_at, not_sent = c.not_sent, settled_at = c.settled_at,"
-            " failing_since = c.failing_since, failures = c.failures"
-            " FROM unnest(%b::bigint[], %b::int[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bool[],"
-            " %b::bigint[], %b::bigint[], %b::text[])"
-            " AS c (id, attempts, state, error, workflow_id, due_at, not_sent, settled_at, failing_since, failures)"
+            "UPDATE bridge.targets t SET state = c.state, error = c.error, workflow_id ="
+            " c.workflow_id, due_at = c.due_at, not_sent = c.not_sent, settled_at = c.settled_at,"
+            " failing_since = c.failing_since, failures = c.failures FROM unnest(%b::bigint[],"
+            " %b::int[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bool[],"
+            " %b::bigint[], %b::bigint[], %b::text[]) AS c (id, attempts, state, error,"
+            " workflow_id, due_at, not_sent, settled_at, failing_since, failures)"
             # As in `_IS_CLAIM`.
-            " WHERE t.id = c.id AND coalesce(t.state, '') = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts"
-            " RETURNING t.id",
+            " WHERE t.id = c.id AND coalesce(t.state, '') = 'claimed' AND t.claimed_by = %s AND"
+            " t.attempts = c.attempts RETURNING t.id",
             (
                 Longs(by_id),
                 Longs(result.target.attempts for result in by_id.values()),

@@ -30,8 +30,8 @@ from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Rows, Statement, WaitLimits
 
 _NUMBERS = (
-    "at due_at first_target hold_until hour iteration number received_at response_timeout root_started_at scheduled_at"
-    " seen_at since size status target_id tries version wait_until"
+    "at due_at first_target hold_until hour iteration number received_at response_timeout"
+    " root_started_at scheduled_at seen_at since size status target_id tries version wait_until"
 )
 _TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
 """Types of the inserted columns; all others are text."""
@@ -44,8 +44,8 @@ def inserting(into: str) -> str:
     columns = into.partition("(")[2].rstrip(")")
     arrays = ", ".join(f"%b::{_TYPES.get(name, 'text')}[]" for name in columns.split(", "))
     return (
-        f"INSERT INTO {into} SELECT {columns} FROM unnest({arrays}) WITH ORDINALITY AS new ({columns}, place)"
-        " ORDER BY place"
+        f"INSERT INTO {into} SELECT {columns} FROM unnest({arrays}) WITH ORDINALITY AS new"
+        f" ({columns}, place) ORDER BY place"
     )
 
 
@@ -429,7 +429,8 @@ class Connections:
         connection.schema = self.address.schema
         connection.deadline = time.monotonic() + PATIENT
         version, process, durable = connection.execute(
-            "SELECT current_setting('server_version_num')::int, pg_backend_pid(), current_setting('synchronous_commit')"
+            "SELECT current_setting('server_version_num')::int, pg_backend_pid(),"
+            " current_setting('synchronous_commit')"
         ).fetchall()[0]
         if version < remedies.OLDEST_SERVER:
             raise StoreRefused(remedies.too_old(version))

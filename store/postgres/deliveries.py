@@ -58,8 +58,9 @@ _COLUMNS = [
 ]
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _FIRST = (
-    f"SELECT e.webhook, e.delivery_id, e.id, {CAME_TO} FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
-    " JOIN bridge.events e USING (webhook, delivery_id) WHERE e.delivery_id IS NOT NULL"
+    f"SELECT e.webhook, e.delivery_id, e.id, {CAME_TO} FROM unnest(%s::text[], %s::text[]) AS k"
+    " (webhook, delivery_id) JOIN bridge.events e USING (webhook, delivery_id) WHERE e.delivery_id"
+    " IS NOT NULL"
 )
 
 

@@ -37,7 +37,8 @@ class PostgresLeadership(Leadership):
                 return None
         with self._connections.transaction() as connection:
             connection.write(
-                "INSERT INTO bridge.leads (name, holder, until) VALUES ('decider', %s, 0) ON CONFLICT DO NOTHING",
+                "INSERT INTO bridge.leads (name, holder, until) VALUES ('decider', %s, 0) ON"
+                " CONFLICT DO NOTHING",
                 (NOBODY,),
             )
             before, before_until, now = connection.fetch(f"{_LEAD} FOR UPDATE")[0]
@@ -58,7 +59,8 @@ class PostgresLeadership(Leadership):
         with self._connections.transaction() as connection:
             return bool(
                 connection.write(
-                    f"UPDATE bridge.leads SET until = {_NOW} + %s WHERE name = 'decider' AND holder = %s",
+                    f"UPDATE bridge.leads SET until = {_NOW} + %s WHERE name = 'decider' AND holder"
+                    " = %s",
                     (int(seconds * 1000), term.holder),
                 )
             )
@@ -66,7 +68,8 @@ class PostgresLeadership(Leadership):
     def resign(self, term: Term) -> None:
         with self._connections.transaction() as connection:
             connection.write(
-                "UPDATE bridge.leads SET holder = %s, until = 0 WHERE name = 'decider' AND holder = %s",
+                "UPDATE bridge.leads SET holder = %s, until = 0 WHERE name = 'decider' AND holder"
+                " = %s",
                 (NOBODY, term.holder),
             )
         self._signals.notify("targets")

@@ -88,8 +88,8 @@ def next_webhooks(table: str, where: str, low: str) -> str:
     def between(last: str) -> str:
         def least(greater_than: str) -> str:
             return (
-                f"(SELECT r.webhook FROM {table} r WHERE {where}{last} AND r.webhook > {greater_than}"
-                " ORDER BY r.webhook LIMIT 1)"
+                f"(SELECT r.webhook FROM {table} r WHERE {where}{last} AND r.webhook >"
+                f" {greater_than} ORDER BY r.webhook LIMIT 1)"
             )
 
         return (

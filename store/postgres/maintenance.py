@@ -42,16 +42,17 @@ class PostgresMaintenance(Maintenance):
 
     def advice(self) -> list[str]:
         found = self._connections.read(
-            "SELECT name, reset_val FROM pg_settings"
-            " WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes', 'synchronous_standby_names')"
-            " UNION ALL SELECT 'transaction_read_only', current_setting('transaction_read_only')"
+            "SELECT name, reset_val FROM pg_settings WHERE name IN ('synchronous_commit', 'fsync',"
+            " 'full_page_writes', 'synchronous_standby_names') UNION ALL SELECT"
+            " 'transaction_read_only', current_setting('transaction_read_only')"
         )
         return remedies.advice(dict(found))
 
     def backup(self, file: Path) -> None:
         raise CantBackUp(
-            f"PostgreSQL has a program for that: pg_dump --format=custom --file={file} DATABASE, with what "
-            "BRIDGE_DATABASE says of the host, the user and the database; pg_restore puts it back"
+            f"PostgreSQL has a program for that: pg_dump --format=custom --file={file} DATABASE,"
+            " with what BRIDGE_DATABASE says of the host, the user and the database; pg_restore"
+            " puts it back"
         )
 
     def run(self) -> None:
@@ -67,8 +68,8 @@ class PostgresMaintenance(Maintenance):
             with self._connections.transaction() as connection:
                 connection.write(
                     "WITH counted AS (DELETE FROM bridge.finished_events RETURNING status, number)"
-                    " INSERT INTO bridge.finished_events (status, number)"
-                    " SELECT status, sum(number) FROM counted GROUP BY status HAVING sum(number) != 0",
+                    " INSERT INTO bridge.finished_events (status, number) SELECT status,"
+                    " sum(number) FROM counted GROUP BY status HAVING sum(number) != 0",
                 )
 
 
@@ -119,8 +120,8 @@ class PostgresTables(Tables):
                 )
             connection.write("DELETE FROM bridge.finished_events")
             connection.write(
-                "INSERT INTO bridge.finished_events (status, number)"
-                " SELECT status, count(*) FROM bridge.events WHERE status != 'pending' GROUP BY status",
+                "INSERT INTO bridge.finished_events (status, number) SELECT status, count(*) FROM"
+                " bridge.events WHERE status != 'pending' GROUP BY status",
             )
             connection.write("DELETE FROM bridge.facts WHERE name = %s", (TRANSFER,))
         for name in ("events", "unsettled_events", "ended_events", "targets", "tasks"):

@@ -49,9 +49,15 @@ SELECT {{columns}}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
 ) shares WHERE before < %(bytes)s AND place <= %(limit)s ORDER BY seq
 """
 # They are few, even with paused webhooks: no more than calls can be in flight.
-_FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
+_FREED = (
+    f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM"
+    " bridge.pauses)"
+)
 _WHOLE = f"SELECT {rows.EVENT} FROM bridge.events WHERE seq = %s"
-_RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
+_RETURNED = (
+    f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id"
+    " LIMIT %s"
+)
 _VISIBLE_AFTER = 20.0
 """Seconds after which an event that took a number is visible, or never will be: the server ends
 idle transactions sooner. One that becomes visible later waits for the next scan in full."""
@@ -186,10 +192,10 @@ def _some(where: str, values: dict[str, Any], columns: str) -> Statement:
     """The statement for these columns of the first held events, at most `limit` of them and of
     their `bytes`."""
     sql = (
-        f"SELECT {columns}, before + {_SIZE} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
-        " FROM bridge.events WHERE seq = ANY(ARRAY("
-        f"SELECT seq FROM bridge.held_events WHERE {where} ORDER BY seq LIMIT %(limit)s"
-        "))) sized WHERE before < %(bytes)s ORDER BY seq"
+        f"SELECT {columns}, before + {_SIZE} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) -"
+        f" ({_SIZE}) AS before FROM bridge.events WHERE seq = ANY(ARRAY(SELECT seq FROM"
+        f" bridge.held_events WHERE {where} ORDER BY seq LIMIT %(limit)s))) sized WHERE before <"
+        " %(bytes)s ORDER BY seq"
     )
     return sql, values
 
@@ -233,7 +239,8 @@ class PostgresQueries(Queries):
                 [f" AND stage = {stage}" for stage in STAGES] if query.webhook is not None else [""]
             )
             found += [
-                f"bridge.unsettled_events AS part WHERE status = 'pending' AND seq < %(before)s{of_webhook}{stage}"
+                "bridge.unsettled_events AS part WHERE status = 'pending' AND seq <"
+                f" %(before)s{of_webhook}{stage}"
                 for stage in stages
             ]
         return found

@@ -53,8 +53,8 @@ def _why_not_connected(text: str, address: Address) -> str:
         )
     if "no password supplied" in text:
         return (
-            f"PostgreSQL wants a password for the user {user or 'that libpq takes'}; set PGPASSWORD, or write it into "
-            "a .pgpass file of mode 0600"
+            f"PostgreSQL wants a password for the user {user or 'that libpq takes'}; set"
+            " PGPASSWORD, or write it into a .pgpass file of mode 0600"
         )
     if "database" in text and "does not exist" in text:
         return (
@@ -62,7 +62,10 @@ def _why_not_connected(text: str, address: Address) -> str:
             f"create it (createdb {database}), or correct BRIDGE_DATABASE"
         )
     if "role" in text and "does not exist" in text:
-        return f"PostgreSQL has no user {user}; create it (createuser {user}), or correct BRIDGE_DATABASE"
+        return (
+            f"PostgreSQL has no user {user}; create it (createuser {user}), or correct"
+            " BRIDGE_DATABASE"
+        )
     return f"PostgreSQL at {address.shown} can't be reached: {text}"
 
 
@@ -77,9 +80,10 @@ def may_make_no_tables(why: str, address: Address) -> StoreRefused:
     """For a user without the right to create the bridge's tables."""
     user, schema = address.parameters.get("user", "USER"), address.schema
     return StoreRefused(
-        f"the user {user} may not create the bridge's tables in {address.shown}: {why}; as an administrator of that "
-        f"database run: CREATE SCHEMA {schema} AUTHORIZATION {user}, or, if the schema is there, make the user its "
-        f"owner (ALTER SCHEMA {schema} OWNER TO {user}) and that of its tables"
+        f"the user {user} may not create the bridge's tables in {address.shown}: {why}; as an"
+        f" administrator of that database run: CREATE SCHEMA {schema} AUTHORIZATION {user}, or, if"
+        f" the schema is there, make the user its owner (ALTER SCHEMA {schema} OWNER TO {user}) and"
+        " that of its tables"
     )
 
 
@@ -96,7 +100,10 @@ def of_statement(error: psycopg.Error) -> StoreUnavailable:
 def too_old(version: int) -> str:
     """For a server older than the bridge can use."""
     major = version // 10000
-    return f"the server is PostgreSQL {major}, and the bridge needs {OLDEST_SERVER // 10000} or newer; upgrade the server"
+    return (
+        f"the server is PostgreSQL {major}, and the bridge needs {OLDEST_SERVER // 10000} or newer;"
+        " upgrade the server"
+    )
 
 
 def advice(settings: Mapping[str, str]) -> list[str]:
@@ -104,25 +111,27 @@ def advice(settings: Mapping[str, str]) -> list[str]:
     found = []
     if settings.get("transaction_read_only") == "on":
         found.append(
-            "the server accepts no writes, so deliveries are answered 503 and nothing is decided: it is a standby, or "
-            "default_transaction_read_only is on; let BRIDGE_DATABASE name the primary, or all servers, or turn it off"
+            "the server accepts no writes, so deliveries are answered 503 and nothing is decided:"
+            " it is a standby, or default_transaction_read_only is on; let BRIDGE_DATABASE name the"
+            " primary, or all servers, or turn it off"
         )
     if settings.get("synchronous_commit") == "off":
         found.append(
-            "the server has synchronous_commit off. The bridge turns it on for itself, so that a 2xx means that the "
-            "event is on disk; turn it on for all (ALTER SYSTEM SET synchronous_commit = on). With a synchronous "
-            "standby (synchronous_standby_names) a 2xx survives the loss of the host too"
+            "the server has synchronous_commit off. The bridge turns it on for itself, so that a"
+            " 2xx means that the event is on disk; turn it on for all (ALTER SYSTEM SET"
+            " synchronous_commit = on). With a synchronous standby (synchronous_standby_names) a"
+            " 2xx survives the loss of the host too"
         )
     if settings.get("synchronous_commit") == "local" and settings.get("synchronous_standby_names"):
         found.append(
-            "the server has synchronous_commit local, so a 2xx doesn't wait for the synchronous standby and may not "
-            "survive the loss of the host; set it to on"
+            "the server has synchronous_commit local, so a 2xx doesn't wait for the synchronous"
+            " standby and may not survive the loss of the host; set it to on"
         )
     for name in ("fsync", "full_page_writes"):
         if settings.get(name) == "off":
             found.append(
-                f"the server has {name} off: a crash of its machine may lose what was answered 2xx, and the whole "
-                "database; turn it on"
+                f"the server has {name} off: a crash of its machine may lose what was answered 2xx,"
+                " and the whole database; turn it on"
             )
     return found
 

@@ -244,9 +244,11 @@ def check_version(connections: Connections, connection: Connection) -> None:
         if connection.execute(_MAY_MAKE_TABLES, (address.schema,)).fetchone() != (True,):
             raise remedies.may_make_no_tables("it lacks the right to create them", address)
         raise StoreMissing(
-            f"the database at {address.shown} has none of the bridge's tables; start the relay, which creates them"
+            f"the database at {address.shown} has none of the bridge's tables; start the relay,"
+            " which creates them"
         )
     if number < SCHEMA.newest:
         raise StoreUnavailable(
-            f"the database at {address.shown} is older than this program; start the relay to migrate it"
+            f"the database at {address.shown} is older than this program; start the relay to"
+            " migrate it"
         )

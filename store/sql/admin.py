@@ -31,7 +31,8 @@ class Sessions(Part):
         with self._database.transaction() as transaction:
             transaction.write("DELETE FROM bridge.sessions_over WHERE until < %s", (now,))
             transaction.write(
-                "INSERT INTO bridge.sessions_over (id, until) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                "INSERT INTO bridge.sessions_over (id, until) VALUES (%s, %s) ON CONFLICT DO"
+                " NOTHING",
                 (session_id, until),
             )
 
@@ -73,7 +74,8 @@ class Changes(Part):
         """Records a change; the newest 10,000 are kept."""
         with self._database.transaction() as transaction:
             transaction.write(
-                "INSERT INTO bridge.changes (at, who, what, webhook, detail) VALUES (%s, %s, %s, %s, %s)",
+                "INSERT INTO bridge.changes (at, who, what, webhook, detail) VALUES (%s, %s, %s,"
+                " %s, %s)",
                 (change.at, change.who, change.what, change.webhook, change.detail),
             )
             transaction.write(
@@ -84,7 +86,10 @@ class Changes(Part):
     def newest(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
         """People's changes, newest first."""
         only = "WHERE webhook = %s" if webhook is not None else ""
-        sql = f"SELECT at, who, what, webhook, detail FROM bridge.changes {only} ORDER BY id DESC LIMIT %s"
+        sql = (
+            f"SELECT at, who, what, webhook, detail FROM bridge.changes {only} ORDER BY id DESC"
+            " LIMIT %s"
+        )
         return [
             Change(*row) for row in self._database.read(sql, (*([webhook] if only else []), limit))
         ]
@@ -170,8 +175,10 @@ SELECT 1 FROM bridge.events e WHERE id = %s AND status <> 'pending' AND NOT EXIS
 ) FOR UPDATE
 """
 _ERASE = (
-    f"UPDATE bridge.events SET payload = '{ERASED}', headers = '{{}}', query = '{{}}', type = NULL, telling = NULL,"
-    " claims = NULL, enclosing = NULL, remote = NULL WHERE id = %s",
+    (
+        f"UPDATE bridge.events SET payload = '{ERASED}', headers = '{{}}', query = '{{}}', type ="
+        " NULL, telling = NULL, claims = NULL, enclosing = NULL, remote = NULL WHERE id = %s"
+    ),
     "UPDATE bridge.targets SET input = NULL WHERE event_id = %s",
     "UPDATE bridge.targets SET correlation_id = NULL WHERE event_id = %s AND kind = 'message'",
     "UPDATE bridge.answers SET body = NULL WHERE event_id = %s",

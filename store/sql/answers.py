@@ -67,7 +67,10 @@ WHERE event_id = %s AND outcome IN ({", ".join(f"'{outcome}'" for outcome in NO_
 """For an event that a replay has resolved: the next to repeat its delivery gets the replay's
 answer."""
 _ANSWER = Columns(event_id=text, outcome=text, workflow_id=text, body=text, answered_at=number)
-_OF_EVENTS = f"SELECT {_ANSWER.names} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT NULL LIMIT %s"
+_OF_EVENTS = (
+    f"SELECT {_ANSWER.names} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT"
+    " NULL LIMIT %s"
+)
 _WAITED = f"SELECT output, wait_until, {_ANSWER.names} FROM bridge.answers WHERE event_id = %s"
 
 

@@ -57,7 +57,10 @@ WHERE id IN (
 _IS_TAKEN = f"SELECT 1 FROM bridge.targets WHERE {_IS_OF_TASK}"
 _IS_CLAIM = f"id = %s AND {_IS_CLAIMED} AND claimed_by = %s AND attempts = %s"
 _RENEW = f"UPDATE bridge.targets SET claimed_at = %s WHERE {_IS_CLAIM}"
-_GIVE_BACK = f"UPDATE bridge.targets SET state = 'pending', due_at = %s, attempts = attempts - 1 WHERE {_IS_CLAIM}"
+_GIVE_BACK = (
+    "UPDATE bridge.targets SET state = 'pending', due_at = %s, attempts = attempts - 1 WHERE"
+    f" {_IS_CLAIM}"
+)
 _HURRY = """
 UPDATE bridge.targets SET due_at = %s WHERE id IN (
     SELECT id FROM bridge.targets WHERE state = 'pending' AND due_at > %s AND not_sent LIMIT %s FOR UPDATE SKIP LOCKED

@@ -158,7 +158,10 @@ WHERE tasks.state = 'returned' OR tasks.state IN ('completed', 'gone')
     AND (excluded.found_by = 'queue' OR excluded.seen_at > tasks.settled_at) RETURNING id
 """
 # A function of the state: PostgreSQL would look for some tasks among all that wait.
-_DROP = "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND coalesce(state, '') = 'waiting'"
+_DROP = (
+    "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND coalesce(state,"
+    " '') = 'waiting'"
+)
 _TAKEN_IN_TIME = f"""
 SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'taken' AND response_timeout > 0 AND id > %s ORDER BY id LIMIT %s
 """

@@ -23,8 +23,9 @@ _UNRESOLVED = f"""
 SELECT seq, id, status, only_target FROM bridge.events
 WHERE id = %(origin)s AND ({_ENDED}) AND resolved_by IS NULL
 """ + "".join(
-    "UNION ALL SELECT seq, id, status, only_target FROM bridge.events WHERE seq IN (SELECT seq FROM bridge.ended_events"
-    f" WHERE origin = %(origin)s AND status = '{status}' AND resolved_by IS NULL ORDER BY seq DESC LIMIT {_READ})\n"
+    "UNION ALL SELECT seq, id, status, only_target FROM bridge.events WHERE seq IN (SELECT seq"
+    f" FROM bridge.ended_events WHERE origin = %(origin)s AND status = '{status}' AND resolved_by"
+    f" IS NULL ORDER BY seq DESC LIMIT {_READ})\n"
     for status in UNRESOLVED
 )
 _DELIVERED = f"""

@@ -88,8 +88,8 @@ differ."""
 # Only ASCII is folded, so that both databases find the same, whatever their locale.
 _PAYLOAD = 'lower(payload COLLATE "C")'
 _TEXT = (
-    "(strpos(id, %(text)s) > 0 OR strpos(lower(coalesce(delivery_id, '') COLLATE \"C\"), %(text)s) > 0"
-    f" OR strpos({_PAYLOAD}, %(text)s) > 0)"
+    "(strpos(id, %(text)s) > 0 OR strpos(lower(coalesce(delivery_id, '') COLLATE \"C\"), %(text)s)"
+    f" > 0 OR strpos({_PAYLOAD}, %(text)s) > 0)"
 )
 
 
@@ -269,7 +269,10 @@ _ASIDE = "SELECT id FROM bridge.quarantine WHERE kind = %s ORDER BY due_at DESC 
 _EVENTS_OF = (
     "SELECT event_id FROM bridge.targets WHERE id = ANY(%s) AND coalesce(state, '') = 'pending'"
 )
-_PENDING = "SELECT event_id, attempts FROM bridge.targets WHERE state = 'pending'{} ORDER BY due_at DESC LIMIT %s"
+_PENDING = (
+    "SELECT event_id, attempts FROM bridge.targets WHERE state = 'pending'{} ORDER BY due_at DESC"
+    " LIMIT %s"
+)
 _TRIED = f"SELECT event_id FROM ({_PENDING}) AS newest WHERE attempts > 0 LIMIT %s"
 # By their sequence numbers: with ids and a limit, PostgreSQL would look for them among all events,
 # newest first.
@@ -302,7 +305,10 @@ def waiting_for(database: Database, query: EventFilter) -> WaitingEvents:
             {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)},
         )
     if query.waiting == "held":
-        held = f"bridge.held_events AS part WHERE held = {HELD} AND status = 'pending' AND seq < %(before)s"
+        held = (
+            f"bridge.held_events AS part WHERE held = {HELD} AND status = 'pending' AND seq <"
+            " %(before)s"
+        )
         return WaitingEvents(
             [f"{held}{query.of_webhook}{_NOT_ASIDE}"], {"aside": _seqs(database, _SEQS, aside)}
         )

@@ -15,9 +15,15 @@ from store.sql.database import Database, Part, Signals, Transaction
 from store.sql.event_rows import EventRows
 
 # Found by one index look-up for each lane, however many messages wait in it.
-_FIRST = "SELECT id FROM bridge.targets t WHERE t.lane = asked.lane AND t.settled_at IS NULL ORDER BY t.id LIMIT 1"
+_FIRST = (
+    "SELECT id FROM bridge.targets t WHERE t.lane = asked.lane AND t.settled_at IS NULL ORDER BY"
+    " t.id LIMIT 1"
+)
 _FIRSTS = f"SELECT ({_FIRST}) FROM unnest(%s::text[]) AS asked (lane)"
-_ADVANCE = f"UPDATE bridge.targets SET state = 'pending', due_at = %s WHERE state = 'queued' AND id IN ({_FIRSTS})"
+_ADVANCE = (
+    "UPDATE bridge.targets SET state = 'pending', due_at = %s WHERE state = 'queued' AND id IN"
+    f" ({_FIRSTS})"
+)
 _LATEST = """
 SELECT workflow_id FROM bridge.targets WHERE lane = %s AND state = 'done' ORDER BY id DESC LIMIT 1
 """
@@ -98,7 +104,10 @@ _TAKE = """
 UPDATE bridge.onces SET target_id = %s, workflow_id = NULL
 WHERE key = %s AND coalesce(target_id, 0) = %s AND coalesce(workflow_id, '') = %s
 """
-_PRUNED = "SELECT key, workflow_id FROM bridge.onces WHERE target_id IS NULL AND key > %s ORDER BY key LIMIT %s"
+_PRUNED = (
+    "SELECT key, workflow_id FROM bridge.onces WHERE target_id IS NULL AND key > %s ORDER BY key"
+    " LIMIT %s"
+)
 _FORGET = "DELETE FROM bridge.onces WHERE key = %s AND target_id IS NULL AND workflow_id = %s"
 _MAY_RUN = """
 UPDATE bridge.onces SET target_id = NULL, workflow_id = (

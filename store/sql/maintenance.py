@@ -23,7 +23,10 @@ _BEFORE = ", ".join(f"({number})" for number in (0, *(4**power for power in rang
 def _times(column: str, table: str, number: str) -> str:
     # Not max(): the index gives the last row directly.
     newest = f"SELECT n.{number} FROM {table} n ORDER BY n.{number} DESC LIMIT 1"
-    one = f"SELECT r.{column} FROM {table} r WHERE r.{number} <= ({newest}) - before ORDER BY r.{number} DESC LIMIT 1"
+    one = (
+        f"SELECT r.{column} FROM {table} r WHERE r.{number} <= ({newest}) - before ORDER BY"
+        f" r.{number} DESC LIMIT 1"
+    )
     return f"SELECT ({one}) FROM asked"
 
 
@@ -37,13 +40,22 @@ good deal within a second."""
 _CHANGED = 1000
 """Rows changed per transaction."""
 _MAKE_DUE = (
-    "UPDATE bridge.targets SET due_at = %(soon)s WHERE id IN (SELECT id FROM bridge.targets"
-    " WHERE state = 'pending' AND due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
-    "UPDATE bridge.targets SET claimed_at = %(now)s WHERE id IN (SELECT id FROM bridge.targets"
-    " WHERE state = 'claimed' AND claimed_at > %(future)s ORDER BY claimed_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
+    (
+        "UPDATE bridge.targets SET due_at = %(soon)s WHERE id IN (SELECT id FROM bridge.targets"
+        " WHERE state = 'pending' AND due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE"
+        " SKIP LOCKED)"
+    ),
+    (
+        "UPDATE bridge.targets SET claimed_at = %(now)s WHERE id IN (SELECT id FROM bridge.targets"
+        " WHERE state = 'claimed' AND claimed_at > %(future)s ORDER BY claimed_at LIMIT %(most)s"
+        " FOR UPDATE SKIP LOCKED)"
+    ),
     "UPDATE bridge.paces SET next_at = %(now)s WHERE next_at > %(soon)s",
-    "UPDATE bridge.quarantine SET due_at = %(soon)s WHERE (kind, id) IN (SELECT kind, id FROM bridge.quarantine"
-    " WHERE due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
+    (
+        "UPDATE bridge.quarantine SET due_at = %(soon)s WHERE (kind, id) IN (SELECT kind, id FROM"
+        " bridge.quarantine WHERE due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP"
+        " LOCKED)"
+    ),
 )
 
 

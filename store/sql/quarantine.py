@@ -19,14 +19,15 @@ ON CONFLICT (kind, id) DO UPDATE SET webhook = excluded.webhook, reason = exclud
 _COUNTED = 10_000
 """Items that are counted, of each kind."""
 _COUNTS = " UNION ALL ".join(
-    f"SELECT '{kind}', count(*) FROM (SELECT 1 FROM bridge.quarantine WHERE kind = '{kind}' LIMIT {_COUNTED}) AS q"
+    f"SELECT '{kind}', count(*) FROM (SELECT 1 FROM bridge.quarantine WHERE kind = '{kind}' LIMIT"
+    f" {_COUNTED}) AS q"
     for kind in rows.KINDS
 )
 _LOCK_EVENTS = "SELECT id FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
 _THERE = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _EVENTS_ASIDE = (
-    f"UPDATE bridge.events SET decided_at = coalesce(decided_at, {rows.ASIDE_UNDECIDED}),"
-    f" held = CASE WHEN held IN {MAY_BE_SET_ASIDE} THEN held + {ASIDE} ELSE held END WHERE id = ANY(%s)"
+    f"UPDATE bridge.events SET decided_at = coalesce(decided_at, {rows.ASIDE_UNDECIDED}), held ="
+    f" CASE WHEN held IN {MAY_BE_SET_ASIDE} THEN held + {ASIDE} ELSE held END WHERE id = ANY(%s)"
 )
 _EVENTS_AGAIN = (
     f"UPDATE bridge.events SET decided_at = nullif(decided_at, {rows.ASIDE_UNDECIDED}),"
@@ -38,9 +39,15 @@ _LOCK = (
 )
 """In the order in which `set_aside` locks, so that two workers can't deadlock."""
 _TAKE_BACK = "DELETE FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s)"
-_FIRST_TARGETS = "SELECT id FROM bridge.quarantine WHERE kind = 'target' ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"
+_FIRST_TARGETS = (
+    "SELECT id FROM bridge.quarantine WHERE kind = 'target' ORDER BY due_at LIMIT %s FOR UPDATE"
+    " SKIP LOCKED"
+)
 # A function of the state: PostgreSQL would look for some targets among all that are live.
-_LIVE = "SELECT id FROM bridge.targets WHERE id = ANY(%s) AND coalesce(state, '') IN ('pending', 'claimed')"
+_LIVE = (
+    "SELECT id FROM bridge.targets WHERE id = ANY(%s) AND coalesce(state, '') IN ('pending',"
+    " 'claimed')"
+)
 # Materialized: PostgreSQL may run a subquery in a join again, which then finds other rows than
 # those locked before, and exceeds its limit.
 _PRUNE = """
@@ -111,8 +118,8 @@ class Quarantine(Part):
             where.append("due_at < %s")
             values.append(due_before)
         found = self._database.read(
-            f"SELECT {rows.SET_ASIDE} FROM bridge.quarantine {'WHERE ' if where else ''}{' AND '.join(where)}"
-            " ORDER BY due_at, kind, id LIMIT %s",
+            f"SELECT {rows.SET_ASIDE} FROM bridge.quarantine"
+            f" {'WHERE ' if where else ''}{' AND '.join(where)} ORDER BY due_at, kind, id LIMIT %s",
             (*values, limit),
         )
         return [SetAside(*row) for row in found]

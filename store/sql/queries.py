@@ -50,12 +50,18 @@ _DUE = f"""
 SELECT id, (SELECT t.attempts FROM bridge.targets t WHERE t.id = first.id) FROM ({_FIRST_DUE}) AS first
 WHERE id IS NOT NULL AND NOT value = ANY(%s)
 """
-_OLDEST_CLAIM = "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
+_OLDEST_CLAIM = (
+    "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY"
+    " claimed_at LIMIT 1"
+)
 
 _CALLS = 5000
 """Pending calls that are looked at for the oldest one: so many that are due first, and that are due
 last."""
-_PENDING_CALLS = f"SELECT id, event_id FROM bridge.targets WHERE state = 'pending' ORDER BY due_at {{}} LIMIT {_CALLS}"
+_PENDING_CALLS = (
+    "SELECT id, event_id FROM bridge.targets WHERE state = 'pending' ORDER BY due_at {} LIMIT"
+    f" {_CALLS}"
+)
 # Not the first of all undecided events: PostgreSQL would look for it among all events, and the
 # undecided come last.
 _OLDEST_PENDING = f"""
@@ -94,8 +100,8 @@ SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
 )
 """
 _SOME_TARGETS = " UNION ALL ".join(
-    f"SELECT * FROM (SELECT {rows.TARGET} FROM bridge.targets"
-    f" WHERE event_id = (SELECT %(event)s) AND kind = '{kind}' AND state = '{state}' LIMIT %(most)s) AS {kind}_{state}"
+    f"SELECT * FROM (SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = (SELECT %(event)s)"
+    f" AND kind = '{kind}' AND state = '{state}' LIMIT %(most)s) AS {kind}_{state}"
     for kind, state in rows.STATES
 )
 
@@ -124,14 +130,17 @@ SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
 _TASKS_BY_ID = (
     f"SELECT {rows.TASK} FROM bridge.tasks WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"
 )
-_TASKS_BY_WORKFLOW = f"SELECT {rows.TASK} FROM bridge.tasks WHERE workflow_id BETWEEN %s AND %s ORDER BY workflow_id LIMIT %s"
+_TASKS_BY_WORKFLOW = (
+    f"SELECT {rows.TASK} FROM bridge.tasks WHERE workflow_id BETWEEN %s AND %s ORDER BY workflow_id"
+    " LIMIT %s"
+)
 _TARGETS_BY_WORKFLOW = f"""
 SELECT {rows.TARGET} FROM bridge.targets WHERE workflow_id BETWEEN %s AND %s ORDER BY workflow_id DESC, id DESC LIMIT %s
 """
 # A part for each of the lanes' indexes.
 _TARGETS_IN_LANES = " UNION ALL ".join(
-    f"SELECT * FROM (SELECT {rows.TARGET} FROM bridge.targets WHERE lane = ANY(%(lanes)s) AND {which}"
-    " ORDER BY lane, id DESC LIMIT %(limit)s) AS part"
+    f"SELECT * FROM (SELECT {rows.TARGET} FROM bridge.targets WHERE lane = ANY(%(lanes)s) AND"
+    f" {which} ORDER BY lane, id DESC LIMIT %(limit)s) AS part"
     for which in ("settled_at IS NULL", "state = 'done'")
 )
 # One look into the index of delivery ids for each webhook.
@@ -144,7 +153,10 @@ SELECT id FROM (
 ) AS found WHERE id IS NOT NULL LIMIT %s
 """
 
-_UNRESOLVED = "bridge.ended_events AS part WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
+_UNRESOLVED = (
+    "bridge.ended_events AS part WHERE status = 'failed' AND acknowledged_at IS NULL AND"
+    " resolved_by IS NULL"
+)
 # A function of the status: SQLite would read all that failed, whenever that was.
 _FAILED = """
 SELECT e.id, e.webhook FROM (
@@ -238,7 +250,10 @@ class Queries(Part, ABC):
             f"SELECT seq FROM ({self._newest(part)}) AS newest" for part in parts
         )
         columns = rows.LISTED_EVENT if query.listing else rows.EVENT
-        sql = f"SELECT {columns} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"
+        sql = (
+            f"SELECT {columns} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT"
+            " %(limit)s"
+        )
         return [rows.event(row) for row in self._database.read(sql, values)]
 
     def event(self, event_id: str) -> Event | None:
@@ -482,7 +497,10 @@ class Queries(Part, ABC):
     ) -> list[Task]:
         """Waiting tasks after that id, in order of id."""
         only, values = event_search.only_of("workflow", workflow)
-        sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND id > %s{only} ORDER BY id LIMIT %s"
+        sql = (
+            f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND id > %s{only} ORDER"
+            " BY id LIMIT %s"
+        )
         found = self._database.read(sql, (after, *values, limit))
         # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come
         # again.
@@ -521,8 +539,8 @@ class Queries(Part, ABC):
         then."""
         # In this order: by webhook first, SQLite would read the primary key from end to end.
         sql = (
-            "SELECT webhook, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s"
-            " GROUP BY outcome, webhook"
+            "SELECT webhook, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE"
+            " hour > %s GROUP BY outcome, webhook"
         )
         counts: dict[str, dict[str, int]] = {}
         for webhook, outcome, number in self._database.read(sql, (since - _HOUR,)):
@@ -534,8 +552,8 @@ class Queries(Part, ABC):
         order."""
         only, values = event_search.only_of("webhook", webhook)
         sql = (
-            f"SELECT hour, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s{only}"
-            " GROUP BY hour, outcome ORDER BY hour"
+            "SELECT hour, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE"
+            f" hour > %s{only} GROUP BY hour, outcome ORDER BY hour"
         )
         found = self._database.read(sql, (since - _HOUR, *values))
         return [(hour, outcome, number) for hour, outcome, number in found]

@@ -57,7 +57,10 @@ WHERE webhook = %s AND verdict = %s ORDER BY number, id
 """
 # The last one that is deleted stays as a mark without content: nothing else says later that there
 # was one.
-_MARK = "UPDATE bridge.raw_deliveries SET verdict = 'pruned', query = '', headers = '{}', body = '' WHERE id = %s"
+_MARK = (
+    "UPDATE bridge.raw_deliveries SET verdict = 'pruned', query = '', headers = '{}', body = ''"
+    " WHERE id = %s"
+)
 _UNMARK = """
 DELETE FROM bridge.raw_deliveries WHERE webhook = %(webhook)s AND verdict = 'pruned'
 AND (number < (SELECT number FROM bridge.raw_deliveries WHERE id = %(mark)s) OR NOT {known})

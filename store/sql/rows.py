@@ -132,8 +132,8 @@ LISTED_EVENT = _EVENT.with_instead(
 )
 """The same without large columns."""
 NEW_EVENT = (
-    "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of, type, telling, origin,"
-    " only_target, remote, proof, claims, enclosing"
+    "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of, type,"
+    " telling, origin, only_target, remote, proof, claims, enclosing"
 )
 _TASK = Columns(
     id=text,
@@ -185,9 +185,9 @@ _TARGET = Columns(
 TARGET = _TARGET.names
 _TARGET_FIELDS = TARGET.split(", ")
 NEW_TARGET = (
-    "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, input, only_versions, lane, otherwise,"
-    " iteration"
+    "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id,"
+    " state, attempts, claimed_by, claimed_at, due_at, created_at, once_key, once_while, input,"
+    " only_versions, lane, otherwise, iteration"
 )
 """Without the webhook, which is taken from the event."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
@@ -331,7 +331,8 @@ def task(row: Sequence[Any]) -> Task:
 
 
 def target_for_people(row: Sequence[Any]) -> Target:
-    """From the columns of `TARGET`. A value that can't be read must not hide the targets beside it."""
+    """From the columns of `TARGET`. A value that can't be read must not hide the targets beside
+    it."""
     values, unreadable = _TARGET.read(row)
     if unreadable is not None:
         values["error"] = unreadable
@@ -404,6 +405,6 @@ def jumps(column: str, table: str, where: str, after: str = "", to: str = "") ->
         )
 
     return (
-        f"WITH RECURSIVE jumps (value) AS (SELECT {least(after)} UNION ALL SELECT {least('value')} FROM jumps"
-        " WHERE value IS NOT NULL) SELECT value FROM jumps WHERE value IS NOT NULL"
+        f"WITH RECURSIVE jumps (value) AS (SELECT {least(after)} UNION ALL SELECT {least('value')}"
+        " FROM jumps WHERE value IS NOT NULL) SELECT value FROM jumps WHERE value IS NOT NULL"
     )

@@ -354,18 +354,19 @@ class Schema:
             if _ONE_OF_OURS not in tables:
                 return 0
             raise StoreRefused(
-                f"the database at {shown} was created by a commit from before the first release, and this program "
-                "can't use its tables; with that commit, stop the relay and let the worker run until `webhook-bridge "
-                "events --status pending` lists nothing; then set BRIDGE_DATABASE to a new database"
+                f"the database at {shown} was created by a commit from before the first release,"
+                " and this program can't use its tables; with that commit, stop the relay and let"
+                " the worker run until `webhook-bridge events --status pending` lists nothing;"
+                " then set BRIDGE_DATABASE to a new database"
             )
         [(number, usable_from)] = database.fetch(
             "SELECT number, usable_from FROM bridge.store_schema"
         )
         if usable_from > self.newest:
             raise NewerStore(
-                f"the database at {shown} was changed by a newer version of the bridge: it is for programs of schema "
-                f"{usable_from} or newer, and this one has {self.newest}; upgrade this program, or restore a backup "
-                "from before the upgrade"
+                f"the database at {shown} was changed by a newer version of the bridge: it is for"
+                f" programs of schema {usable_from} or newer, and this one has {self.newest};"
+                " upgrade this program, or restore a backup from before the upgrade"
             )
         return int(number)
 

@@ -91,8 +91,8 @@ def _values(change: EventChange) -> tuple[object, ...]:
 _AFTER = rows.jumps("webhook", "bridge.targets", "state = 'pending'", after="%(after)s")
 _TO = rows.jumps("webhook", "bridge.targets", "state = 'pending'", to="%(after)s")
 _HAS_DUE = (
-    "NOT value = ANY(%(blocked)s) AND"
-    " (SELECT min(due_at) FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value) <= %(now)s"
+    "NOT value = ANY(%(blocked)s) AND (SELECT min(due_at) FROM bridge.targets t WHERE t.state ="
+    " 'pending' AND t.webhook = value) <= %(now)s"
 )
 _WEBHOOKS_AFTER = f"{_AFTER} AND {_HAS_DUE} LIMIT %(webhooks)s"
 _WEBHOOKS_TO = f"{_TO} AND {_HAS_DUE} LIMIT %(webhooks)s"

@@ -322,7 +322,8 @@ class Connections:
                 db.enable_wal()
                 if db.journal_mode != "wal":
                     raise StoreUnavailable(
-                        f"{self.path}: this file system doesn't support SQLite's WAL; use a local disk"
+                        f"{self.path}: this file system doesn't support SQLite's WAL; use a local"
+                        " disk"
                     )
                 if self._schema_of(db) < SCHEMA.newest:
                     self._take_steps(db)
@@ -338,8 +339,8 @@ class Connections:
 
     def check_version(self) -> None:
         """Raises StoreMissing if there is no database, StoreUnavailable for an older one,
-        NewerStore for one that is for newer programs only, StoreRefused for a file that is none, for another program's, and for
-        one from before the first release."""
+        NewerStore for one that is for newer programs only, StoreRefused for a file that is none,
+        for another program's, and for one from before the first release."""
         if not self.path.exists():
             raise StoreMissing(
                 f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours"
@@ -347,7 +348,8 @@ class Connections:
         with translated(), self._naming_the_file(), self._open() as db:
             if self._schema_of(db) < SCHEMA.newest:
                 raise StoreUnavailable(
-                    f"the database at {self.path} is older than this program; start the relay to migrate it"
+                    f"the database at {self.path} is older than this program; start the relay to"
+                    " migrate it"
                 )
 
     @contextmanager
@@ -366,7 +368,8 @@ class Connections:
                     f"{self.path} is a folder; set BRIDGE_DATABASE to a file's path"
                 ) from error
             raise StoreUnavailable(
-                f"{self.path} can't be opened; may this user read and write the file, and create others in its folder?"
+                f"{self.path} can't be opened; may this user read and write the file, and create"
+                " others in its folder?"
             ) from error
 
     def _schema_of(self, db: Connection) -> int:
@@ -375,8 +378,9 @@ class Connections:
         number = SCHEMA.number_of(db, tables, str(self.path))
         if tables and not number:
             raise StoreRefused(
-                f"the database at {self.path} is another program's: it has tables (such as {min(tables)}), and none "
-                "of the bridge's; set BRIDGE_DATABASE to the bridge's own file, or to a new one"
+                f"the database at {self.path} is another program's: it has tables (such as"
+                f" {min(tables)}), and none of the bridge's; set BRIDGE_DATABASE to the bridge's"
+                " own file, or to a new one"
             )
         return number
 

@@ -89,7 +89,8 @@ class SqliteLeadership(Leadership):
             if before not in (None, worker) and before_until >= now and not (guarded and locked):
                 return None
             db.execute(
-                "INSERT OR REPLACE INTO leads (name, holder, until, guarded) VALUES ('decider', ?, ?, ?)",
+                "INSERT OR REPLACE INTO leads (name, holder, until, guarded) VALUES ('decider', ?,"
+                " ?, ?)",
                 (worker, until, locked),
             )
         if before is None:
@@ -104,7 +105,8 @@ class SqliteLeadership(Leadership):
             try:
                 with self._connections.transaction() as db:
                     rows = db.execute(
-                        "UPDATE leads SET until = ?, guarded = ? WHERE name = 'decider' AND holder = ? RETURNING 1",
+                        "UPDATE leads SET until = ?, guarded = ? WHERE name = 'decider' AND holder"
+                        " = ? RETURNING 1",
                         (self._connections.now() + int(seconds * 1000), locked, term.holder),
                     ).fetchall()
                 kept = bool(rows)

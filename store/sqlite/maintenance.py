@@ -20,7 +20,10 @@ _LONG_LOG = 4000
 class SqliteMaintenance(Maintenance):
     """Maintenance on SQLite."""
 
-    finished = "SELECT id, settled_at FROM events WHERE settled_at >= ? AND settled_at < ? ORDER BY settled_at LIMIT ?"
+    finished = (
+        "SELECT id, settled_at FROM events WHERE settled_at >= ? AND settled_at < ? ORDER BY"
+        " settled_at LIMIT ?"
+    )
     delete_events = "DELETE FROM bridge.events WHERE id = ANY(%s)"
 
     def __init__(self, connections: Connections):

@@ -117,9 +117,18 @@ class SqliteDecisions(Decisions):
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by
 # itself.
 _ALL = "bridge.events WHERE seq < %(before)s"
-_UNDECIDED = "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND seq < %(before)s"
-_DECIDED = "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at >= 0 AND seq < %(before)s"
-_UNDECIDED_OF_WEBHOOK = "bridge.events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = %(webhook)s AND seq < %(before)s"
+_UNDECIDED = (
+    "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND"
+    " seq < %(before)s"
+)
+_DECIDED = (
+    "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at >= 0 AND seq <"
+    " %(before)s"
+)
+_UNDECIDED_OF_WEBHOOK = (
+    "bridge.events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = %(webhook)s"
+    " AND seq < %(before)s"
+)
 _DECIDED_OF_WEBHOOK = (
     "bridge.events INDEXED BY events_decided WHERE status = 'pending' AND decided_at IS NOT NULL"
     " AND webhook = %(webhook)s AND seq < %(before)s"

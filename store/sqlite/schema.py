@@ -49,7 +49,10 @@ CREATE TABLE finished_events (
     number INTEGER NOT NULL
 );
 """
-_ADD = "INSERT INTO finished_events VALUES (new.status, 1) ON CONFLICT (status) DO UPDATE SET number = number + 1"
+_ADD = (
+    "INSERT INTO finished_events VALUES (new.status, 1) ON CONFLICT (status) DO UPDATE SET number ="
+    " number + 1"
+)
 _SUBTRACT = "UPDATE finished_events SET number = number - 1 WHERE status = old.status"
 _COUNTING = f"""
 CREATE TRIGGER events_finished AFTER INSERT ON events WHEN new.status != 'pending' BEGIN {_ADD}; END;

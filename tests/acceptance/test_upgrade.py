@@ -1,5 +1,5 @@
-"""The first release's wheel and today's on one store under load: nothing lost, nothing twice, nothing
-unreadable."""
+"""The first release's wheel and today's on one store under load: nothing lost, nothing twice,
+nothing unreadable."""
 
 from __future__ import annotations
 

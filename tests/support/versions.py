@@ -1,5 +1,5 @@
-"""Two versions of the bridge, each installed from its wheel: the first release, and today's code with
-one more step of the store."""
+"""Two versions of the bridge, each installed from its wheel: the first release, and today's code
+with one more step of the store."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Tries a wheel as a newcomer does: installed by pip, pipx and uvx on each Python that this machine has,
-`webhook-bridge init && webhook-bridge run` in an empty folder."""
+"""Tries a wheel as a newcomer does: installed by pip, pipx and uvx on each Python that this machine
+has, `webhook-bridge init && webhook-bridge run` in an empty folder."""
 
 from __future__ import annotations
 

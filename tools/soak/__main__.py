@@ -1,5 +1,5 @@
-"""`make soak HOURS=2`: so many hours on each store, 50 events a second and a fault every half minute; 0
-if nothing was lost and nothing done twice."""
+"""`make soak HOURS=2`: so many hours on each store, 50 events a second and a fault every half
+minute; 0 if nothing was lost and nothing done twice."""
 
 from __future__ import annotations
 

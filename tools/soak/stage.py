@@ -1,5 +1,5 @@
-"""What a soak plays on: Conductor, a store, two hosts of the bridge, and everything that can be done to
-them."""
+"""What a soak plays on: Conductor, a store, two hosts of the bridge, and everything that can be
+done to them."""
 
 from __future__ import annotations
 

@@ -112,7 +112,10 @@ def answered(answer: Response, call: str) -> ConductorError:
     status, message = answer.status_code, _message(answer.text)
     text = f"{status} {message or ' '.join((answer.reason_phrase or '').split())}"
     if _kind(status, message) is NotThere:
-        text += f" ({call} isn't there: CONDUCTOR_SERVER_URL must end with /api, and the server may be too old)"
+        text += (
+            f" ({call} isn't there: CONDUCTOR_SERVER_URL must end with /api, and the server may be"
+            " too old)"
+        )
     if status in (401, 403):
         text += f" ({call}: the key in CONDUCTOR_AUTH_KEY lacks the permission)"
     if _TOO_LARGE in message:

@@ -189,25 +189,37 @@ class _Check:
             return
         yield from self._missing(workflow, versions)
         if not fits_path(workflow):
-            what = f"the definition of {workflow} can't be read, so its tasks aren't checked: {_NO_PATH}"
+            what = (
+                f"the definition of {workflow} can't be read, so its tasks aren't checked:"
+                f" {_NO_PATH}"
+            )
             yield _Misfit(what, _RENAME)
         if any_task:
             return
         for version, tasks in self._tasks(workflow, versions):
             if not tasks.own and not tasks.may_have_more:
-                what = f"version {version} of {workflow} has no WAIT_FOR_WEBHOOK task, so no event resumes it"
+                what = (
+                    f"version {version} of {workflow} has no WAIT_FOR_WEBHOOK task, so no event"
+                    " resumes it"
+                )
                 yield _Misfit(what, _without_tasks(tasks))
             yield from _misfits_of(workflow, tasks.own, webhook, documents)
 
     def _start(self, start: Start) -> Iterator[_Misfit]:
         yield from self._missing(start.workflow, _only(start.version), fails_check=True)
         if not fits_path(start.workflow):
-            what = f"a start of {start.workflow} with a lost answer is only looked up in the index: {_NO_PATH}"
+            what = (
+                f"a start of {start.workflow} with a lost answer is only looked up in the index:"
+                f" {_NO_PATH}"
+            )
             yield _Misfit(what, _RENAME)
 
     def _message(self, message: Message) -> Iterator[_Misfit]:
         if not fits_path(message.workflow):
-            what = f"Conductor can't be asked which {message.workflow} runs, so every message fails: {_NO_PATH}"
+            what = (
+                f"Conductor can't be asked which {message.workflow} runs, so every message fails:"
+                f" {_NO_PATH}"
+            )
             yield _Misfit(what, _RENAME, fails_check=True)
         if not self._queues_on:
             what = "Conductor's message queues are off, so every message waits"
@@ -218,7 +230,10 @@ class _Check:
         yield from self._missing(message.workflow, versions, fails_check=message.else_ == "start")
         for version, tasks in self._tasks(message.workflow, versions):
             if not tasks.reads_messages and not tasks.may_have_more:
-                what = f"version {version} of {message.workflow} has no {PULL_TYPE} task, so nothing reads its messages"
+                what = (
+                    f"version {version} of {message.workflow} has no {PULL_TYPE} task, so nothing"
+                    " reads its messages"
+                )
                 yield _Misfit(what, "add one, or make it one of `starts`")
 
     def _tasks(
@@ -279,7 +294,10 @@ def _misfits_of(
                 yield _Misfit(f"{place} needs {path}: {nothing[0]}", nothing[1])
         missing = _never_found(criteria, known)
         if missing:
-            what = f"{place} needs {', '.join(missing[:_SHOWN])}, which no sample event of {webhook.platform} has"
+            what = (
+                f"{place} needs {', '.join(missing[:_SHOWN])}, which no sample event of"
+                f" {webhook.platform} has"
+            )
             yield _Misfit(what, "compare the path with a real event")
 
 

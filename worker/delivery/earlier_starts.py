@@ -162,7 +162,10 @@ class EarlierStarts:
         if failure is not None and self._failed.keys() >= set(running):
             raise failure  # perhaps the key may not read any
         if len(read) < len(running):
-            reason = f"{len(read)} of {len(running)} running workflows have been read to find an earlier start"
+            reason = (
+                f"{len(read)} of {len(running)} running workflows have been read to find an earlier"
+                " start"
+            )
             if failure is not None:
                 reason += f"; one can't be read: {failure}"
             raise NotNow(reason)
@@ -208,5 +211,6 @@ def ensure_it_goes_on(conductor: Conductor, workflow_id: str) -> None:
         return
     if not goes:
         raise NotNow(
-            f"workflow {workflow_id} was started, but Conductor hasn't scheduled any of its tasks yet"
+            f"workflow {workflow_id} was started, but Conductor hasn't scheduled any of its"
+            " tasks yet"
         )

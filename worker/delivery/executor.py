@@ -10,7 +10,8 @@ A target's path through an executor::
   first targets as it decides, and submits them.
 - wait: until a slot is free (`slots`): calls that hang hold up no others.
 - call: on a thread of the pool (`outcomes`).
-- record: in batches (`results`). A result counts only under the claim under which its call was made.
+- record: in batches (`results`). A result counts only under the claim under which its call was
+  made.
 - give back: no call was made, because the worker stops or the target's group hangs: any worker may
   claim it again.
 

@@ -365,7 +365,10 @@ class MessageCalls:
             ):
                 status = self._conductor.messages.status(workflow_id)
             if status == "RUNNING" and refused.status == 404:
-                text = "Conductor's message queues are off; set conductor.workflow-message-queue.enabled=true there"
+                text = (
+                    "Conductor's message queues are off; set"
+                    " conductor.workflow-message-queue.enabled=true there"
+                )
                 raise NotNow(text, 404)
             if status in UNDER_WAY:
                 raise NotNow(f"workflow {workflow_id} is paused")

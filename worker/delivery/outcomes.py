@@ -433,7 +433,8 @@ class TargetCalls:
             return Result(target, "cancelled", _ENDED_OTHERWISE)
         if not is_sure:
             raise NotNow(
-                "Conductor knows neither the task nor others of before: it may be another server, or empty"
+                "Conductor knows neither the task nor others of before: it may be another server,"
+                " or empty"
             )
         reason = "the answer was lost, and nothing in Conductor shows any more what it was"
         return Result(target, "unknown", reason)

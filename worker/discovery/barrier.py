@@ -30,8 +30,8 @@ LATE = 60.0
 WAIT = 30.0
 """Seconds that an event waits for tasks that may be missing."""
 LONG_WAIT = 3600.0
-"""Seconds that the end of a hold waits for them, and, once the index alone has found tasks, an event
-without a known taker."""
+"""Seconds that the end of a hold waits for them, and, once the index alone has found tasks, an
+event without a known taker."""
 LOOK_GAP = 1.0
 """Minimum seconds between two looks on behalf of events without a taker."""
 ALONE_FOR = 24 * 3600.0

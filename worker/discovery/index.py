@@ -170,7 +170,8 @@ class Index:
     ) -> Iterator[list[Task]]:
         """The tasks in progress of these workflows that aren't known.
 
-        `name`: the name that all these workflows have, if known. Raises ConductorError if none can be read.
+        `name`: the name that all these workflows have, if known. Raises ConductorError if none can
+        be read.
         """
         read = self._conductor.within(_FIRST_READ).waiting_in
         found = self._read(

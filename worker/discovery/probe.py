@@ -169,7 +169,8 @@ def _why_not(error: ConductorError, server: Server, seconds: float) -> CheckResu
         return CheckResult(
             "error",
             what,
-            "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key with the permission",
+            "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key with the"
+            " permission",
         )
     if error.status == 429 or (error.status >= 500 and not isinstance(error, NotThere)):
         return CheckResult(

@@ -149,7 +149,8 @@ class Scanner:
             self.failure = str(error)
             self._barrier.look_failed()
             log.warning(
-                "the index of waiting tasks can't be searched; events that may have a taker there wait for a while",
+                "the index of waiting tasks can't be searched; events that may have a taker there"
+                " wait for a while",
                 error=self.failure,
                 seconds=round(self._barrier.look_due_in(), 2),
             )

@@ -145,7 +145,10 @@ class Reporter:
         metrics.ANOTHER_SERVER.set(bool(absent))
         tasks = some_of(sorted(absent))
         if self._reports.write(Reports(another_server=", ".join(tasks))) and tasks:
-            what = "Conductor knows none of the tasks that waited before: it is another server, or empty. They are kept"
+            what = (
+                "Conductor knows none of the tasks that waited before: it is another server, or"
+                " empty. They are kept"
+            )
             log.error(what, tasks=tasks)
 
     # --- what a predecessor has reported ---
@@ -224,7 +227,8 @@ class Checks:
         """Logs why workflow definitions can't be read, once for each reason."""
         if failure and failure != self._failure:
             log.warning(
-                "not all receivers, starts and messages can be checked against Conductor's workflows",
+                "not all receivers, starts and messages can be checked against Conductor's"
+                " workflows",
                 error=failure,
             )
         self._failure = failure
