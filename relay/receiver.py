@@ -348,7 +348,8 @@ class Delivery:
         """Platforms repeat their challenges: they are always answered. Raises StoreUnavailable."""
         if verifies and not self._shared.verified.is_known(self._route.key):
             self._mark()
-        return self._counted("challenge", response)
+        self._shared.reporter.challenged(self._route, self._incoming, response.status)
+        return response
 
     def _mark(self) -> None:
         """Records that the webhook is verified. Raises StoreUnavailable."""

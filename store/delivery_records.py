@@ -71,6 +71,10 @@ class AnswerWanted:
     """Until when, by the store's clock."""
 
 
+Kind = Literal["rejected", "filtered", "duplicate", "challenge"]
+"""Why a delivery left no event."""
+
+
 @dataclass(frozen=True, slots=True)
 class WithoutEvent:
     """A delivery that left no event: the newest of each webhook and kind are kept, without
@@ -79,7 +83,7 @@ class WithoutEvent:
     webhook: str
     at: int
     status: int
-    """With which it was answered: below 400 if `only` filtered it out."""
+    """With which it was answered."""
     reason: str
     """Empty for a duplicate."""
     remote: str | None = None
@@ -88,15 +92,9 @@ class WithoutEvent:
     """The id of its `RawDelivery`; None if its bytes aren't kept."""
     event_id: str | None = None
     """The event that a duplicate repeats."""
+    kind: Kind = "rejected"
     key: str = field(default="", compare=False)
     """Unique among them, and in the order in which they were recorded; empty before that."""
-
-    @property
-    def kind(self) -> Literal["rejected", "filtered", "duplicate"]:
-        """Why it left none."""
-        if self.event_id is not None:
-            return "duplicate"
-        return "filtered" if self.status < 400 else "rejected"
 
 
 WRONG_TOKEN = "wrong_token"  # noqa: S105

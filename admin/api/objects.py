@@ -28,6 +28,7 @@ from criteria import matches
 from criteria.descriptions import describe_criterion, excerpt
 from criteria.operators import NAMES as OPERATORS
 from store import records
+from store.delivery_records import Kind
 from store.records import EventStatus, SetAsideKind, TargetKind, TargetState, TaskState
 from worker.discovery.probe import CheckResult
 
@@ -500,7 +501,7 @@ class RawDeliveries(ApiObject):
 class WithoutEvent(Rejection):
     """A line of ``events --follow --json`` for a delivery that left no event."""
 
-    kind: Literal["rejected", "filtered", "duplicate"]
+    kind: Kind
     event_id: str | None = Field(description="the event that a duplicate repeats")
 
 

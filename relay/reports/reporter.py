@@ -18,7 +18,7 @@ from relay.reports.outcomes import Outcome, Outcomes
 from relay.reports.raw_deliveries import LONGEST_REASON, Keeper
 from relay.route import Route
 from store.clock import MonotonicClock
-from store.delivery_records import WithoutEvent
+from store.delivery_records import Kind, WithoutEvent
 from store.processes import RelayStore
 from store.records import Committed
 
@@ -53,7 +53,14 @@ class Reporter:
         if repeated:
             status = 200 if route.callback is None else 410
             self._outcomes.count(name, "duplicate", status, len(repeated))
-            self._outcomes.keep(self._of(incoming, name, status, "", event_id=repeated[0]))
+            duplicate = self._of(incoming, name, "duplicate", status, "", event_id=repeated[0])
+            self._outcomes.keep(duplicate)
+
+    def challenged(self, route: Route, incoming: Incoming, status: int) -> None:
+        """Counts and records a challenge that was answered."""
+        name = route.webhook.name
+        self.count(name, "challenge", status)
+        self._outcomes.keep(self._of(incoming, name, "challenge", status, "it was answered"))
 
     def keep(
         self, route: Route, incoming: Incoming, request: Request | None, refused: Refused
@@ -72,19 +79,25 @@ class Reporter:
         self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None
     ) -> None:
         """Counts a rejected or filtered delivery, and records its reason."""
+        kind: Kind = "filtered" if status < 400 else "rejected"
         self._outcomes.reject(
-            self._of(incoming, route.webhook.name, status, reason, kept_id=kept_id)
+            self._of(incoming, route.webhook.name, kind, status, reason, kept_id=kept_id)
         )
 
     def unknown(self, incoming: Incoming, url_id: str) -> None:
         """Counts a delivery to a URL that no webhook has, and records the URL's beginning: people
         mistype them."""
-        self._outcomes.reject(
-            self._of(incoming, "", 404, f"no webhook has the URL /webhook/{url_id[:_LONGEST_URL]}")
-        )
+        reason = f"no webhook has the URL /webhook/{url_id[:_LONGEST_URL]}"
+        self._outcomes.reject(self._of(incoming, "", "rejected", 404, reason))
 
     def _of(
-        self, incoming: Incoming, webhook: str, status: int, reason: str, **more: Any
+        self,
+        incoming: Incoming,
+        webhook: str,
+        kind: Kind,
+        status: int,
+        reason: str,
+        **more: Any,
     ) -> WithoutEvent:
         return WithoutEvent(
             webhook,
@@ -93,6 +106,7 @@ class Reporter:
             reason[:LONGEST_REASON],
             incoming.recorded_remote,
             incoming.method,
+            kind=kind,
             **more,
         )
 

@@ -136,6 +136,7 @@ _WITHOUT_EVENT = "webhook, kind, at, status, reason, remote, method, kept_id, ev
 _KEPT_ID = "(SELECT r.id FROM bridge.raw_deliveries r WHERE r.id = w.kept_id) AS kept_id"
 _READ = Columns(
     webhook=text,
+    kind=text,
     at=number,
     status=number,
     reason=text,

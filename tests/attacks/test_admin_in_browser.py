@@ -72,7 +72,11 @@ def attacked(sample: Sample) -> list[str]:
     )
     relay.extensions["relay"].outcomes.flush()
     store.without_events.record(
-        [WithoutEvent("shut", now, 401, ALL, ALL, ALL), WithoutEvent(ALL, now, 200, ALL)], {}
+        [
+            WithoutEvent("shut", now, 401, ALL, ALL, ALL),
+            WithoutEvent(ALL, now, 200, ALL, kind="filtered"),
+        ],
+        {},
     )
     event_id = accepted.get_json()["eventId"]
     assert store.leadership.elect("sample", 10**9)

@@ -44,7 +44,17 @@ def sample(tmp_path: Path) -> Sample:
             RawDelivery("", "github-deploys", "saved", 1, name=name, body=b"{}"), 50
         )
     sample.store.without_events.record(
-        [WithoutEvent("orders", sample.store.now(), 200, "", event_id=sample.events["expired"])], {}
+        [
+            WithoutEvent(
+                "orders",
+                sample.store.now(),
+                200,
+                "",
+                event_id=sample.events["expired"],
+                kind="duplicate",
+            )
+        ],
+        {},
     )
     return sample
 

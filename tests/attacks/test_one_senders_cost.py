@@ -82,10 +82,11 @@ def test_batches_of_one_webhook_hold_up_no_other(name: str, body: bytes, relay: 
     assert relay.status("POST", f"/webhook/{name}", BATCH) == 200
     alone = time.monotonic() - began
     with meanwhile(*4 * [lambda: relay.status("POST", f"/webhook/{name}", BATCH)]):
-        found = answers(relay, 3 * alone, body)
+        found = answers(relay, 10 * alone, body)
+    # If batches held up others, nearly all of this time would be spent waiting for one.
     held_up = sum(wait for wait, status in found if wait > alone / 2 or status != 200)
     said = f"a batch takes {alone:.2f} s alone; others waited {sorted(found)[-5:]}"
-    assert held_up < sum(wait for wait, _ in found) / 3, said
+    assert held_up < sum(wait for wait, _ in found) / 2, said
 
 
 def test_endless_chunks_of_one_byte_hold_up_nobody_for_long(tmp_path: Path) -> None:

@@ -105,7 +105,9 @@ def filled(store: Store) -> Store:
     store.without_events.record([WithoutEvent("w", NOW, 401, "no")], {("w", "rejected"): 3})
     store.raw_deliveries.keep([kept("k1", body=b"\0\xff"), kept("k2")])
     store.raw_deliveries.accepted("k2", "e1")
-    store.without_events.record([WithoutEvent("w", NOW, 200, "", "203.0.113.9", event_id="e1")], {})
+    store.without_events.record(
+        [WithoutEvent("w", NOW, 200, "", "203.0.113.9", event_id="e1", kind="duplicate")], {}
+    )
     store.answers.record(
         [Answer("e1", "COMPLETED", "w1", '"\\u0000"'), Answer("e2", "FAILED", "w2")]
     )

@@ -24,13 +24,21 @@ def arrive(sample: Sample, webhook: str = "slack") -> str:
 
 
 def refuse(sample: Sample, reason: str, status: int = 401, webhook: str = "orders") -> None:
-    rejection = WithoutEvent(webhook, sample.store.now(), status, reason, "203.0.113.9")
+    rejection = WithoutEvent(
+        webhook,
+        sample.store.now(),
+        status,
+        reason,
+        "203.0.113.9",
+        kind="filtered" if status < 400 else "rejected",
+    )
     sample.store.without_events.record([rejection], {(webhook, "rejected"): 1})
 
 
 def repeat(sample: Sample, event_id: str) -> None:
     sample.store.without_events.record(
-        [WithoutEvent("slack", sample.store.now(), 200, "", event_id=event_id)], {}
+        [WithoutEvent("slack", sample.store.now(), 200, "", event_id=event_id, kind="duplicate")],
+        {},
     )
 
 

@@ -157,3 +157,12 @@ def test_which_event_a_duplicate_repeats_is_kept(make_relay: MakeRelay) -> None:
     relay.background.outcomes.flush()
     [found] = relay.store.without_events.newest("push")
     assert (found.kind, found.event_id, found.method) == ("duplicate", first, "POST")
+
+
+def test_a_challenge_that_was_answered_is_among_the_deliveries(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "slack", "platform": "slack"})
+    challenge = '{"type": "url_verification", "challenge": "c"}'
+    assert relay.post("slack", challenge).status_code == 200
+    relay.background.outcomes.flush()
+    [found] = relay.store.without_events.newest("slack")
+    assert (found.kind, found.status, found.reason) == ("challenge", 200, "it was answered")

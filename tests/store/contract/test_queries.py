@@ -174,9 +174,12 @@ def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
 def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
     store.without_events.record([WithoutEvent("w", 1, 401, "refused")], {("w", "rejected"): 1})
     store.without_events.record(
-        [WithoutEvent("w", n, 200, f"reason {n}") for n in range(130)], {("w", "filtered"): 130}
+        [WithoutEvent("w", n, 200, f"reason {n}", kind="filtered") for n in range(130)],
+        {("w", "filtered"): 130},
     )
-    store.without_events.record([WithoutEvent("v", 2, 204, "other")], {("v", "filtered"): 1})
+    store.without_events.record(
+        [WithoutEvent("v", 2, 204, "other", kind="filtered")], {("v", "filtered"): 1}
+    )
     assert (
         store.without_events.rejections("w")
         == store.without_events.rejections()
@@ -185,7 +188,7 @@ def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
     filtered = store.without_events.rejections("w", 1000, filtered=True)
     assert [one.reason for one in filtered] == [f"reason {n}" for n in reversed(range(30, 130))]
     assert store.without_events.rejections(limit=1, filtered=True) == [
-        WithoutEvent("v", 2, 204, "other")
+        WithoutEvent("v", 2, 204, "other", kind="filtered")
     ]
 
 

@@ -338,11 +338,11 @@ def test_deliveries_without_an_event_are_read_together_in_order_of_arrival(store
     store.without_events.record(
         [
             WithoutEvent("w", 10, 401, "refused", "203.0.113.9"),
-            WithoutEvent("v", 30, 200, "not wanted"),
+            WithoutEvent("v", 30, 200, "not wanted", kind="filtered"),
         ],
         {("w", "rejected"): 1},
     )
-    again = WithoutEvent("w", 20, 200, "", "203.0.113.9", "GET", event_id="e1")
+    again = WithoutEvent("w", 20, 200, "", "203.0.113.9", "GET", event_id="e1", kind="duplicate")
     store.without_events.record([again, replace(again, at=40)], {})
     found = store.without_events.newest()
     assert [(one.at, one.kind, one.webhook, one.reason, one.event_id) for one in found] == [
@@ -358,9 +358,15 @@ def test_deliveries_without_an_event_are_read_together_in_order_of_arrival(store
 
 
 def test_each_webhooks_newest_duplicates_are_kept(store: Store) -> None:
-    store.without_events.record([WithoutEvent("v", 1, 200, "", event_id="e0")], {})
     store.without_events.record(
-        [WithoutEvent("w", at, 200, "", event_id="e1") for at in range(KEPT + 30)], {}
+        [WithoutEvent("v", 1, 200, "", event_id="e0", kind="duplicate")], {}
+    )
+    store.without_events.record(
+        [
+            WithoutEvent("w", at, 200, "", event_id="e1", kind="duplicate")
+            for at in range(KEPT + 30)
+        ],
+        {},
     )
     store.without_events.record([], {})
     assert [one.at for one in store.without_events.newest("w", 1000)] == [*range(30, KEPT + 30)]
