@@ -318,6 +318,7 @@ class Settings(BaseSettings):
         "bridge_public_url",
         "bridge_relay_url",
         "bridge_key_mirror",
+        "bridge_docs_url",
         "conductor_server_url",
         "conductor_ui_server_url",
     )

@@ -172,6 +172,8 @@ class Delivery:
         """None until the body has been read."""
         self._until = 0.0
         """When it must have been stored, at the latest (monotonic clock)."""
+        self._repeated: list[Committed] = []
+        """What its events repeat, if they were looked up and all were found."""
 
     def response(self) -> Response | Pending:
         """Always returns one."""
@@ -264,6 +266,7 @@ class Delivery:
         # is evaluated again, if that takes long.
         known = self._known(events) if takes_long or route.accept is not None else {}
         if all(event.delivery_id in known for event in events):
+            self._repeated = [known[event.delivery_id].committed for event in events]  # type: ignore[index]
             return events
         if route.accept is not None:
             self._take(route.accept)
@@ -298,6 +301,8 @@ class Delivery:
         """Raises Overloaded or StoreUnavailable."""
         if not events:
             return []
+        if self._repeated:
+            return self._repeated
         turn = taking(self._route.turn, self._until) if len(events) > FEW else nullcontext()
         with turn:
             return self._shared.store.deliveries.append(events, self._until)

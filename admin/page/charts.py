@@ -131,7 +131,8 @@ def small_charts(
     for webhook, of_webhook in rows.items():
         counts = _by_bar(of_webhook, times)
         for at in failed.get(webhook, ()):
-            counts[_place(at, times)]["failed"] += 1
+            if at >= times[0]:
+                counts[_place(at, times)]["failed"] += 1
         for count in counts:
             count["accepted"] = max(0, count["accepted"] - count["failed"])
         labels = [_label(begin, zone, "%H:%M") for begin in times]

@@ -28,6 +28,8 @@ from worker.conductor.workflow_definitions import check_workflows
 
 blueprint = Blueprint("definitions", __name__)
 
+_SUGGESTED = 100
+"""Workflows that can be ticked, at most; the others are offered as one types."""
 _CHANGES = 200
 """Changes that are listed, at most."""
 _COMPARED = 3.0
@@ -240,7 +242,7 @@ def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Res
         guide=form.guide,
         kinds={kind: KINDS[kind].label for kind in form.proofs},
         yaml=yaml,
-        suggested=[one for one in suggested if one not in form.receivers],
+        suggested=[one for one in suggested if one not in form.receivers][:_SUGGESTED],
         meanings=meanings,
         workflow_versions=versions,
         not_listed=failure,

@@ -28,7 +28,7 @@ from flask.typing import ResponseReturnValue
 import admin
 from admin import operations
 from admin.api.objects import ReplayTo
-from admin.bridge import Bridge
+from admin.bridge import DAY, Bridge
 from admin.check.health import find_issues, state_of
 from admin.errors import NotFound
 from admin.events.failures import failures as failures_of
@@ -96,8 +96,8 @@ def overview() -> str:
     if sort not in SORTS:
         abort(400, f"the list can be sorted by {', '.join(SORTS)}")
     failed: dict[str, list[int]] = {}
-    for event in state.failed:
-        failed.setdefault(event.webhook, []).append(event.received_at)
+    for webhook_name, at in here.store.queries.unresolved_since(state.now - DAY):
+        failed.setdefault(webhook_name, []).append(at)
     paused = here.store.pauses.paused()
     broken = {problem.webhook for problem in here.definitions.errors}
     rows = [
@@ -364,7 +364,7 @@ def log_in() -> Response | tuple[str, int]:
     then = _after_log_in(request.form)
     role = role_of_token(request.form.get("token"))
     if role is None:
-        return render("login.html", next=then, wrong=True), 401
+        return with_own_scripts(render("login.html", next=then, wrong=True), 401)
     answer = _redirect(then)
     set_cookie(answer, sessions().new(role))
     return answer

@@ -59,8 +59,10 @@ class Outcomes:
 
     def keep(self, one: WithoutEvent) -> None:
         """Keeps a delivery that left no event, such as a duplicate; counting it is the caller's."""
+        # Anyone may send challenges: of those that come together, the last one is enough.
+        most = 1 if one.kind == "challenge" else KEPT
         with self._lock:
-            self._kept.setdefault((one.webhook, one.kind), deque(maxlen=KEPT)).append(one)
+            self._kept.setdefault((one.webhook, one.kind), deque(maxlen=most)).append(one)
 
     def flush(self) -> None:
         """Writes what has accumulated since the last call; what the store can't take is kept for

@@ -87,6 +87,8 @@ def json_of(name: str, instead: Read) -> Read:
     """A JSON text. `instead` makes from a text that is none what the record has instead."""
 
     def read(value: Any) -> Any:
+        if type(value) is not str:
+            raise Unreadable(NOT_PLAIN, instead(value))
         try:
             return json.loads(value)
         except (TypeError, ValueError) as error:
@@ -102,6 +104,8 @@ def object_of(name: str) -> Read:
     def read(value: Any) -> dict[str, Any] | None:
         if value is None:
             return None
+        if type(value) is not str:
+            raise Unreadable(NOT_PLAIN, None)
         try:
             return dict(json.loads(value))
         except (TypeError, ValueError) as error:

@@ -130,6 +130,8 @@ def _refused(error: Exception) -> StoreUnavailable:
 
 KEPT = 100
 """Deliveries without an event that are kept of a webhook and kind."""
+CHALLENGES_KEPT = 10
+"""Of a webhook. Anyone may send challenges, and they mustn't fill the list of deliveries."""
 _HOUR = 3_600_000
 _WITHOUT_EVENT = "webhook, kind, at, status, reason, remote, method, kept_id, event_id"
 # Some of what was kept with its bytes is pruned before this is.
@@ -168,7 +170,8 @@ class WithoutEvents(Part):
             transaction.insert(f"bridge.without_events ({_WITHOUT_EVENT})", list(map(values, new)))
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             for of_kind in sorted({(one.webhook, one.kind) for one in new}):
-                gone = superseded(transaction.fetch(_OF_KIND, of_kind), KEPT)
+                most = CHALLENGES_KEPT if of_kind[1] == "challenge" else KEPT
+                gone = superseded(transaction.fetch(_OF_KIND, of_kind), most)
                 if gone:
                     transaction.write(_DELETE, (gone,))
             counted = [

@@ -304,6 +304,19 @@ class Queries(Part, ABC):
         10,000."""
         return int(self._database.read(_COUNT_UNRESOLVED)[0][0])
 
+    def unresolved_since(self, since: int) -> list[tuple[str, int]]:
+        """(webhook, arrival) of the newest unresolved failed events, of those that arrived then or
+        later; 10,000 at most."""
+        newest = f"SELECT seq FROM {_UNRESOLVED} ORDER BY seq DESC LIMIT {UNRESOLVED_COUNTED}"
+        return [
+            (webhook, at)
+            for webhook, at in self._database.read(
+                f"SELECT webhook, received_at FROM bridge.events WHERE seq IN ({newest})"
+                " AND received_at >= %s",
+                (since,),
+            )
+        ]
+
     def failed_since(self, after: int, limit: int) -> list[tuple[str, str]]:
         """(id, webhook) of the unresolved events that failed after `after`, oldest arrivals first;
         up to `limit`."""

@@ -30,7 +30,16 @@ from store.records import (
     Workflow,
 )
 from store.sql import storable
-from store.sql.columns import Columns, Unreadable, json_of, number, object_of, text, word_of
+from store.sql.columns import (
+    NOT_PLAIN,
+    Columns,
+    Unreadable,
+    json_of,
+    number,
+    object_of,
+    text,
+    word_of,
+)
 from store.story import attempts_in
 
 _HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside")
@@ -82,6 +91,8 @@ def _summary_parts(found: str | None) -> dict[str, str] | None:
 def _only(found: Any) -> OneTarget | None:
     if found is None:
         return None
+    if type(found) is not str:
+        raise Unreadable(NOT_PLAIN, None)
     try:
         return one_target.from_text(found)
     except (TypeError, ValueError) as error:  # it must not go to other targets

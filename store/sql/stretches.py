@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from store.sql.database import Rows
 
 COUNTED = 1000
-"""Events of each status that are counted in a stretch."""
+"""Delivered events, or events of any status, that are counted in a stretch."""
+FEW = 10_000
+"""Events of each of `ENDED` that are counted in a stretch. They come in bursts, so more than these
+can't be estimated."""
 TIMED = 50
 """Delivered events of a stretch whose times are read."""
 PENDING = 10_000
@@ -40,13 +43,14 @@ def counting(parts: Mapping[str, str], newest: Callable[[str, str], str]) -> str
     within = {kind: f"{part} AND seq >= %(first)s" for kind, part in parts.items()}
     counts = [
         f"SELECT '{kind}' AS kind, count(*) AS number, min(seq) AS reached"
-        f" FROM ({newest(part, str(COUNTED))}) AS counted"
+        f" FROM ({newest(part, str(FEW if kind in ENDED else COUNTED + 1))}) AS counted"
         for kind, part in within.items()
     ]
     timed = newest(next(iter(within.values())), str(TIMED))
     took = (
         "SELECT 'took' AS kind, settled_at - received_at AS number, seq AS reached"
         f" FROM bridge.events WHERE seq IN ({timed}) AND status = 'delivered'"
+        " AND settled_at >= received_at"
     )
     return " UNION ALL ".join([*counts, took])
 
@@ -55,12 +59,12 @@ def stretch_of(rows: Rows, first: int, before: int, pending: int) -> Stretch:
     """The stretch from one sequence number to before another, from the rows that the statement
     gives, and the number of its pending events.
 
-    A count that reached its bound is taken to go on alike, to the first number.
+    Where more than `COUNTED` are there, they are taken to go on alike, to the first number.
     """
     numbers = {"pending": pending}
     for kind, number, reached in rows:
         if kind != "took":
-            is_cut = number == COUNTED
+            is_cut = kind not in ENDED and number > COUNTED
             numbers[kind] = (
                 round(number * (before - first) / (before - reached)) if is_cut else number
             )

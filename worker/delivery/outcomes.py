@@ -184,7 +184,9 @@ class TargetCalls:
         now = self._store.now()
         since = target.failing_since or now
         lasts = (now - since) / 1000
-        effects = self._store.effects.of_kind(target.kind)
+        effects = None
+        if target.lane is not None or lasts >= _GIVEN_UP_AFTER:
+            effects = self._store.effects.of_kind(target.kind)
         alone = failed_alone(since, effects, now) / 1000
         if alone >= _GIVEN_UP_AFTER:
             hours = f"{alone / 3600:.1f}".removesuffix(".0")

@@ -148,7 +148,7 @@ def test_targets_are_read_of_many_events_at_once(store: Store) -> None:
         "start#3",
     ]
     assert store.queries.targets_of([]) == []
-    assert len(store.queries.targets_of([f"e{number}" for number in range(3000)])) == 3
+    assert len(store.queries.targets_of([f"e{number}" for number in range(1100)])) == 3
 
 
 def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
@@ -383,3 +383,16 @@ def test_more_events_than_are_counted_are_estimated(
         found = [one.numbers for one in store.queries.by_time([NOW, NOW + 20], webhook)]
         counts = [one[status] for one in found for status in ("pending", "expired")]
         assert all(abs(number - 10) <= 1 for number in counts), counts
+
+
+def test_a_burst_of_failures_is_not_taken_for_all_that_came_with_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stretches, "COUNTED", 5)
+    for number in range(20):
+        event = arrive(store, f"e-{number:02}", received_at=NOW + number)
+        decide(store, event, start(number))
+        end(store, event, "failed" if number > 11 else "done")
+    [found] = store.queries.by_time([NOW])
+    assert +Counter(found.numbers) == {"delivered": 12, "failed": 8}
+    assert len(store.queries.unresolved_since(NOW + 15)) == 5
