@@ -12,17 +12,15 @@ from admin.wording.targets import name_of, next_try, why
 from config.quantities import ago, counted
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
-from store.records import Event, SetAside, SetAsideKind, Task
+from store.records import SetAside, SetAsideKind, Task
 from store.reports import Reports
-from store.sql.event_search import EventFilter
 from store.sql.facts import Pause
+from store.sql.queries import UNRESOLVED_COUNTED
 from worker.troubles import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000
 """Milliseconds that an event may wait for a decision or a call before that is an issue."""
-FAILED_READ = 200
-"""Failed events that are read, at most: the overview must be quick when very many have failed."""
 BROKEN_READ = 50
 """Tasks that can't be matched, of which there may be very many: so many are read."""
 _SHOWN = 20
@@ -79,8 +77,9 @@ class State:
     oldest_pending: int | None
     unresolved: int
     """Failed events that are neither acknowledged nor resolved."""
-    failed: Sequence[Event]
-    """Unresolved failed events that arrived in the last day, up to `FAILED_READ`."""
+    failed: Sequence[tuple[str, int]]
+    """Webhook and arrival of each unresolved failed event of the last day, up to
+    `UNRESOLVED_COUNTED`."""
     broken: Sequence[Task]
     """Waiting tasks that can't be matched, up to `BROKEN_READ`."""
     waiting: Mapping[str, int]
@@ -200,8 +199,8 @@ def _lost(state: State) -> Iterator[Issue]:
     """Events that had no effect."""
     if state.failed:
         text = (
-            f"{_number(state.failed, FAILED_READ, 'event')} failed in the last day: fix the cause,"
-            " then replay."
+            f"{_number(state.failed, UNRESOLVED_COUNTED, 'event')} failed in the last day: fix the"
+            " cause, then replay."
         )
         yield Issue("error", text, page="failures")
     if state.expired:
@@ -334,7 +333,7 @@ def state_of(bridge: Bridge) -> State:
         counts=store.queries.event_counts(),
         oldest_pending=store.queries.oldest_pending(),
         unresolved=store.queries.unresolved(),
-        failed=failed_since(bridge, now - DAY),
+        failed=store.queries.unresolved_since(now - DAY),
         broken=bridge.broken_tasks(BROKEN_READ),
         waiting=store.queries.waiting_by_workflow(),
         deliveries=store.queries.delivery_counts(now - DAY),
@@ -347,9 +346,3 @@ def state_of(bridge: Bridge) -> State:
         deleted=[name for name in reports.webhooks_gone if store.changes.was_deleted(name)],
         acceptable=KeptRejections(bridge).acceptable(),
     )
-
-
-def failed_since(bridge: Bridge, since: int) -> list[Event]:
-    """The newest failed events of that time or later that are unresolved, newest first; a page of
-    them at most."""
-    return bridge.events(EventFilter(unresolved=True, since=since, limit=FAILED_READ))

@@ -28,7 +28,7 @@ from flask.typing import ResponseReturnValue
 import admin
 from admin import operations
 from admin.api.objects import ReplayTo
-from admin.bridge import DAY, Bridge
+from admin.bridge import Bridge
 from admin.check.health import find_issues, state_of
 from admin.errors import NotFound
 from admin.events.failures import failures as failures_of
@@ -96,7 +96,7 @@ def overview() -> str:
     if sort not in SORTS:
         abort(400, f"the list can be sorted by {', '.join(SORTS)}")
     failed: dict[str, list[int]] = {}
-    for webhook_name, at in here.store.queries.unresolved_since(state.now - DAY):
+    for webhook_name, at in state.failed:
         failed.setdefault(webhook_name, []).append(at)
     paused = here.store.pauses.paused()
     broken = {problem.webhook for problem in here.definitions.errors}

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from admin.check.health import BROKEN_READ, FAILED_READ, State, find_issues
+from admin.check.health import BROKEN_READ, State, find_issues
 from config.webhooks import Problem, Webhook
-from store.records import Event, SetAside, Task
+from store.records import SetAside, Task
 from store.reports import Reports
 from store.sql.facts import Pause
+from store.sql.queries import UNRESOLVED_COUNTED
 from worker.misfits import misfits_of
 
 NOW = 1_800_000_000_000
@@ -33,7 +34,7 @@ WELL = State(
     deciding_until=NOW + 10_000,
     now=NOW,
 )
-EVENT = Event(1, "e", "hook", NOW, None, "{}", {}, {}, "failed", NOW, NOW, 0, NOW, None)
+FAILED = ("hook", NOW)
 TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
 ASIDE = SetAside("task", "t", None, "why", NOW, 1, NOW)
 MISFITS = misfits_of(
@@ -115,12 +116,12 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
             "No webhook is defined yet",
         ),
         ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest has waited 2 h"),
-        ({"failed": (EVENT,)}, "error", "1 event failed in the last day"),
-        ({"failed": (EVENT,) * 2}, "error", "2 events failed in the last day"),
+        ({"failed": (FAILED,)}, "error", "1 event failed in the last day"),
+        ({"failed": (FAILED,) * 2}, "error", "2 events failed in the last day"),
         (
-            {"failed": (EVENT,) * FAILED_READ},
+            {"failed": (FAILED,) * UNRESOLVED_COUNTED},
             "error",
-            f"At least {FAILED_READ} events failed in the last day",
+            f"At least {UNRESOLVED_COUNTED} events failed in the last day",
         ),
         (
             {"set_aside_counts": {"task": 1}, "set_aside": (ASIDE,)},
@@ -167,7 +168,7 @@ def test_a_short_wait_is_no_pile() -> None:
 def test_the_most_harmful_comes_first() -> None:
     gone = Reports(webhooks_gone={"shop": NOW})
     found = find_issues(
-        replace(WELL, waiting={"other": 1}, broken=(TASK,), deciding_until=None, failed=(EVENT,), expired={"hook": 1},
+        replace(WELL, waiting={"other": 1}, broken=(TASK,), deciding_until=None, failed=(FAILED,), expired={"hook": 1},
                 reports=gone)
     )  # fmt: skip
     told = ["failed", "expired", "No worker", "gone", "can't be matched", "no webhook here"]
