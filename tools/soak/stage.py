@@ -4,7 +4,6 @@ done to them."""
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -38,8 +37,9 @@ StoreKind = Literal["sqlite", "postgres"]
 STORES: tuple[StoreKind, ...] = ("sqlite", "postgres")
 DISK = 1024**3
 """Bytes of the file system that the store is on."""
-JUMPS = (-90, 90)
-"""Seconds by which the bridge's clock is wrong for a while."""
+JUMP = 90
+"""Seconds by which the bridge's clock is ahead for a while. It isn't set behind: what arrives then
+counts as having arrived before its workflow began, and is for people to replay."""
 RETENTION = "10m"
 """So that the store grows no more after this time; of an hour and longer."""
 
@@ -228,7 +228,7 @@ class Stage:
             self._kill_postgres()  # without room for its log it stops, at once or as it recovers
 
     def _step_clock(self) -> None:
-        self._clock.set(random.choice(JUMPS))
+        self._clock.set(JUMP)
         time.sleep(self.moment)
         self._clock.set(0)
 
