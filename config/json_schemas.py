@@ -133,9 +133,8 @@ def _rule_of(error: ValidationError) -> str:
     if rule in _SHOWN:
         for parameter in error.kind.as_dict().values():
             named = parameter if isinstance(parameter, list) else [parameter]
-            if all(
-                isinstance(one, (str, int, float)) for one in named
-            ):  # a name that doesn't fit has another error
+            # A name that doesn't fit has another error.
+            if all(isinstance(one, (str, int, float)) for one in named):
                 rule += " " + " or ".join(
                     one if isinstance(one, str) else json.dumps(one) for one in named
                 )

@@ -89,9 +89,8 @@ class _Safely:
 
     def __call__(self, logger: Any, method: str, event: Mapping[str, Any]) -> str:
         try:
-            return str(
-                self._renderer(logger, method, dict(event))
-            )  # it takes out what it has written
+            # The renderer takes what it has written out of the dictionary.
+            return str(self._renderer(logger, method, dict(event)))
         except Exception as error:
             plain = {key: value for key, value in event.items() if isinstance(value, str)}
             return str(self._renderer(logger, method, {**plain, "unlogged": type(error).__name__}))

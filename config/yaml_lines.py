@@ -103,9 +103,8 @@ def _compose(text: str) -> Node | None:
     RecursionError."""
     try:
         depth = 0
-        for event in YAML(typ="safe").parse(
-            text
-        ):  # libyaml's composer would crash in a text nested without end
+        # libyaml's composer would crash in a text nested without end.
+        for event in YAML(typ="safe").parse(text):
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             if depth > _MAX_DEPTH:
                 raise RecursionError
@@ -179,9 +178,8 @@ class _Reading:
         self, node: MappingNode, where: Where, depth: int = 0
     ) -> list[tuple[Any, Node, int]]:
         """key, value and the key's line; a mapping's own keys win over merged ones."""
-        self.count(
-            1 + len(node.value), node.start_mark.line + 1, depth
-        )  # a merge may name one mapping many times
+        # A merge may name one mapping many times.
+        self.count(1 + len(node.value), node.start_mark.line + 1, depth)
         own: dict[Any, tuple[Any, Node, int]] = {}
         merged: list[Node] = []
         for key_node, item in node.value:
@@ -216,19 +214,15 @@ class _Reading:
             value = self._constructor.construct_object(node)
             if isinstance(value, int):
                 str(value)  # hexadecimal digits are read however many they are
-        except (
-            YAMLError,
-            ValueError,
-            LookupError,
-        ):  # a number of thousands of digits, or a tag that doesn't fit
+        # A number of thousands of digits, or a tag that doesn't fit.
+        except (YAMLError, ValueError, LookupError):
             kind = str(node.tag).removeprefix(_TAG) if node.tag in _TAGS else "what its tag says"
             raise BadYaml(
                 f"a value that can't be read as {kind}", line, "put it in quotes, without a tag"
             ) from None
         if isinstance(value, float) and not math.isfinite(value):
-            return str(
-                node.value
-            )  # JSON has no such number; as text it is at least what was written
+            # JSON has no such number; as text it is at least what was written.
+            return str(node.value)
         return str(value) if isinstance(value, str) else value
 
 

@@ -72,9 +72,8 @@ class Conditions:
             ]
             explained += alone
             if not holds and all(criterion.holds for criterion in alone):
-                explained.append(
-                    Criterion(path, written, found, False)
-                )  # no one value meets all of them
+                # No one value meets all of them.
+                explained.append(Criterion(path, written, found, False))
         return explained
 
 

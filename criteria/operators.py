@@ -174,9 +174,8 @@ def _operand_fault(name: str, operand: Any) -> str | None:
 def _meets(name: str, operand: Any) -> Meets:
     if name in ("$eq", "$in"):
         keys = {comparison_key(one) for one in (operand if name == "$in" else [operand])} - {None}
-        if not any(
-            isinstance(key, tuple) for key in keys
-        ):  # an object isn't made comparable to be unequal to a text
+        # An object isn't made comparable to be unequal to a text.
+        if not any(isinstance(key, tuple) for key in keys):
             return lambda value: (
                 not isinstance(value, (dict, list)) and comparison_key(value) in keys
             )

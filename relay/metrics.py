@@ -66,9 +66,8 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 def count_deliveries(webhook: str, outcome: str, code: int, number: int = 1) -> None:
     """Counts deliveries. `webhook` must be a name from the definitions, or empty: labels must stay
     few."""
-    with suppress(
-        OSError
-    ):  # a process's first counters create its files; no delivery fails if that fails
+    # A process's first counters create its files; no delivery fails if that fails.
+    with suppress(OSError):
         _deliveries.labels(webhook, outcome, str(code)).inc(number)
 
 

@@ -370,9 +370,8 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(2 * (os.cpu_count() or 1), 8)
 
 
-@pytest.hookimpl(
-    tryfirst=True
-)  # pytest then brings those together that share a parameter of a module's fixture
+# Pytest then brings those together that share a parameter of a module's fixture.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts first the acceptance tests, then modules with slow tests and those that stay together,
     the slowest of them first: so all processes end at about the same time. Otherwise the order is

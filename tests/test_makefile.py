@@ -11,11 +11,12 @@ import pytest
 
 from tools.servers.processes import ROOT
 
+# Nothing of a make that runs the tests, nor of pip's and uv's own settings.
 _KEPT = (
     "PATH",
     "HOME",
     "LANG",
-)  # nothing of a make that runs the tests, nor of pip's and uv's own settings
+)
 
 
 def set_up(venv: Path, install: str, **environment: str) -> str:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
@@ -19,6 +18,7 @@ from admin.events.filters import STATUSES, Parts
 from admin.wording.terminal import compact, plain, table
 from config.quantities import parse_duration
 from config.settings import SettingsError, load_settings
+from config.urls import parts_of
 
 _Value = TypeVar("_Value")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -52,12 +52,8 @@ class Parsed(click.ParamType[_Value]):
 
 
 def _http_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url:
+    parts = parts_of(text)
+    if parts is None:
         raise ValueError(f"{text!r} is not a URL; write one such as http://localhost:8000")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a URL with a password shows it to everyone on this machine")
@@ -135,9 +131,8 @@ def echo_values(heading: str, values: Mapping[str, Any] | None) -> None:
 
 def echo_comparison(comparison: Json) -> None:
     """How near an event and a task came to each other."""
-    if (
-        comparison["verdict"] != "differs"
-    ):  # then the reason is the first criterion that doesn't hold
+    # Where they differ, the reason is the first criterion that doesn't hold, which is listed.
+    if comparison["verdict"] != "differs":
         click.echo(f"  {plain(comparison['reason'])}")
     echo_criteria(comparison["criteria"])
 

@@ -152,9 +152,8 @@ def _add(
             f"{undefined(event.webhook)}: nothing would be delivered; define it again first"
         )
     webhook = bridge.definitions.by_name.get(event.webhook)
-    if (
-        event.is_callback and event.only is not None
-    ):  # it is for the task that waits now, whatever its URL was made for
+    # It is for the task that waits now, whatever its URL was made for.
+    if event.is_callback and event.only is not None:
         only = replace(event.only, made_at=None)
     now = bridge.store.now()  # the store's clock, since tasks and holds are compared with it
     hold = webhook.hold if webhook is not None else DEFAULT_HOLD

@@ -241,9 +241,8 @@ def _shown(webhook: Webhook, verified: bool, words: str | None) -> dict[str, Any
 
 def _body() -> dict[str, Any]:
     body = request.get_json()
-    if (
-        isinstance(body, list) and len(body) == 1
-    ):  # the documentation calls it an array but shows an object
+    # The documentation calls it an array but shows an object.
+    if isinstance(body, list) and len(body) == 1:
         body = body[0]
     if not isinstance(body, dict):
         abort(400, "send a JSON object")

@@ -62,9 +62,8 @@ class StandardWebhooks:
 
         def proven(message: bytes, signature: str) -> bool:
             version, _, encoded = signature.partition(",")
-            given = decode_base64(
-                header_bytes(encoded.rstrip(","))
-            )  # some write a comma between signatures
+            # Some write a comma between signatures.
+            given = decode_base64(header_bytes(encoded.rstrip(",")))
             if given is None:
                 return False
             if version == "v1":

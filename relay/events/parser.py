@@ -186,9 +186,8 @@ class Parser:
         characters = len(event.payload) + (
             sum(map(len, event.headers.values())) if self._metadata else 0
         )
-        if (
-            characters * _LONGEST_IN_UTF8 + _OTHER_METADATA < self._conductor_payload
-        ):  # the hot path
+        # The hot path.
+        if characters * _LONGEST_IN_UTF8 + _OTHER_METADATA < self._conductor_payload:
             return False
         document = document_of(event, self._metadata)
         return size_in_conductor(document) > self._conductor_payload

@@ -82,9 +82,8 @@ class SharedTimes:
 
     def set(self, key: Hashable, time: float) -> None:
         """Sets the key's time."""
-        hashed = hash(
-            key
-        )  # seeded per program and shared by forks, so nobody can choose keys that collide
+        # Seeded per program and shared by forks, so nobody can choose keys that collide.
+        hashed = hash(key)
         place = self._find(hashed)
         if place is None:
             first = hashed % self._sets * _WAYS

@@ -57,9 +57,8 @@ class Address:
             "keepalives_count": "3",
             "fallback_application_name": "webhook-bridge",
             **{name: str(value) for name, value in given.items() if value is not None},
-            "client_encoding": (
-                "utf8"
-            ),  # whatever is given: payloads are sent as the bytes that they came in
+            # Whatever is given: payloads are sent as the bytes that they came in.
+            "client_encoding": "utf8",
         }
         if "," in parameters.get("host", "") + parameters.get("hostaddr", ""):
             # Of several servers, use the one that accepts writes, wherever a failover has moved it.

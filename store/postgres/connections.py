@@ -222,9 +222,8 @@ class Connections:
 
     def _reset(self) -> None:
         if self._pool is not None:
-            self._inherited.append(
-                self._pool
-            )  # keep a reference, since closing it would end the parent's sessions
+            # Keep a reference, since closing it would end the parent's sessions.
+            self._inherited.append(self._pool)
         self._pool = None
         self._opening = threading.Lock()
         self._last_error: BaseException | None = None

@@ -123,9 +123,8 @@ class PostgresDeliveries(Deliveries):
             left = until - time.monotonic() - _MARGIN
             is_alone = len(events) <= rows.STEP and not are_any(events) and not are_wanted(events)
             if is_alone and not connection.is_pooled and left > LOCK_TIMEOUT:
-                stored = self._insert(
-                    connection, events
-                )  # a separate transaction, in one round trip
+                # A separate transaction, in one round trip.
+                stored = self._insert(connection, events)
             else:
                 # A delivery that was answered 503 must not be stored later after all, once a lock
                 # is free.

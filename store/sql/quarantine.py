@@ -106,9 +106,8 @@ class Quarantine(Part):
         one of these ids."""
         where: list[str] = []
         values: list[Any] = []
-        if (
-            ids is not None
-        ):  # the primary key begins with the kind, and written like this, SQLite uses its index
+        # The primary key begins with the kind, and written like this, SQLite uses its index.
+        if ids is not None:
             where.append("kind = ANY(%s) AND id = ANY(%s)")
             values += [list(rows.KINDS) if kind is None else [kind], list(ids)]
         elif kind is not None:

@@ -446,9 +446,8 @@ class Queries(Part, ABC):
         )
         return {
             *(f"event {seq}" for (seq,) in undecided),
-            *(
-                f"target {target_id} {attempts}" for target_id, attempts in (*due, *claimed)
-            ),  # each try is another
+            # Each try is a separate item.
+            *(f"target {target_id} {attempts}" for target_id, attempts in (*due, *claimed)),
         }
 
     # --- tasks ---

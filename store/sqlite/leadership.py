@@ -112,9 +112,8 @@ class SqliteLeadership(Leadership):
                 kept = bool(rows)
                 had_lock = kept
             finally:
-                if (
-                    not kept and not had_lock
-                ):  # where that can't be told, who had the lock stays its holder
+                # Where that can't be told, who had the lock stays its holder.
+                if not kept and not had_lock:
                     self._unlock(term.holder)
             return kept
 

@@ -89,9 +89,8 @@ class Shell:
         self._job.mkdir(exist_ok=True)
         requests, to_us = os.pipe()
         from_us, answers = os.pipe()
-        (self._job / ".curlrc").write_text(
-            "silent\n"
-        )  # as on a terminal, which the output here is none of
+        # As on a terminal, which the output here is none of.
+        (self._job / ".curlrc").write_text("silent\n")
         known = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],

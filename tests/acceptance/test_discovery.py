@@ -110,9 +110,8 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
     }
 
     for bridge, ids in workflows.items():
-        for _ in (
-            ids
-        ):  # what the other bridge has adopted is found by the index, later; those events are held
+        # What the other bridge has adopted is found by the index, later; those events are held.
+        for _ in ids:
             bridge.orders("orders", {"kind": "go"})
         for workflow_id in ids:
             conductor.wait_for_status(workflow_id)

@@ -86,9 +86,8 @@ def test_calls_that_break_in_every_way_have_their_effect_exactly_once(
         load.bridge.start()
         load.run(clients=4, scenarios=max(8, int(SECONDS / 2)))
         load.join()
-        load.audit(
-            patience=5 * PATIENCE
-        )  # a try that looks three times for an earlier start seldom succeeds here
+        # A try that looks three times for an earlier start seldom succeeds here.
+        load.audit(patience=5 * PATIENCE)
     finally:
         load.bridge.stop()
         proxy.stop()

@@ -275,11 +275,12 @@ def test_a_file_system_that_goes_read_only_is_answered_with_503_until_it_is_moun
         lambda: subprocess.run(unmount, capture_output=True).returncode == 0,
         "what was killed is gone",
     )
+    # What such a device still writes would undo the repair.
     attached = [
         "losetup",
         "--associated",
         str(image),
-    ]  # what such a device still writes would undo the repair
+    ]
     wait_for(
         lambda: not subprocess.run(attached, capture_output=True, check=True).stdout,
         "its device is gone",

@@ -68,9 +68,8 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
         def click(text: str) -> None:
             def is_clicked() -> bool:
                 found = driver.find_elements(By.XPATH, f"//main//*[{text}]")
-                shown = [
-                    element for element in found if element.is_displayed()
-                ]  # Enter presses one that isn't
+                # Enter presses one that isn't.
+                shown = [element for element in found if element.is_displayed()]
                 for element in shown[:1]:
                     element.click()
                 return bool(shown)

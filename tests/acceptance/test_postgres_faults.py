@@ -94,9 +94,8 @@ class Standby:
     """A copy of the server that its commits wait for, and that can take its place."""
 
     def __init__(self, primary: Postgres) -> None:
-        programs = self._programs = (
-            primary._programs
-        )  # where whoever runs the server can reach them
+        # Where whoever runs the server can reach them.
+        programs = self._programs = primary._programs
         if not (programs / "pg_basebackup").exists():
             pytest.skip(f"{primary.origin} has no pg_basebackup, which makes a standby")
         self.port = free_port()
@@ -239,9 +238,8 @@ def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
     time.sleep(3)
     network.set_first_link("down")
     key = str(uuid.uuid4())
-    for _ in range(
-        3
-    ):  # while it is cut off: a relay that waits for the database would answer nothing
+    # While it is cut off: a relay that waits for the database would answer nothing.
+    for _ in range(3):
         answer = there.github("waits", {"to": key}, delivery=key)
         assert answer.status == 503, answer.text
     store = open_store(databases[1])
@@ -314,9 +312,8 @@ def test_a_full_disk_under_the_database_is_answered_with_503_until_there_is_room
     ballast.unlink()
 
     def accepts_again() -> Answer | None:
-        if (
-            not cramped_postgres.healthy()
-        ):  # with no room for its log a server stops, at once or as it recovers
+        # With no room for its log a server stops, at once or as it recovers.
+        if not cramped_postgres.healthy():
             cramped_postgres.kill()
             cramped_postgres.start()
         return accepted(fleet.hosts[0], refused)

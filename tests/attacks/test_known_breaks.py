@@ -81,10 +81,11 @@ def test_what_is_too_old_is_refused_wherever_a_time_is_signed(
         clock.now = genuine.now
         limit = {"tolerance": f"{int(tolerance)}s"} if "tolerance" in genuine.webhook else {}
         relay = make_relay(genuine.webhook | {"name": "after"} | limit, fetch=genuine.fetch)
+        # A genuine one may be as old as that already.
         for seconds in (
             2 * tolerance + 2,
             -2 * tolerance - 2,
-        ):  # a genuine one may be as old as that already
+        ):
             clock.now = genuine.now + seconds
             assert send(relay, "after", sent(genuine)) in (400, 401), genuine
         assert relay.events() == []

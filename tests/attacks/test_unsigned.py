@@ -443,9 +443,8 @@ def test_nothing_unsigned_changes_what_a_delivery_is(
                 target.check(changed)
         for value in ("forged", "1760000000", ""):
             more = [one for one in ids(given, value) if not is_excepted(one, platform, timeless)]
-            if not target.check(
-                at_once(given, more)
-            ):  # one that is refused may hide what another does
+            # One that is refused may hide what another does.
+            if not target.check(at_once(given, more)):
                 for one in more:
                     target.check(one)
         target.check_events()

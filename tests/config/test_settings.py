@@ -15,9 +15,8 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine, and an empty working folder."""
     monkeypatch.chdir(tmp_path)
     for name in Settings.model_fields:
-        monkeypatch.setenv(
-            name.upper(), "kept out"
-        )  # so that what .env sets is taken back after the test
+        # So that what .env sets is taken back after the test.
+        monkeypatch.setenv(name.upper(), "kept out")
         monkeypatch.delenv(name.upper())
 
 

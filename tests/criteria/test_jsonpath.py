@@ -126,10 +126,11 @@ def test_the_bounded_evaluator_selects_what_the_librarys_own_selects(
     path = "$" + "".join(segments)
     try:
         expected = [node.value for node in parse(path).find(document)]
+    # Of values with which a segment can do nothing: it finds nothing there.
     except (
         TypeError,
         AssertionError,
-    ):  # of values with which a segment can do nothing: it finds nothing there
+    ):
         return
     assert json.dumps(compile_path(path)(document)) == json.dumps(expected)
 

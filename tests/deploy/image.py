@@ -63,9 +63,8 @@ class Builder:
         self._storage = ["--storage-driver", "overlay", *place]
         try:
             self.buildah("info")
-        except (
-            AssertionError
-        ):  # in a container, as a rule: it copies whole trees instead, on the disk
+        # In a container, as a rule: it copies whole trees instead, on the disk.
+        except AssertionError:
             self.remove()
             self._storage = ["--storage-driver", "vfs", *place]
 

@@ -521,11 +521,12 @@ def test_the_chart_knows_every_setting_and_refuses_others() -> None:
     helpers = (CHART / "templates" / "_helpers.tpl").read_text(encoding="utf-8")
     [known] = re.findall(r"\$known := list (.*) }}", helpers)
     own = {name.upper() for name in Settings.model_fields if name.startswith("bridge_")}
+    # For commands that no pod runs.
     of_laptops = {
         "BRIDGE_LISTEN_TOKEN",
         "BRIDGE_SERVER",
         "BRIDGE_TOKEN",
-    }  # for commands that no pod runs
+    }
     assert set(re.findall(r'"(\w+)"', known)) == own - of_laptops
 
 

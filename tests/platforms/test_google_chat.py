@@ -100,10 +100,11 @@ def test_the_token_that_is_always_the_same_is_not_kept(make_relay: MakeRelay) ->
 @pytest.mark.parametrize(
     ("audience", "claims"),
     [
+        # Anyone can have Google sign for his own account.
         (
             "1234567890",
             OF_GOOGLE | {"aud": "1234567890"},
-        ),  # anyone can have Google sign for his own account
+        ),
         (URL, {"aud": URL}),
         (URL, OF_GOOGLE | {"aud": "https://evil.example"}),
         (URL, OF_GOOGLE | {"email": "evil@project.iam.gserviceaccount.com"}),

@@ -114,10 +114,11 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
     relay.background.stop()
     assert "0123456789abcdef" not in str(relay.store.kept_definitions.all())
     relay.file.write_text("webhooks: [")
+    # As a process of gunicorn's, whose parent reads with connections of its own.
     for store in (
         relay.store,
         None,
-    ):  # as a process of gunicorn's, whose parent reads with connections of its own
+    ):
         app = create_app(relay.settings, store=store)
         client = app.test_client()
         assert client.post("/webhook/kept", json={}, headers=KEY).status_code == 200

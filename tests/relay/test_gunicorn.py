@@ -39,9 +39,8 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     assert eventually(lambda: relay.status("POST", "/webhook/two", b"{}") == 200)
     assert eventually(lambda: relay.status("POST", "/webhook/one", b"{}") == 503)
 
-    relay.file.write_text(
-        "webhooks: ["
-    )  # broken: neither a signal nor a new worker makes it lose what it has
+    # Broken: neither a signal nor a new worker makes it lose what it has.
+    relay.file.write_text("webhooks: [")
     relay.process.send_signal(signal.SIGHUP)
     workers = subprocess.run(
         ["pgrep", "-P", str(relay.process.pid)], capture_output=True, text=True, check=True

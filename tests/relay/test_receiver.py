@@ -69,9 +69,8 @@ def test_a_delivery_id_that_comes_again_is_a_duplicate(make_relay: MakeRelay) ->
             200,
             {"eventId": first, "duplicate": True},
         )
-    assert (
-        relay.post("other", "{}", headers).get_json()["eventId"] != first
-    )  # ids are the webhook's own
+    # Ids are the webhook's own.
+    assert relay.post("other", "{}", headers).get_json()["eventId"] != first
     assert len(relay.events()) == 2
 
 

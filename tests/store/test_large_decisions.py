@@ -37,9 +37,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Postgres) -> s
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
-    unhurried = mock.patch(
-        "store.sqlite.connections.BUSY_TIMEOUT", 600.0
-    )  # a busy machine; see the bound below
+    # A busy machine; see the bound below.
+    unhurried = mock.patch("store.sqlite.connections.BUSY_TIMEOUT", 600.0)
     with unhurried, all_the_time(), closing(open_store(url)) as store:
         assert store.leadership.elect("me", 10**6)
         yield store

@@ -101,9 +101,8 @@ class SqliteBackend:
         scan = re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", line)
         if scan is None or scan[2] in self._LIVE:
             return False
-        table = re.search(
-            rf"\b(\w+) (?:AS )?{scan[1]}\b", statement
-        )  # it may have another name in the statement
+        # It may have another name in the statement.
+        table = re.search(rf"\b(\w+) (?:AS )?{scan[1]}\b", statement)
         return scan[1] in GROWING or (table is not None and table[1] in GROWING)
 
     def differences(self) -> list[str]:

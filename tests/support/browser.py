@@ -86,9 +86,8 @@ def await_true(driver: Chrome, condition: Callable[[], object], seconds: float =
         except (NoSuchElementException, StaleElementReferenceException):
             return False
         except WebDriverException as error:
-            if "does not belong to the document" not in str(
-                error.msg
-            ):  # as chromedriver tells of some stale elements
+            # As chromedriver tells of some stale elements.
+            if "does not belong to the document" not in str(error.msg):
                 raise
             return False
 

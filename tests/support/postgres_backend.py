@@ -77,9 +77,8 @@ def _grown(server: Postgres) -> psycopg.Connection[Any]:
     database.execute(_FILL)
     database.execute("VACUUM ANALYZE")
     take_any_text(database)
-    database.execute(
-        "SET enable_seqscan = off"
-    )  # a list of thousands of ids may make it the better choice
+    # A list of thousands of ids may make it the better choice.
+    database.execute("SET enable_seqscan = off")
     return database
 
 

@@ -112,9 +112,8 @@ def _statuses(received: bytes) -> Iterator[int]:
             b":0",
         )
         body = int(length.split(b":")[1])
-        received = (
-            rest[body:] if not rest.startswith(b"HTTP/1.") else rest
-        )  # an answer to HEAD has no body
+        # An answer to HEAD has no body.
+        received = rest[body:] if not rest.startswith(b"HTTP/1.") else rest
 
 
 def attack(port: int, number: int, seed: int, paths: tuple[str, ...]) -> Counter[int]:

@@ -101,9 +101,8 @@ class Play:
     def start(self) -> None:
         """Starts relay and worker."""
         step("The bridge: relay and worker")
-        if os.environ.get(
-            "BRIDGE_DATABASE"
-        ):  # another bridge may be using that, and the demo leaves nothing behind
+        # Another bridge may be using that, and the demo leaves nothing behind.
+        if os.environ.get("BRIDGE_DATABASE"):
             line("their store is a separate file, not BRIDGE_DATABASE (which `make run` uses)")
         start_relay(self.environment, self.folder / "relay.log", self.folder)
         self.start_worker()

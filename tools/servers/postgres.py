@@ -124,9 +124,8 @@ class Postgres:
             for pid in sessions:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            while any(
-                map(_runs, sessions)
-            ):  # one that still ends keeps the memory that the next start asks for
+            # One that still ends keeps the memory that the next start asks for.
+            while any(map(_runs, sessions)):
                 time.sleep(0.01)
         child.kill()
 

@@ -128,9 +128,8 @@ def _kind(status: int, message: str) -> type[ConductorError]:
         # A gateway, or a server that is starting, also answers 404; Conductor names what it doesn't
         # know.
         return NotFound if _NO_SUCH_ITEM.match(message) else NotThere
-    if status in (405, 501) or message.startswith(
-        "Request method "
-    ):  # 405 in Conductor 3.32, 500 in 3.13
+    # 405 in Conductor 3.32, 500 in 3.13.
+    if status in (405, 501) or message.startswith("Request method "):
         return NotThere
     if status in _TRY_AGAIN:
         return NotNow

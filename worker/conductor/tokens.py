@@ -50,9 +50,8 @@ class Tokens:
                 return
             text = "Conductor issues no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
             raise NotNow(f"{text} ({error})", error.status) from error
-        self._configuration.authentication_settings = (
-            self._settings
-        )  # so that the client sends and renews it
+        # So that the client sends and renews it.
+        self._configuration.authentication_settings = self._settings
         self._configuration.update_token(token)
 
 

@@ -116,18 +116,16 @@ def _text(answer: urllib3.BaseHTTPResponse, largest: int) -> str:
     """The answer's body. Raises Garbled for one that is too large, and a successful one that isn't
     UTF-8."""
     if answer.status < 200:
-        raise Garbled(
-            f"status {answer.status} is no answer"
-        )  # that one follows: it must not be the next request's
+        # That one follows: it must not be the next request's.
+        raise Garbled(f"status {answer.status} is no answer")
     body = answer.read(largest + 1)
     if len(body) > largest:
         raise Garbled(f"the answer has more than {largest // 1024**2} MB")
     try:
         return body.decode()
     except UnicodeDecodeError as error:
-        if (
-            200 <= answer.status <= 299
-        ):  # replacing unreadable characters would change what a task matches
+        # Replacing unreadable characters would change what a task matches.
+        if 200 <= answer.status <= 299:
             raise Garbled(f"the answer isn't UTF-8: {error.reason}") from error
         return body.decode("utf-8", "replace")
 

@@ -180,9 +180,8 @@ class _Check:
     def _receiver(
         self, webhook: Webhook, workflow: str, versions: frozenset[int] | None, documents: Documents
     ) -> Iterator[_Misfit]:
-        any_task = (
-            webhook.callback is not None
-        )  # its URLs complete tasks of any type, whatever their matches
+        # Its URLs complete tasks of any type, whatever their matches.
+        any_task = webhook.callback is not None
         if workflow in self._inside and workflow not in self._versions:
             if not any_task:
                 yield from _misfits_of(workflow, self._inside[workflow], webhook, documents)

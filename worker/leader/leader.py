@@ -319,9 +319,8 @@ class Leader:
             self._store.tasks.drop(self.term, ids, self._store.now())
             self.decider.drop_tasks(ids)
 
-        for task_id, error in failing_items(
-            task_ids, drop
-        ):  # the next discovery finds out that it has ended
+        # The next discovery finds out that it has ended.
+        for task_id, error in failing_items(task_ids, drop):
             self.decider.quarantine.task_failed(task_id, error, lambda: None)
         log.info("tasks no longer wait: Conductor has ended or lost them", tasks=some_of(task_ids))
 

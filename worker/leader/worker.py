@@ -354,9 +354,8 @@ class Intervals:
         now = datetime.now(timezone.utc)
         late = [job for job, at in due if at - now > job.trigger.interval]
         for job in late:
-            job.modify(
-                next_run_time=now
-            )  # wakes the scheduler, which on Python 3.10 waits by the wall clock too
+            # Wakes the scheduler, which on Python 3.10 waits by the wall clock too.
+            job.modify(next_run_time=now)
         if late:
             log.warning(
                 "the machine's clock was set back; running the jobs that would have waited",

@@ -54,9 +54,8 @@ class SickProxy(HttpProxy):
         if ailment is None:
             exchange.say(*exchange.forward(body))
             return
-        with suppress(
-            ValueError, KeyError, TypeError, AttributeError
-        ):  # a start ails also as it is looked up
+        # A start ails also as it is looked up.
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
             self.ails(json.loads(body)["correlationId"], ailment)
         self.counts[ailment] += 1
         if ailment in ("500", "403"):
@@ -139,9 +138,8 @@ class SickLoad(Load):
         self._drawn.draw = _Draw()
         key, well, sick = "", None, None
         deadline = time.monotonic() + PATIENCE
-        while (
-            well is None or sick is None
-        ):  # a Conductor that has very much to do breaks down over one now and then
+        # A Conductor that has very much to do breaks down over one now and then.
+        while well is None or sick is None:
             assert time.monotonic() < deadline, "Conductor begins no two workflows"
             key = uuid.uuid4().hex
             well, sick = self._begin("wait", key), self._begin("wait", key)

@@ -40,10 +40,11 @@ def conductor(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 def test_a_path_that_no_sample_of_the_platform_has_is_a_warning(
     cli: Cli, conductor: StandIn
 ) -> None:
+    # Of github, and of a custom sender, who may send anything.
     for name in (
         "deploy",
         "order_flow",
-    ):  # of github, and of a custom sender, who may send anything
+    ):
         conductor.defines(name, WAIT)
     lines = [line for line in cli("check").stdout.splitlines() if "sample event" in line]
     assert [line.partition(": warning: ")[2] for line in lines] == [

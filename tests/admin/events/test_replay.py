@@ -172,9 +172,8 @@ def test_nothing_is_started_twice_by_a_second_replay_of_the_same_events(
     finish(sample, second.id, "failed")
     finish(sample, third.id, "expired")
     result = cli("events", "replay", "--status", "failed", *MARKED)
-    assert (
-        result.stdout == "2 of 4 events replayed\n"
-    )  # the second one and its replay both failed: they are the same
+    # The second one and its replay both failed: they are the same.
+    assert result.stdout == "2 of 4 events replayed\n"
     assert "1 left out: a replay was already delivered" in result.stderr
     assert "1 left out: the same event is replayed already" in result.stderr
     assert [event.replay_of for event in replayed(sample)[3:]] == [
@@ -401,9 +400,8 @@ def test_a_replay_arrives_by_the_stores_clock(
 ) -> None:
     [old] = arrive(sample, 1)
     ahead = sample.store.now() + 3_600_000
-    monkeypatch.setattr(
-        sample.store, "now", lambda: ahead
-    )  # as a database's clock beside this host's
+    # As a database's clock beside this host's.
+    monkeypatch.setattr(sample.store, "now", lambda: ahead)
     bridge = sample.bridge()
     new = bridge.event(replay(bridge, old, confirmed=True))
     assert (new.received_at, new.hold_until >= ahead) == (ahead, True)

@@ -76,9 +76,8 @@ def test_each_field_is_in_its_place() -> None:
 def test_of_a_large_payload_the_top_is_shown_and_how_much_is_not() -> None:
     large = {"first": [{"id": number} for number in range(100_000)], "last": "seen"}
     tree = tree_of(large, most=500)
-    assert (
-        len(list(fields(tree))) == 203
-    )  # the payload, its two fields, a hundred elements and their fields
+    # The payload, its two fields, a hundred elements and their fields.
+    assert len(list(fields(tree))) == 203
     first, last = tree.fields
     assert (first.left_out, last.value) == (99_900, "seen")
     assert len(list(fields(tree_of([[[0] * 100] * 100] * 100, most=500)))) == 501

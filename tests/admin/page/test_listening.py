@@ -127,9 +127,8 @@ def test_an_answer_has_a_bounded_number_of_bytes(
     client: FlaskClient, public: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eviction, "READ_AT_ONCE", 200)
-    events = [
-        arrive(public, b"x" * size) for size in (40, 60, 1, 500, 2)
-    ]  # and 39 bytes of headers and query
+    # And 39 bytes of headers and query.
+    events = [arrive(public, b"x" * size) for size in (40, 60, 1, 500, 2)]
     found, after = [], 0
     for _ in range(4):
         answer = ask(client, after=after)

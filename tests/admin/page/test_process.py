@@ -158,9 +158,8 @@ def test_a_wrong_setting_ends_the_start_with_a_word(
 @pytest.mark.usefixtures("only_new_garbage")
 def test_a_port_that_is_taken_ends_the_start_with_a_word(refusal: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # what the server had opened before it failed
+        # What the server had opened before it failed.
+        warnings.simplefilter("ignore", ResourceWarning)
         text = refusal(ADMIN_PORT=str(taken.getsockname()[1]))
         gc.collect()
     assert "can't listen on 127.0.0.1 port" in text

@@ -165,9 +165,8 @@ def test_all_that_is_decoded_together_is_bounded_in_bytes() -> None:
 
 
 def test_all_that_is_decoded_together_is_bounded_in_values_which_take_the_time() -> None:
-    text = (
-        "[" + "[]," * (MAX_VALUES // 5) + "1]"
-    )  # each array begins, and a comma parts it from the next
+    # Each array begins, and a comma parts it from the next.
+    text = "[" + "[]," * (MAX_VALUES // 5) + "1]"
     found = decode({"a": [packed(text)] * 20}, {"$.a[*]": "gzip"})["a"]
     assert sum(isinstance(one, list) for one in found) == 2
 

@@ -37,10 +37,11 @@ def test_large_bodies_share_a_bounded_part_of_the_disk() -> None:
             pass
         with read(bodies, io.BytesIO(b"{}"), 2) as (small, _):
             assert small == b"{}"
+    # There is room again, also after the refusal.
     with read(bodies, io.BytesIO(large), len(large)) as (
         again,
         _,
-    ):  # there is room again, also after the refusal
+    ):
         assert again == large
 
 

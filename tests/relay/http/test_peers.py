@@ -160,9 +160,8 @@ def test_half_open_old_peers_hold_up_nobody(relay: Process, usual: float) -> Non
 def test_who_waits_for_a_100_gets_it_at_once_and_then_the_answer(relay: Process) -> None:
     whole = request(b'{"a": 1}', more="Expect: 100-continue\r\n")
     with connect(relay) as connection:
-        connection.sendall(
-            whole[:-8]
-        )  # without an answer it would be waited for, for as long as a body may take
+        # Without an answer it would be waited for, for as long as a body may take.
+        connection.sendall(whole[:-8])
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(whole[-8:])
         assert Answers(connection).next()[0] == 200
@@ -175,9 +174,8 @@ def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process, usual: float) 
     try:
         for number in range(20):
             for position, connection in enumerate(peers):
-                begin = number + (
-                    0 if position % 2 else len(whole) - 50
-                )  # in the head, or in the body
+                # In the head, or in the body.
+                begin = number + (0 if position % 2 else len(whole) - 50)
                 connection.sendall(
                     whole[begin : begin + 1] if number or position % 2 else whole[: begin + 1]
                 )
@@ -299,9 +297,8 @@ def test_a_large_answer_arrives_whole_over_a_slow_link(
     command = [*slow_link.within, sys.executable, "-c", READER, here, str(relay.port)]
     end = time.monotonic() + PATIENCE
     head = b"HTTP/1.1 503"
-    while (
-        head.startswith(b"HTTP/1.1 503") and time.monotonic() < end
-    ):  # as a busy disk may be, for so many events
+    # As a busy disk may be, for so many events.
+    while head.startswith(b"HTTP/1.1 503") and time.monotonic() < end:
         done = subprocess.run(command, input=sent, capture_output=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr.decode()
         head, answer = done.stdout.split(b"\r\n\r\n", 1)

@@ -95,9 +95,8 @@ def test_failures_that_were_all_looked_at_shut_nobody_out_for_long() -> None:
     clock = Clock(1000.0)
     admission = Admission(clock)
     admission.proven("a", SENDER)
-    for _ in range(
-        int(PROVEN_FOR * FAILURES.rate) + 10 * FAILURES.burst
-    ):  # more than are forgotten meanwhile
+    # More than are forgotten meanwhile.
+    for _ in range(int(PROVEN_FOR * FAILURES.rate) + 10 * FAILURES.burst):
         admission.failed("a", SENDER)
     clock.seconds += PROVEN_FOR + 1
     assert admission.wait("a", SENDER) == 0

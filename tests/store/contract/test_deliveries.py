@@ -112,11 +112,12 @@ def test_deliveries_of_many_threads_and_processes_are_stored_once(
 
 
 def test_a_delivery_that_the_database_refuses_takes_no_other_with_it(store: Store) -> None:
+    # No database has such a number.
     deliveries = [
         event("good"),
         replace(event("bad"), received_at=2**70),
         event("too"),
-    ]  # no database has such a number
+    ]
 
     def append(one: NewEvent) -> bool:
         try:

@@ -212,9 +212,8 @@ def test_what_belongs_to_a_workflow_a_delivery_or_a_lane_is_found(store: Store) 
     (target,) = store.queries.targets_with(workflow, workflow, 5)
     assert (target.event_id, target.task_id) == ("e1", "t1")
     assert store.queries.event_ids_of_delivery("d1", "d1", 5) == ["e1"]
-    assert sorted(store.queries.event_ids_of_delivery("d1", "d2", 5)) == [
-        "e1"
-    ]  # of each webhook the first
+    # Of each webhook the first.
+    assert sorted(store.queries.event_ids_of_delivery("d1", "d2", 5)) == ["e1"]
     assert store.queries.targets_in_lanes(["no such lane"], 5) == []
 
 

@@ -131,9 +131,8 @@ def test_a_decision_is_three_messages_its_writes_are_one(
 ) -> None:
     """Of several writes a host that is cut off may send the first ones, and hold the decider's row
     for good."""
-    monkeypatch.setattr(
-        store.signals, "notify", lambda _: None
-    )  # its thread may use the same connection
+    # Its thread may use the same connection.
+    monkeypatch.setattr(store.signals, "notify", lambda _: None)
     assert store.leadership.elect("me", 10**6)
     store.tasks.adopt(ME, [task()], NOW)
     one = event()

@@ -254,9 +254,8 @@ def test_a_full_database_takes_all_of_a_delivery_or_nothing(path: Path, store: S
 def test_a_database_that_cannot_be_written_can_be_read(path: Path, store: SqliteStore) -> None:
     [committed] = store.deliveries.append([event()])
     store._connections.close()
-    with writers_say(
-        "PRAGMA query_only=1"
-    ):  # as root no file is read-only; SQLite says the same of both
+    # As root no file is read-only; SQLite says the same of both.
+    with writers_say("PRAGMA query_only=1"):
         with pytest.raises(StoreUnavailable, match="readonly"):
             store.deliveries.append([event()])
         with pytest.raises(StoreUnavailable, match="readonly"):

@@ -380,9 +380,8 @@ def test_a_server_that_asks_for_a_certificate_is_shown_ours(
     peer.tls.verify_mode = ssl.CERT_REQUIRED
     peer.tls.load_verify_locations(ours)
     url = f"https://localhost:{peer.port}/api"
-    with pytest.raises(
-        (Unreachable, OutcomeUnknown)
-    ):  # with TLS 1.3 it is refused only after its request
+    # With TLS 1.3 it is refused only after its request.
+    with pytest.raises((Unreachable, OutcomeUnknown)):
         started(api_of(url))
     peer.answers = [(_OK + b"w1",)]
     assert (

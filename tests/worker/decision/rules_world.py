@@ -186,9 +186,8 @@ class World(RuleBasedStateMachine):
         class Spy(Decider):
             def decide(self, term: Term, request: Request) -> Any:
                 if machine.store.leadership.leader()[0] != term.holder:  # type: ignore[index]
-                    return super().decide(
-                        term, request
-                    )  # LeadershipLost, or there was nothing to write
+                    # LeadershipLost, or there was nothing to write.
+                    return super().decide(term, request)
                 assert request.barrier is not None
                 assert request.barrier.holds_up_to() == request.began
                 waiting = self.tasks.ids()
@@ -432,9 +431,8 @@ class World(RuleBasedStateMachine):
     def finish(self) -> None:
         """Without further faults everything comes to an end, and each effect is there exactly
         once."""
-        if (
-            self.definitions.webhooks != ALL
-        ):  # new ones have every task looked at again, which may hide what was forgotten
+        # New ones have every task looked at again, which may hide what was forgotten.
+        if self.definitions.webhooks != ALL:
             self.definitions = self.reference.definitions = Definitions(ALL)
         self.conductor.sick.clear()
         self.in_hand.clear()

@@ -22,9 +22,8 @@ def test_an_event_is_not_for_a_task_of_a_workflow_that_it_started_itself(bench: 
     started = [str(target.correlation_id) for target in starts(bench, event)]
     assert started == [event, f"{event}#2"]
     for correlation_id in started:
-        workflow = bench.conductor.begin(
-            "flow", correlation_id=correlation_id
-        )  # as soon as the event came
+        # As soon as the event came.
+        workflow = bench.conductor.begin("flow", correlation_id=correlation_id)
         bench.wait(workflow=workflow.id)
     bench.decide()
     assert bench.takers(event) == []

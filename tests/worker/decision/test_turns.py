@@ -45,9 +45,8 @@ def test_events_of_others_are_decided_between_those_that_cost_much(
     bench.conductor.schedule(
         bench.conductor.begin("flow").id, "wait", {"$..name": "none", "$..[?(@.id == -1)].id": 1}
     )
-    bench.conductor.schedule(
-        bench.conductor.begin("flow").id, "wait", {"$..id": 5}
-    )  # a taker of each event
+    # A taker of each event.
+    bench.conductor.schedule(bench.conductor.begin("flow").id, "wait", {"$..id": 5})
     worker = bench.deciding()
     worker.step()
 

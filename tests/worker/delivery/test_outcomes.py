@@ -145,12 +145,13 @@ def test_a_task_is_over_for_a_call_only_if_the_server_that_does_not_know_it_know
         ("lost_after", None, "shows it", "done"),
         ("lost_before", "CANCELED", "shows it", "cancelled"),
         ("lost_before", "COMPLETED", "shows it", "cancelled"),
+        # Its retry, which has another id, may have the event.
         (
             "lost_before",
             "TIMED_OUT",
             "shows it",
             "unknown",
-        ),  # its retry, which has another id, may have the event
+        ),
         ("lost_after", None, "lags", "unknown"),
         ("lost_after", None, "is denied", "unknown"),
         ("lost_after", None, "fails", "pending"),

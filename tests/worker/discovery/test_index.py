@@ -116,9 +116,8 @@ def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task
     assert bench.index.way == "workflows"
     assert "off" in bench.index.reason
     bench.clock.seconds += 61
-    assert (
-        bench.find(bench.now() - 15_000) == tasks
-    )  # an empty answer is no proof that it is on again
+    # An empty answer is no proof that it is on again.
+    assert bench.find(bench.now() - 15_000) == tasks
     assert bench.index.way == "workflows"
     bench.conductor.indexing = True
     bench.clock.seconds += 61

@@ -95,9 +95,8 @@ def test_a_server_that_nobody_reaches_is_a_warning(server: Conductor) -> None:
 def test_a_proxy_on_the_way_is_named_without_its_password(
     server: Conductor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(
-        "HTTP_PROXY", server.url.replace("://", "://me:hidden@")
-    )  # any proxy would do
+    # Any proxy would do.
+    monkeypatch.setenv("HTTP_PROXY", server.url.replace("://", "://me:hidden@"))
     notes = [str(one) for one in server.probe("http://conductor.example/api")]
     assert notes[0].startswith(f"Conductor is called by the proxy {server.url}; NO_PROXY names")
     assert "hidden" not in "".join(notes)

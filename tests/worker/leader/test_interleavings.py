@@ -111,9 +111,8 @@ class Machine(RuleBasedStateMachine):
         return self.ms / 1000
 
     def pass_by(self, seconds: float) -> None:
-        self.ms += math.ceil(
-            max(0.0, seconds) * 1000
-        )  # a wait that ends too early would be a term that isn't settled
+        # A wait that ends too early would be a term that isn't settled.
+        self.ms += math.ceil(max(0.0, seconds) * 1000)
 
     def living(self) -> list[Played]:
         return [played for played in self.workers if not played.ended]
