@@ -132,8 +132,7 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
-# --- who may see it
-#   -----------------------------------------------------------------------------------------
+# --- who may see it ---
 
 
 def _admit() -> Any:
@@ -194,8 +193,7 @@ def _finish(response: Response) -> Response:
     return response
 
 
-# --- errors
-#   -------------------------------------------------------------------------------------------------
+# --- errors ---
 
 
 def _error(status: int, message: str) -> Response:

@@ -30,8 +30,7 @@ _LONGEST_VALUE = 200
 """Characters of a value that can be added with a button."""
 
 
-# --- try criteria
-#   -------------------------------------------------------------------------------------------
+# --- try criteria ---
 
 
 @blueprint.get("/webhooks/<name>/try")
@@ -108,8 +107,7 @@ def _readable(event: Event) -> Event:
     return event
 
 
-# --- compare
-#   ------------------------------------------------------------------------------------------------
+# --- compare ---
 
 
 @blueprint.get("/events/<event_id>/compare")

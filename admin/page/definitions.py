@@ -30,6 +30,7 @@ blueprint = Blueprint("definitions", __name__)
 
 _SUGGESTED = 100
 """Workflows that can be ticked, at most; the others are offered as one types."""
+_Listed = tuple[dict[str, list[int]], str]
 _CHANGES = 200
 """Changes that are listed, at most."""
 _COMPARED = 3.0
@@ -44,8 +45,7 @@ _FIRST = (
 """The platforms that most people look for, before all others."""
 
 
-# --- new
-#   ----------------------------------------------------------------------------------------------------
+# --- new ---
 
 
 @blueprint.get("/new")
@@ -105,8 +105,7 @@ def create() -> Response:
     return webhook_page(form.name, fresh=True, secret=form.secret if is_entered else None)
 
 
-# --- change and delete
-#   --------------------------------------------------------------------------------------
+# --- change and delete ---
 
 
 @blueprint.get("/webhooks/<name>/edit")
@@ -222,7 +221,7 @@ def _written(name: str) -> Written:
 def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Response:
     """The form of a new webhook. Once it has been checked it says what the webhook will do."""
     here = bridge()
-    versions, failure = _workflow_versions()
+    listed = versions, failure = _workflow_versions()
     yaml, change = _preview(form, keys)
     is_checked = request.method == "POST"
     if not is_checked:
@@ -246,7 +245,7 @@ def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Res
         meanings=meanings,
         workflow_versions=versions,
         not_listed=failure,
-        warnings=_warnings(change),
+        warnings=_warnings(change, listed) if change else (),
         checked=is_checked and change is not None,
         outlook=(
             list(outlook(change.webhook, versions, waiting)) if change and change.webhook else []
@@ -271,19 +270,17 @@ def edit_page(
         text=text,
         version=version,
         checked=change is not None,
-        warnings=_warnings(change),
+        warnings=_warnings(change, _workflow_versions()) if change else (),
         **{"problems": (), "problem": None, "now": None, **more},
     )
     return make_response(rendered, status)
 
 
-def _warnings(change: Change | None) -> tuple[str, ...]:
-    """What there is to be said about a change that passed the checks."""
-    if change is None:
-        return ()
-    return tuple(
-        f"{one.what}; {one.remedy}" for one in (*change.warnings, *_about_workflows(change.webhook))
-    )
+def _warnings(change: Change, listed: _Listed) -> tuple[str, ...]:
+    """What there is to be said about a change that passed the checks. `listed`: Conductor's
+    workflows."""
+    about = (*change.warnings, *_about_workflows(change.webhook, listed))
+    return tuple(f"{one.what}; {one.remedy}" for one in about)
 
 
 def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | None]:
@@ -299,7 +296,7 @@ def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | Non
     return as_yaml({"webhooks": [preview(keys)]}), None
 
 
-def _workflow_versions() -> tuple[dict[str, list[int]], str]:
+def _workflow_versions() -> _Listed:
     """The workflows that Conductor has, and why they can't be listed now; that is empty if they
     can."""
     try:
@@ -308,12 +305,10 @@ def _workflow_versions() -> tuple[dict[str, list[int]], str]:
         return {}, str(error)
 
 
-def _about_workflows(webhook: Webhook | None) -> tuple[Problem, ...]:
+def _about_workflows(webhook: Webhook | None, listed: _Listed) -> tuple[Problem, ...]:
     """What of the webhook doesn't fit the workflows that Conductor has, if it can be asked."""
-    if webhook is None:
-        return ()
-    versions, failure = _workflow_versions()
-    if failure:
+    versions, failure = listed
+    if webhook is None or failure:
         return ()
     left = source().settings.bridge_leave_to_conductor
     return check_workflows(

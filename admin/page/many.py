@@ -63,8 +63,7 @@ _DONE: dict[str, Noted] = {"acknowledge": "acknowledged", "reopen": "reopened"}
 _REPLAY, _ACKNOWLEDGE, _REOPEN = {"verb": "replay"}, {"verb": "acknowledge"}, {"verb": "reopen"}
 
 
-# --- the page
-#   -----------------------------------------------------------------------------------------------
+# --- the page ---
 
 
 @blueprint.post("/events/<event_id>/acknowledge", defaults=_ACKNOWLEDGE)
@@ -132,8 +131,7 @@ def _planned(verb: str, asked: Asked) -> Plan:
     return plan_of(here, found) if verb == "replay" else plan_notes(found, _DONE[verb])
 
 
-# --- the API
-#   ------------------------------------------------------------------------------------------------
+# --- the API ---
 
 
 @blueprint.post("/api/events/<event_id>/acknowledge", defaults=_ACKNOWLEDGE)

@@ -177,8 +177,7 @@ def delete_tags(webhook_id: str) -> Response:
     return Response(status=200)
 
 
-# --- what a client sent, and gets back
-#   ---------------------------------------------------------------------
+# --- what a client sent, and gets back ---
 
 
 def _refer(name: str) -> str | None:
@@ -235,8 +234,7 @@ def _shown(webhook: Webhook, verified: bool, words: str | None) -> dict[str, Any
     return found
 
 
-# --- what they share
-#   ----------------------------------------------------------------------------------------
+# --- what they share ---
 
 
 def _body() -> dict[str, Any]:

@@ -83,8 +83,7 @@ def bridge() -> Bridge:
     return source().bridge()
 
 
-# --- pages
-#   --------------------------------------------------------------------------------------------------
+# --- pages ---
 
 
 @blueprint.get("/")
@@ -415,8 +414,7 @@ def ready() -> tuple[Response, int]:
     return jsonify({"status": "unavailable", "problems": [plain(problem)]}), 503
 
 
-# --- what templates use
-#   -------------------------------------------------------------------------------------
+# --- what templates use ---
 
 
 def _now() -> int:

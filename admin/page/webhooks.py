@@ -75,8 +75,7 @@ def is_in_force(written: Written) -> bool:
     )
 
 
-# --- one webhook
-#   --------------------------------------------------------------------------------------------
+# --- one webhook ---
 
 
 @blueprint.get("/webhooks/<name>")

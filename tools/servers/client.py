@@ -252,8 +252,7 @@ class Conductor:
         )
 
 
-# --- pieces of workflows
-#   ------------------------------------------------------------------------------------
+# --- pieces of workflows ---
 
 
 def wait_for_webhook(

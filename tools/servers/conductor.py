@@ -43,8 +43,7 @@ def say(text: str) -> None:
     print(text, end="", flush=True)
 
 
-# --- the jar
-#   ------------------------------------------------------------------------------------------------
+# --- the jar ---
 
 
 def maven_repository() -> Path:
@@ -138,8 +137,7 @@ def _megabytes(folder: Path) -> int:
     return total // 1024**2
 
 
-# --- the server
-#   ---------------------------------------------------------------------------------------------
+# --- the server ---
 
 
 class ConductorServer:

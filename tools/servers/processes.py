@@ -251,8 +251,7 @@ def stop_all_on_exit() -> None:
     signal.signal(signal.SIGHUP, interrupt)
 
 
-# --- the bridge's processes
-#   ---------------------------------------------------------------------------------
+# --- the bridge's processes ---
 
 
 def bridge_environment(**settings: str) -> dict[str, str]:

@@ -101,8 +101,7 @@ class _Check:
         self._similar: dict[str, str | None] = {}
         self._queues_on = True
 
-    # --- reading
-    #   --------------------------------------------------------------------------------------------
+    # --- reading ---
 
     def read(self) -> None:
         """Reads the definitions of receivers and of workflows that get messages."""
@@ -149,8 +148,7 @@ class _Check:
         there = self._versions.get(workflow, ())
         return list(there[-1:]) if versions is None else sorted(versions.intersection(there))
 
-    # --- problems
-    #   -------------------------------------------------------------------------------------------
+    # --- problems ---
 
     def webhook(self, webhook: Webhook, documents: Documents) -> Iterator[Problem]:
         """What doesn't fit in one webhook."""

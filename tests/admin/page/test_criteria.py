@@ -107,8 +107,8 @@ def test_a_viewer_may_try_and_compare(sample: Sample) -> None:
         assert client.get(path, headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
 
-# --- what is hidden
-#   -----------------------------------------------------------------------------------------
+# --- what is hidden ---
+
 
 CARD = "4999-1234"
 
@@ -175,8 +175,7 @@ def test_nothing_hidden_is_compared(paid: tuple[FlaskClient, list[str]]) -> None
     assert "What hide names is not compared" in text_of(page)
 
 
-# --- large payloads
-#   -----------------------------------------------------------------------------------------
+# --- large payloads ---
 
 
 def test_large_payloads_are_shown_in_part_and_tried_as_far_as_there_is_time(tmp_path: Path) -> None:

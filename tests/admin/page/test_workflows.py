@@ -60,8 +60,7 @@ def post(page: FlaskClient, path: str, **values: Any) -> TestResponse:
     return page.post(path, data=values)
 
 
-# --- the form
-#   -----------------------------------------------------------------------------------------------
+# --- the form ---
 
 
 def test_a_workflow_that_can_hardly_be_offered_does_not_keep_the_others_from_it(
@@ -150,8 +149,7 @@ def test_what_does_not_fit_is_said_beside_the_yaml(page: FlaskClient, conductor:
     assert "task w of deploy needs $.nothing, which no sample event of github has" in text
 
 
-# --- running one
-#   --------------------------------------------------------------------------------------------
+# --- running one ---
 
 
 def test_the_workflows_of_the_webhook_can_be_chosen(page: FlaskClient) -> None:
