@@ -153,7 +153,8 @@ WHERE id = ANY(ARRAY(
     ) due
 )) RETURNING {rows.TARGET}, webhook
 """
-
+# The statement that changes many targets locks them in the order of its plan, which may be any.
+_LOCK_TARGETS = "SELECT id FROM bridge.targets WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 
 _LATE = 2_000
 """Milliseconds: whatever becomes due, or is claimed, is visible that soon after its time; what
@@ -221,7 +222,8 @@ class PostgresClaims(Claims):
         changes = [
             transitions.target_after(result.target, result, now) for result in by_id.values()
         ]
-        found = transaction.fetch(
+        ids = Longs(by_id)
+        update = (
             "UPDATE bridge.targets t SET state = c.state, error = c.error, workflow_id ="
             " c.workflow_id, due_at = c.due_at, not_sent = c.not_sent, settled_at = c.settled_at,"
             " failing_since = c.failing_since, failures = c.failures FROM unnest(%b::bigint[],"
@@ -232,7 +234,7 @@ class PostgresClaims(Claims):
             " WHERE t.id = c.id AND coalesce(t.state, '') = 'claimed' AND t.claimed_by = %s AND"
             " t.attempts = c.attempts RETURNING t.id",
             (
-                Longs(by_id),
+                ids,
                 Longs(result.target.attempts for result in by_id.values()),
                 Texts(change.state for change in changes),
                 Texts(change.error for change in changes),
@@ -245,6 +247,7 @@ class PostgresClaims(Claims):
                 worker,
             ),
         )
+        found = transaction.fetch_together([(_LOCK_TARGETS, (ids,)), update])[-1]
         return sorted(row[0] for row in found)
 
     def _change_tasks(

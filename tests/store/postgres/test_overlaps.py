@@ -336,6 +336,39 @@ def test_a_paced_webhook_for_which_another_worker_is_claiming_leaves_its_share_t
         ]
 
 
+BY_NO_INDEX = {
+    f"enable_{plan}": "off" for plan in ("nestloop", "mergejoin", "indexscan", "bitmapscan")
+}
+
+
+def test_results_lock_targets_in_the_same_order_as_all_others_whatever_the_plan(
+    migrated_url: str, unhurried: None
+) -> None:
+    with mock.patch.dict(_SESSION, BY_NO_INDEX):
+        store = open_store(migrated_url)
+    due(store, "w", 0, 1)
+    targets = store.claims.claim("me", NOW, 0, 2)
+    first, last = (target.id for target in targets)
+    change = "UPDATE webhook_bridge.targets SET due_at = due_at WHERE id = %s"
+    results = [Result(target, "done") for target in targets]
+    recording = threading.Thread(target=lambda: store.claims.record_results("me", results, NOW))
+    with ExitStack() as stack:
+        stack.callback(store.close)
+        other = stack.enter_context(psycopg.connect(migrated_url))
+        stack.callback(recording.join)
+        other.execute(change, (first,))  # on disk, it now comes after the other
+        other.commit()
+        other.execute(change, (first,))
+        recording.start()
+        eventually(lambda: waits_for_a_lock(other))
+        other.execute(
+            "SELECT 1 FROM webhook_bridge.targets WHERE id = %s FOR UPDATE NOWAIT", (last,)
+        )
+        other.commit()
+        recording.join(PATIENCE)
+        assert store.queries.event_counts() == {"delivered": 1}
+
+
 def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_other(
     store: PostgresStore, migrated_url: str
 ) -> None:
