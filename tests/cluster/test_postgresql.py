@@ -3,6 +3,7 @@ applied twice."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -82,6 +83,20 @@ def test_an_upgrade_and_its_rollback_interrupt_nothing(operator: Operator, load:
         operator.helm("rollback", "--wait")
         load.more()
     assert load.failures == []
+
+
+def test_an_upgrade_whose_pods_do_not_start_is_taken_back_and_interrupts_nothing(
+    operator: Operator, load: Load
+) -> None:
+    operator.values["relay"] = {"resources": {"requests": {"cpu": "1000"}}}
+    with load:
+        load.more()
+        with pytest.raises(Refused):
+            operator.install(CHART, "--atomic", "--timeout", "90s")
+        operator.rolled_out()
+        load.more()
+    assert load.failures == []
+    assert json.loads(operator.helm("status", "--output", "json"))["info"]["status"] == "deployed"
 
 
 def test_pods_that_are_killed_lose_nothing(operator: Operator, load: Load) -> None:
