@@ -66,7 +66,8 @@ def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(
     bridge.reload()
     wait_for(lambda: bridge.post("hup_new", {}, key).status == 200, "the new webhook answers")
     wait_for(
-        lambda: "Booting worker" in relay.output()[before:], "gunicorn's parent has read them, too"
+        lambda: relay.output()[before:].count("Worker exiting") == 2,
+        "gunicorn has replaced the processes that didn't know it",
     )
 
     bridge.define(webhooks("hup_old", more="colour: red"))
