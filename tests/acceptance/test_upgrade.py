@@ -25,6 +25,7 @@ from tools.servers import PATIENCE
 from tools.servers.client import Answer, Conductor, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.slow(120)]
+STORES = ("sqlite", "postgres")
 MORE = 12
 """Events that a pair of versions must take before the next pair's turn."""
 
