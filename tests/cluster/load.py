@@ -141,8 +141,11 @@ class Load:
     def _send_all(self) -> None:
         while not self._stopping.is_set():
             text = uuid.uuid4().hex
+            try:
+                self._conductor.start(self.resumed, correlation_id=text, text=text)
+            except RequestFailed:  # Conductor's own database may be locked on a busy machine
+                continue
             self._sent.add(text)
-            self._conductor.start(self.resumed, correlation_id=text, text=text)
             body = sample.message(text)
             deadline = time.monotonic() + PATIENCE
             while text not in self._accepted and time.monotonic() < deadline:
