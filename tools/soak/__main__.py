@@ -67,8 +67,8 @@ def _play(stage: Stage, kind: StoreKind, seconds: float, rate: float, run: str) 
         struck = _strike(stage, began + seconds)
     finally:
         load.stop()
-    lasted = time.monotonic() - began
-    gauges.stop()
+        lasted = time.monotonic() - began
+        gauges.stop()
     print("counting every effect at Conductor")
     verdict = audit(stage.conductor, run, load.account, PATIENCE)
     print(_report(load.account, verdict, struck, lasted))
