@@ -53,6 +53,18 @@ class Family:
             (one for one in self.replays if one.status == "delivered" and is_whole(one.only)), None
         )
 
+    def delivered_to(self, target: OneTarget | None) -> Event | None:
+        """A replay that was delivered to this target, or to any if it is None."""
+        return next(
+            (
+                one
+                for one in self.replays
+                if one.status == "delivered"
+                and (target is None or is_whole(one.only) or one.only == target)
+            ),
+            None,
+        )
+
     @property
     def pending(self) -> Event | None:
         """A replay that is pending, and may be delivered."""
@@ -96,24 +108,28 @@ def replay(
     """
     one = None if target is None else _target(bridge, event_id, target)
     if not confirmed:
-        effect = _effect(bridge, event_id) if one is None else _effect_of(one)
+        effect = _effect(bridge, event_id) if one is None else _effect_of(bridge, event_id, one)
         if effect is not None:
             raise NeedsConfirmation(effect)
     return _add(bridge, event_id, None, None if one is None else place_of(one)).event_id
 
 
-def _effect_of(target: Target) -> str | None:
+def _effect_of(bridge: Bridge, event_id: str, target: Target) -> str | None:
     """What a replay to this target would do again; None if nothing."""
-    if target.state != "done":
+    if target.state == "done":
+        return f"{describe_target(target)} A replay does that again"
+    event = bridge.event(event_id)
+    replay = families(bridge.store.queries, [event])[event.id].delivered_to(place_of(target))
+    if replay is None:
         return None
-    return f"{describe_target(target)} A replay does that again"
+    return f"its replay {replay.id} has been delivered, and another does that again"
 
 
 def _effect(bridge: Bridge, event_id: str) -> str | None:
     """What a replay would do again, or what may be done without it; None if nothing."""
     event = bridge.event(event_id)
     family = families(bridge.store.queries, [event])[event.id]
-    replay = family.delivered
+    replay = family.delivered_to(None)
     targets = bridge.targets_by_event([event] if replay is None else [event, replay])
     effects = describe_effects(target for some in targets.values() for target in some)
     if effects or event.status == "delivered" or replay is not None:
@@ -287,7 +303,12 @@ def plan_of(bridge: Bridge, matching: Sequence[Event], acknowledged: bool = Fals
                 plan.left_out[reason] += 1
         plan.chosen += wanted
         acted = bridge.store.queries.with_effect([event.id for event in wanted])
-        plan.had_effect += sum(event.status == "delivered" or event.id in acted for event in wanted)
+        plan.had_effect += sum(
+            event.status == "delivered"
+            or event.id in acted
+            or family_of[event.id].delivered_to(None) is not None
+            for event in wanted
+        )
     return plan
 
 

@@ -153,7 +153,8 @@ WHERE id = ANY(ARRAY(
     ) due
 )) RETURNING {rows.TARGET}, webhook
 """
-# The statement that changes many targets locks them in the order of its plan, which may be any.
+# A statement that changes many rows locks them in the order of its plan, which may be any.
+_LOCK_TASKS = "SELECT id FROM bridge.tasks WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 _LOCK_TARGETS = "SELECT id FROM bridge.targets WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 
 _LATE = 2_000
@@ -255,13 +256,15 @@ class PostgresClaims(Claims):
     ) -> None:
         if changes:
             found = sorted(changes.items())
-            transaction.write(
+            ids = Texts(task_id for task_id, _ in found)
+            update = (
                 "UPDATE bridge.tasks t SET state = c.state, settled_at = c.settled_at"
                 " FROM unnest(%b::text[], %b::text[], %b::bigint[]) AS c (id, state, settled_at)"
                 " WHERE t.id = c.id AND t.state = 'taken'",
                 (
-                    Texts(task_id for task_id, _ in found),
+                    ids,
                     Texts(change.state for _, change in found),
                     Longs(change.settled_at for _, change in found),
                 ),
             )
+            transaction.fetch_together([(_LOCK_TASKS, (ids,)), update])

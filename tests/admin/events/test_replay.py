@@ -20,7 +20,7 @@ from flask.testing import FlaskClient
 
 from admin.cli.events import line_of
 from admin.events.follow import Follower
-from admin.events.replay import Plan, choose, plan_of, replay, replay_all
+from admin.events.replay import NeedsConfirmation, Plan, choose, plan_of, replay, replay_all
 from admin.search import Search
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id
 from store.sql.event_search import EventFilter
@@ -262,6 +262,18 @@ def test_an_event_that_failed_after_it_had_started_something_needs_a_yes(
         "1 was delivered, wholly or in part"
         in cli("events", "replay", "--status", "failed", *MARKED, code=2).stderr
     )
+
+
+@pytest.mark.parametrize("target", [None, 1])
+def test_what_a_replay_to_one_target_has_delivered_needs_a_yes(
+    sample: Sample, target: int | None
+) -> None:
+    [old] = arrive(sample, 1)
+    finish(sample, old, "failed")
+    again = replay(sample.bridge(), old, 1)
+    finish(sample, again, "delivered")
+    with pytest.raises(NeedsConfirmation, match=again):
+        replay(sample.bridge(), old, target)
 
 
 @pytest.mark.parametrize(("answer", "number"), [("y", 1), ("n", 0)])

@@ -341,28 +341,32 @@ BY_NO_INDEX = {
 }
 
 
-def test_results_lock_targets_in_the_same_order_as_all_others_whatever_the_plan(
-    migrated_url: str, unhurried: None
+@pytest.mark.parametrize("table", ["targets", "tasks"])
+def test_results_lock_rows_in_the_same_order_as_all_others_whatever_the_plan(
+    migrated_url: str, unhurried: None, table: str
 ) -> None:
     with mock.patch.dict(_SESSION, BY_NO_INDEX):
         store = open_store(migrated_url)
-    due(store, "w", 0, 1)
+    assert store.leadership.elect("me", 10**6)
+    store.tasks.adopt(ME, [task(1), task(2)], NOW)
+    decide(store, arrive(store), completion(1), completion(2))
     targets = store.claims.claim("me", NOW, 0, 2)
-    first, last = (target.id for target in targets)
-    change = "UPDATE webhook_bridge.targets SET due_at = due_at WHERE id = %s"
     results = [Result(target, "done") for target in targets]
     recording = threading.Thread(target=lambda: store.claims.record_results("me", results, NOW))
+    ids = f"SELECT id FROM webhook_bridge.{table} ORDER BY id"
+    change = f"UPDATE webhook_bridge.{table} SET settled_at = settled_at WHERE id = %s"
     with ExitStack() as stack:
         stack.callback(store.close)
         other = stack.enter_context(psycopg.connect(migrated_url))
         stack.callback(recording.join)
+        (first,), (last,) = other.execute(ids).fetchall()
         other.execute(change, (first,))  # on disk, it now comes after the other
         other.commit()
         other.execute(change, (first,))
         recording.start()
         eventually(lambda: waits_for_a_lock(other))
         other.execute(
-            "SELECT 1 FROM webhook_bridge.targets WHERE id = %s FOR UPDATE NOWAIT", (last,)
+            f"SELECT 1 FROM webhook_bridge.{table} WHERE id = %s FOR UPDATE NOWAIT", (last,)
         )
         other.commit()
         recording.join(PATIENCE)
