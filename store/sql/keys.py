@@ -183,6 +183,9 @@ _TAKE_BACK = """
 UPDATE bridge.targets SET state = 'queued', settled_at = NULL, error = %s
 WHERE id = ANY(%s) AND state = 'done' AND workflow_id = %s RETURNING event_id
 """
+_UNRESOLVE = (
+    "UPDATE bridge.events SET resolved_by = NULL WHERE id = ANY(%s) AND resolved_by IS NOT NULL"
+)
 _CLOSE = """
 DELETE FROM bridge.conversations WHERE workflow_id = %s AND NOT EXISTS (
     SELECT 1 FROM bridge.targets
@@ -262,6 +265,8 @@ class Conversations:
                     for id_ in sorted(returned)
                 }
                 self._events.change(transaction, changes)
+                # What they come to now, no replay has delivered.
+                transaction.write(_UNRESOLVE, (sorted(returned),))
                 advance(transaction, [conversation.lane], now)
             workflow_id, _, lane, first = conversation
             known = [one.target_id for one in given]

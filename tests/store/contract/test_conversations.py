@@ -3,11 +3,11 @@ its events say so."""
 
 from __future__ import annotations
 
-from store.records import Result
+from store.records import Result, TargetState, place_of
 from store.rules.keys import lane_of
 from store.sql.keys import Conversation
 from store.sql.store import Store
-from tests.support.makers import NOW, arrive, decide, event, message, start, states
+from tests.support.makers import NOW, arrive, decide, end, event, message, start, states
 
 LANE = lane_of("agent", "k")
 TALK = Conversation("w1", "agent", LANE, 1)
@@ -113,3 +113,21 @@ def test_an_event_whose_message_comes_to_nothing_then_is_no_longer_delivered(sto
         )
     assert (event(store, "e1").status, event(store, "e2").status) == ("ignored", "delivered")
     assert [one.id for one in store.decisions.agenda(9).undecided] == []
+
+
+def test_an_event_that_a_replay_resolved_before_its_message_fails_is_unresolved(
+    store: Store,
+) -> None:
+    decide(store, arrive(store, "e1"), message(), start())
+    for target in store.claims.claim("me", NOW, 0, 9):
+        state: TargetState = "failed" if target.kind == "start" else "done"
+        store.claims.record_results("me", [Result(target, state, workflow_id="w1")], NOW)
+    only = next(place_of(one) for one in store.queries.targets_of(["e1"]) if one.kind == "start")
+    decide(store, arrive(store, "r1", replay_of="e1", origin="e1", only=only), start())
+    end(store, "r1", "done")
+    assert event(store, "e1").resolved_by == "r1"
+    given = store.conversations.given(TALK)
+    store.conversations.close(TALK, given, given, "w1 ended", NOW)
+    end(store, "e1", "failed")
+    assert (event(store, "e1").status, event(store, "e1").resolved_by) == ("failed", None)
+    assert store.queries.unresolved() == 1
