@@ -9,6 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, TypeVar
 
 from tools.servers import PATIENCE
@@ -62,7 +63,7 @@ def http(
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read(), _lower(error.headers))
-    except OSError as error:
+    except (OSError, HTTPException) as error:  # the server may end in the middle of its answer
         raise RequestFailed(method, url, 0, str(error)) from None
 
 
