@@ -47,23 +47,9 @@ class Family:
     """The newest, oldest first, without payloads."""
 
     @property
-    def delivered(self) -> Event | None:
-        """A replay that was delivered to every target that it may have; None if there is none."""
-        return next(
-            (one for one in self.replays if one.status == "delivered" and is_whole(one.only)), None
-        )
-
-    def delivered_to(self, target: OneTarget | None) -> Event | None:
-        """A replay that was delivered to this target, or to any if it is None."""
-        return next(
-            (
-                one
-                for one in self.replays
-                if one.status == "delivered"
-                and (target is None or is_whole(one.only) or one.only == target)
-            ),
-            None,
-        )
+    def delivered(self) -> list[Event]:
+        """The replays that were delivered: to every target that they may have, or to one."""
+        return [one for one in self.replays if one.status == "delivered"]
 
     @property
     def pending(self) -> Event | None:
@@ -119,17 +105,17 @@ def _effect_of(bridge: Bridge, event_id: str, target: Target) -> str | None:
     if target.state == "done":
         return f"{describe_target(target)} A replay does that again"
     event = bridge.event(event_id)
-    replay = families(bridge.store.queries, [event])[event.id].delivered_to(place_of(target))
-    if replay is None:
-        return None
-    return f"its replay {replay.id} has been delivered, and another does that again"
+    for replay in families(bridge.store.queries, [event])[event.id].delivered:
+        if is_whole(replay.only) or replay.only == place_of(target):
+            return f"its replay {replay.id} has been delivered, and another does that again"
+    return None
 
 
 def _effect(bridge: Bridge, event_id: str) -> str | None:
     """What a replay would do again, or what may be done without it; None if nothing."""
     event = bridge.event(event_id)
     family = families(bridge.store.queries, [event])[event.id]
-    replay = family.delivered_to(None)
+    replay = next(iter(family.delivered), None)
     targets = bridge.targets_by_event([event] if replay is None else [event, replay])
     effects = describe_effects(target for some in targets.values() for target in some)
     if effects or event.status == "delivered" or replay is not None:
@@ -304,9 +290,7 @@ def plan_of(bridge: Bridge, matching: Sequence[Event], acknowledged: bool = Fals
         plan.chosen += wanted
         acted = bridge.store.queries.with_effect([event.id for event in wanted])
         plan.had_effect += sum(
-            event.status == "delivered"
-            or event.id in acted
-            or family_of[event.id].delivered_to(None) is not None
+            event.status == "delivered" or event.id in acted or bool(family_of[event.id].delivered)
             for event in wanted
         )
     return plan
@@ -319,7 +303,7 @@ def why_settled(event: Event, family: Family, acknowledged: bool = False) -> str
     """
     if event.acknowledged_at is not None and not acknowledged:
         return ACKNOWLEDGED
-    if event.resolved_by is not None or family.delivered is not None:
+    if event.resolved_by is not None or any(is_whole(one.only) for one in family.delivered):
         return REPLAY_DELIVERED
     return REPLAY_PENDING if family.pending is not None else None
 

@@ -31,6 +31,7 @@ blueprint = Blueprint("definitions", __name__)
 _SUGGESTED = 100
 """Workflows that can be ticked, at most; the others are offered as one types."""
 _Listed = tuple[dict[str, list[int]], str]
+"""The workflows that Conductor has, with their versions, and why they can't be listed now."""
 _CHANGES = 200
 """Changes that are listed, at most."""
 _COMPARED = 3.0
@@ -221,7 +222,8 @@ def _written(name: str) -> Written:
 def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Response:
     """The form of a new webhook. Once it has been checked it says what the webhook will do."""
     here = bridge()
-    listed = versions, failure = _workflow_versions()
+    listed = _workflow_versions()
+    versions, failure = listed
     yaml, change = _preview(form, keys)
     is_checked = request.method == "POST"
     if not is_checked:

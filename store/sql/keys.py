@@ -265,7 +265,7 @@ class Conversations:
                     for id_ in sorted(returned)
                 }
                 self._events.change(transaction, changes)
-                # What they come to now, no replay has delivered.
+                # No replay has delivered what the workflow left unread.
                 transaction.write(_UNRESOLVE, (sorted(returned),))
                 advance(transaction, [conversation.lane], now)
             workflow_id, _, lane, first = conversation

@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.faults.clients import BROKEN, Clients
+from tests.acceptance.faults.clients import Clients
 from tests.support.bridge import Bridge, started_by, unique
 from tests.support.chance import SEED
 from tests.support.kills import kills, storm
 from tests.support.storms import lasting
 from tools.servers import PATIENCE
 from tools.servers.backends import Conductors, chosen_kind
-from tools.servers.client import Answer, Conductor
+from tools.servers.client import Answer, Conductor, RequestFailed
 
 pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.storm]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
@@ -91,7 +91,7 @@ class Senders:
     def _try(self, delivery: str) -> Answer | None:
         try:
             return self._bridge.github("ask", {"delivery": delivery}, delivery=delivery)
-        except BROKEN:
+        except RequestFailed:
             return None
 
 

@@ -144,6 +144,7 @@ class Load:
             try:
                 self._conductor.start(self.resumed, correlation_id=text, text=text)
             except RequestFailed:  # Conductor's own database may be locked on a busy machine
+                self._stopping.wait(PAUSE)
                 continue
             self._sent.add(text)
             body = sample.message(text)

@@ -101,9 +101,14 @@ class Operator:
         wait_for(lambda: not self.pods(), "its pods are gone")
 
     def rolled_out(self) -> None:
-        """Returns once every Deployment has only pods of its newest template, all of them ready."""
+        """Returns once every Deployment has only pods of its newest template, all of them ready,
+        and the others are gone."""
         for name in self.names("deployment"):
             self.kubectl("rollout", "status", f"deployment/{name}", "--timeout=5m")
+        wait_for(
+            lambda: all("deletionTimestamp" not in pod["metadata"] for pod in self.objects("pod")),
+            "the pods that were replaced are gone",
+        )
 
     # --- what is there
 

@@ -58,13 +58,18 @@ def http(
     """One request; an answer of any status is returned. Raises RequestFailed without an answer."""
     request = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
+        with _open(request, timeout) as response:
             return Answer(response.status, response.read(), _lower(response.headers))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.read(), _lower(error.headers))
     except (OSError, HTTPException) as error:  # the server may end in the middle of its answer
         raise RequestFailed(method, url, 0, str(error)) from None
+
+
+def _open(request: urllib.request.Request, timeout: float) -> Any:
+    """The answer, of any status."""
+    try:
+        return urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        return error
 
 
 def _lower(headers: Any) -> dict[str, str]:

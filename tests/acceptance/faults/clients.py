@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections.abc import Callable
 
 from tools.servers import PATIENCE
 from tools.servers.client import Answer, RequestFailed
-
-BROKEN = (RequestFailed, OSError, http.client.HTTPException)
-"""What a call to a server that is killed ends with."""
 
 
 class Clients:
@@ -57,7 +53,7 @@ def until_accepted(send: Callable[[], Answer], again: Callable[[], None] = lambd
             if answer.status == 200:
                 return str(answer.json["eventId"])
             assert answer.status in (502, 503), f"{answer.status}: {answer.text}"
-        except (*BROKEN, ValueError):
+        except (RequestFailed, ValueError):
             pass
         assert time.monotonic() < deadline, "the relay accepts nothing"
         again()

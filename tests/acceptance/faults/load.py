@@ -18,10 +18,17 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from tests.acceptance.faults.clients import BROKEN, Clients, until_accepted
+from tests.acceptance.faults.clients import Clients, until_accepted
 from tests.support.bridge import Bridge, unique
 from tools.servers import PATIENCE
-from tools.servers.client import TERMINAL, Conductor, by_hand, set_variable, wait_for_webhook
+from tools.servers.client import (
+    TERMINAL,
+    Conductor,
+    RequestFailed,
+    by_hand,
+    set_variable,
+    wait_for_webhook,
+)
 
 T = TypeVar("T")
 
@@ -230,7 +237,7 @@ class Load:
         body = {"name": self._name(name), "input": {"key": key}}
         try:
             workflow_id = str(self.conductor.call("POST", "/workflow", body))
-        except BROKEN:
+        except RequestFailed:
             # Nobody knows whether there is one now; its key is never used again.
             self.abandoned += 1
             self._clients.stopped.wait(0.5)
@@ -282,8 +289,8 @@ class Load:
         while True:
             try:
                 return call()
-            except BROKEN as error:
-                if time.monotonic() > deadline or getattr(error, "status", 0) in (400, 404):
+            except RequestFailed as error:
+                if time.monotonic() > deadline or error.status in (400, 404):
                     raise
             time.sleep(0.2)
 
