@@ -102,6 +102,8 @@ def test_tasks_wait_on_while_a_gateway_answers_404(
     bridge.start_worker_alone()
     workflow_id = waiting(conductor, "no_route", GO)
     task_id = known_to(bridge, conductor, workflow_id)
+    # A worker that couldn't search the index once asks for no tasks yet.
+    wait_for(lambda: gateway.counts[task_id], "the task is asked for while there is a route")
     gateway.has_route = False
     gateway.counts.clear()
     wait_for(lambda: gateway.counts[task_id] >= 3, "the task is asked for")
