@@ -127,7 +127,7 @@ class Connections:
     """
 
     def __init__(self, path: Path, scheduler: Scheduler | None = None):
-        """`scheduler` says how to wait for short moments (see `begin`); a thread sleeps."""
+        """`scheduler` says how to wait for short moments (see `when_free`); a thread sleeps."""
         self.path = path
         self.wait_limits = WaitLimits()
         self.busy_timeout = BUSY_TIMEOUT
@@ -173,7 +173,7 @@ class Connections:
 
     def _open_writer(self) -> Connection:
         db = self._open()
-        db.execute("PRAGMA busy_timeout=0")  # `begin` waits, in shorter naps
+        db.execute("PRAGMA busy_timeout=0")  # `when_free` waits, in shorter naps
         # By default a statement's undo log moves to a file from 64 KB on, which a dozen deliveries
         # reach.
         db.execute("PRAGMA temp_store=MEMORY")
@@ -274,7 +274,7 @@ class Connections:
     def _committing(self, db: Connection, until: float) -> Iterator[Connection]:
         """One write transaction. Not `db.atomic()`: that is a deferred BEGIN, whose first write may
         fail at once."""
-        begin(db, until, self._nap)
+        when_free(lambda: db.execute("BEGIN IMMEDIATE"), until, self._nap)
         try:
             yield db
             db.commit()
@@ -319,7 +319,8 @@ class Connections:
                 open(self.path, "ab", opener=private.opener).close()
             with self._open(create=True) as db:
                 self._schema_of(db)  # before anything is written to it
-                db.enable_wal()
+                # Of processes that start at once, SQLite refuses all but one without any wait.
+                when_free(db.enable_wal, self.wait_limits.until(_MIGRATION), self._nap)
                 if db.journal_mode != "wal":
                     raise StoreUnavailable(
                         f"{self.path}: this file system doesn't support SQLite's WAL; use a local"
@@ -385,8 +386,9 @@ class Connections:
         return number
 
 
-def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:
-    """Begins a write transaction, waiting for those of other processes until that monotonic time.
+def when_free(step: Callable[[], object], until: float, nap: Callable[[float], None]) -> None:
+    """Takes a step that SQLite refuses while another process is at it, waiting for that until that
+    monotonic time.
 
     SQLite's own busy handler sleeps for up to 100 ms at a time, which shows in the relay's response
     times; these waits are short. The first ones block the process, later ones sleep: another
@@ -397,7 +399,7 @@ def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:
     pause = _NAP
     while True:
         try:
-            db.execute("BEGIN IMMEDIATE")
+            step()
             return
         except sqlite3.OperationalError as error:
             if error_code(error) != _SQLITE_BUSY or time.monotonic() > until:
