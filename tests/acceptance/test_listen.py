@@ -50,7 +50,8 @@ def test_deliveries_reach_the_laptop_in_order_whatever_is_killed_meanwhile(
 
     def deliver(*numbers: int) -> None:
         for number in numbers:
-            accepted(public.github("orders", {"n": number}))
+            payload = {"n": number}
+            accepted(lambda payload=payload: public.github("orders", payload))  # type: ignore[misc]
 
     def started(child: Child) -> Child:
         stack.callback(child.kill)

@@ -72,11 +72,18 @@ class Pair:
         self.load.audit(patience=3 * PATIENCE)
         assert self.load.events > MORE
         for bridge in (self.old, self.new):
-            listed = json.loads(bridge.program("events", "--json", "--limit", "100000"))
+            # A call whose answer was lost is repeated first.
+            listed = wait_for(
+                lambda bridge=bridge: self._all_delivered(bridge), "each event is delivered"
+            )  # type: ignore[misc]
             assert len(listed) == self.load.events
-            assert {one["status"] for one in listed} == {"delivered"}
             shown = json.loads(bridge.program("events", "show", listed[0]["eventId"], "--json"))
             assert shown["eventId"] == listed[0]["eventId"]
+
+    def _all_delivered(self, bridge: InstalledBridge) -> list[dict[str, Any]]:
+        """The events as that version lists them; none while any isn't delivered."""
+        listed = json.loads(bridge.program("events", "--json", "--limit", "100000"))
+        return listed if {one["status"] for one in listed} == {"delivered"} else []
 
     def schema(self) -> tuple[int, int]:
         """The store's two numbers."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.relay import MakeRelay
-from tests.support.relay_process import KEY, Answers, Process, connect, request, serving
+from tests.support.relay_process import KEY, PATIENT, Answers, Process, connect, request, serving
 from tools.bench.hostile_requests import NO_HTTP
 from tools.servers import PATIENCE, eventually
 from tools.servers.processes import children_of
@@ -30,7 +30,7 @@ MB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with serving(tmp_path_factory.mktemp("strangers"), DEFINITIONS) as process:
+    with serving(tmp_path_factory.mktemp("strangers"), DEFINITIONS, **PATIENT) as process:
         yield process
 
 

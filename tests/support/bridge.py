@@ -7,8 +7,8 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ class Bridge:
 
     def orders(self, webhook: str, payload: Any) -> str:
         """Posts an event with the header that proves who sends; the event's id."""
-        return accepted(self.post(webhook, payload, {"X-Api-Key": API_KEY}))
+        return accepted(lambda: self.post(webhook, payload, {"X-Api-Key": API_KEY}))
 
     # --- what became of them
 
@@ -288,13 +288,32 @@ class Bridge:
         )
         return answer.output if all_output else answer.stdout
 
+    def check(self, *expected: str, code: int = 0) -> str:
+        """What `check` prints, with that exit code, once all this is in it: a busy Conductor may be
+        too slow for its few seconds."""
+
+        def said() -> str:
+            with suppress(AssertionError):
+                printed = self.cli("check", code=code, all_output=True)
+                return printed if all(text in printed for text in expected) else ""
+            return ""
+
+        return wait_for(said, f"check says {expected}")
+
     def cli_json(self, *arguments: str) -> Any:
         """What the command line prints with --json."""
         return json.loads(self.cli(*arguments, "--json"))
 
 
-def accepted(answer: Answer) -> str:
-    """The event's id of an accepted delivery."""
+def accepted(send: Callable[[], Answer]) -> str:
+    """The event's id of a delivery, which is sent again, as platforms do, while the store is
+    busy."""
+
+    def sent() -> Answer | None:
+        answer = send()
+        return None if answer.status == 503 else answer
+
+    answer = wait_for(sent, "the store is free")
     assert answer.status == 200, f"{answer.status}: {answer.text}"
     assert "duplicate" not in answer.json, answer.text
     return str(answer.json["eventId"])
