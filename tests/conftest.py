@@ -109,18 +109,22 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
     """An empty database of the test's own on it."""
+    from tests.support.postgres_backend import time_to_connect
+
     url = postgres.new_database()
-    yield url
+    with time_to_connect():
+        yield url
     postgres.drop_database(url)
 
 
 @pytest.fixture
 def migrated_url(postgres: Postgres) -> Iterator[str]:
     """A database of the test's own on it, with the bridge's tables."""
-    from tests.support.postgres_backend import migrated
+    from tests.support.postgres_backend import migrated, time_to_connect
 
     url = migrated(postgres)
-    yield url
+    with time_to_connect():
+        yield url
     postgres.drop_database(url)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.bridge import Bridge, unique
-from tests.support.document import Document
+from tests.support.document import Document, make_patient
 from tools.demo.services import Services
 from tools.servers.client import (
     Answer,
@@ -130,6 +130,7 @@ def test_an_order_is_approved_by_a_link_as_documented(
         workflow = json.loads(
             text.replace("http://bridge-admin.internal:8090", f"http://127.0.0.1:{port}")
         )
+        make_patient(workflow)
         conductor.call("POST", "/metadata/workflow", workflow)
         workflow_id = conductor.start(DOCUMENTED, approver="ann@example.com")
         mail = wait_for(lambda: services.calls and services.calls[0].body, "the mail is sent")

@@ -24,6 +24,13 @@ def patient_trials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def patient_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conductor's workflows are listed and read however long that takes on a busy machine."""
+    for limit in ("_LISTED", "_READ", "_COMPARED"):
+        monkeypatch.setattr(f"admin.page.definitions.{limit}", PATIENCE)
+
+
+@pytest.fixture
 def sample(tmp_path: Path) -> Sample:
     return make_sample(tmp_path)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tools.servers import PATIENCE
 from tools.servers.processes import ROOT
 
 RECIPES = sorted(
@@ -84,12 +85,21 @@ class Document:
         workflow: dict[str, Any] = json.loads(
             block.replace('"uri": "https://', f'"uri": "{services}/')
         )
+        make_patient(workflow)
         return workflow
 
     @property
     def secrets(self) -> set[str]:
         """The names of Conductor's secrets in it."""
         return set(re.findall(r"\$\{workflow\.secrets\.(\w+)\}", self.text))
+
+
+def make_patient(workflow: dict[str, Any]) -> None:
+    """Gives its calls more time than Conductor's three seconds: a call that is late fails the
+    workflow."""
+    for task in workflow["tasks"]:
+        request = task.get("inputParameters", {}).get("http_request", {})
+        request.setdefault("readTimeOut", int(PATIENCE * 1000))
 
 
 def recipe(name: str) -> Document:

@@ -59,7 +59,8 @@ INSERT INTO webhook_bridge.answers (event_id, webhook, output, wait_until, outco
 def _template(server: Postgres) -> str:
     """The name of a database with the bridge's tables, to which nobody is connected."""
     url = server.new_database("template")
-    open_store(url).close()
+    with time_to_connect():
+        open_store(url).close()
     return urlsplit(url).path[1:]
 
 
@@ -116,14 +117,18 @@ _shared = lru_cache(maxsize=1)(_Shared)
 def all_the_time() -> Iterator[None]:
     """Connections and deliveries have all the time that a busy machine may need: most tests are
     about none of seconds."""
-    with (
-        mock.patch("store.postgres.deliveries.IMPATIENT", PATIENCE),
-        mock.patch("store.postgres.address._CONNECT_TIMEOUT", int(PATIENCE)),
-    ):
+    with mock.patch("store.postgres.deliveries.IMPATIENT", PATIENCE), time_to_connect():
         yield
 
 
-class _Unhurried(WaitLimits):
+@contextmanager
+def time_to_connect() -> Iterator[None]:
+    """Connecting has it: a busy server may need more than two seconds for a session."""
+    with mock.patch("store.postgres.address._CONNECT_TIMEOUT", int(PATIENCE)):
+        yield
+
+
+class Unhurried(WaitLimits):
     """Every step has all the time that a busy machine may need."""
 
     def until(self, seconds: float, latest: float = float("inf")) -> float:
@@ -152,7 +157,7 @@ class PostgresBackend:
     def open(self) -> PostgresStore:
         """The store, as another process sees it."""
         store = open_store(self.url)
-        store._connections.wait_limits = _Unhurried()
+        store._connections.wait_limits = Unhurried()
         connect = store._connections.connect
 
         def watched() -> Connection:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from worker.decision import workflows
 from worker.delivery import earlier_starts
 
 
@@ -16,6 +17,12 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     doesn't lag."""
     monkeypatch.setattr(earlier_starts, "_PAUSES", (0.0, 0.0))
     monkeypatch.setattr(earlier_starts, "_LAG", 0.0)
+
+
+@pytest.fixture
+def patient_look_ups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up of a workflow that doesn't hang ends in time on a busy machine, too."""
+    monkeypatch.setattr(workflows, "_PATIENCE", 5.0)
 
 
 @pytest.fixture

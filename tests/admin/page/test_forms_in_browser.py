@@ -77,8 +77,9 @@ def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(
     tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "more-error"))
     assert "jwt.issuer: " in driver.find_element(By.ID, "more-error").text
+    # The mistake has the focus.
+    await_true(driver, lambda: driver.switch_to.active_element.get_attribute("id") == "more")
     more = driver.switch_to.active_element
-    assert more.get_attribute("id") == "more", "the mistake has the focus"
     more.clear()
     more.send_keys(f"jwt: {{issuer: 'https://login.example.com', audience: hooks}}\n{starts}")
     tab_to(driver, "Create").send_keys(Keys.ENTER)
@@ -125,7 +126,8 @@ def test_edit_hides_the_secret_and_changes_only_what_was_typed(
     driver.switch_to.active_element.send_keys("keep_rejected: many")
     tab_to(driver, "Save").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.CSS_SELECTOR, "[role=alert]"))
-    assert "keep_rejected" in driver.switch_to.active_element.text, "the message has the focus"
+    # The message has the focus.
+    await_true(driver, lambda: "keep_rejected" in driver.switch_to.active_element.text)
     tab_to(driver, "yaml-text").send_keys(Keys.CONTROL, Keys.END)
     driver.switch_to.active_element.send_keys(*[Keys.BACKSPACE] * len("many\n"), "50")
     tab_to(driver, "Save").send_keys(Keys.ENTER)

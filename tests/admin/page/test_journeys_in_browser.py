@@ -24,7 +24,7 @@ from tests.support.webhook_page import relay as relay
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [*browser.MARKS]
+pytestmark = [*browser.MARKS, pytest.mark.usefixtures("patient_forms")]
 
 WAIT = {
     "type": "WAIT_FOR_WEBHOOK",

@@ -21,7 +21,7 @@ from tests.support.sample import settings_for
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [*browser.MARKS]
+pytestmark = [*browser.MARKS, pytest.mark.usefixtures("patient_forms")]
 
 DEFINITIONS = "webhooks: [{name: deploys, verifier: none, receivers: {flow_1234: any}}]\n"
 
@@ -71,7 +71,7 @@ def test_enter_checks_and_the_first_mistake_has_the_focus(driver: Chrome, url: s
     name.clear()
     name.send_keys("no spaces", Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "name-error"))
-    assert driver.switch_to.active_element.get_attribute("id") == "name"
+    await_true(driver, lambda: driver.switch_to.active_element.get_attribute("id") == "name")
     name = driver.switch_to.active_element
     name.clear()
     name.send_keys("orders", Keys.ENTER)

@@ -323,13 +323,15 @@ def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_n
 ) -> None:
     whole = request(b'{"a": 1}')
     idle = [connect(own_relay) for _ in range(20)]
-    under_way = [connect(own_relay) for _ in range(6)]
+    under_way: list[socket.socket] = []
     try:
         for connection in idle:
             connection.sendall(whole)
             assert Answers(connection).next()[0] == 200
-        for connection in under_way:
-            connection.sendall(whole[:-3])
+        # Only now: a connection that sends no head for five seconds is closed.
+        for _ in range(6):
+            under_way.append(connect(own_relay))
+            under_way[-1].sendall(whole[:-3])
         own_relay.seconds()  # so the relay has read what came before
         assert own_relay.process is not None
         own_relay.process.terminate()

@@ -34,6 +34,7 @@ from tests.support.makers import (
     start,
     task,
 )
+from tests.support.postgres_backend import Unhurried
 from tools.servers import PATIENCE, eventually
 
 KEPT_BY_A_STOPPED_RELAY = """
@@ -43,6 +44,13 @@ VALUES (
     'stopped', 'w', 'accepted', %s, pg_current_xact_id()::text::bigint << 16, 0, '', '', 'POST', '', '', '', '{}', 0, ''
 )
 """
+
+
+@pytest.fixture(autouse=True)
+def patient_locks() -> Iterator[None]:
+    """Whoever waits for a lock of the test's has all the time that a busy machine may need."""
+    with mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"):
+        yield
 
 
 @pytest.fixture
@@ -341,12 +349,18 @@ BY_NO_INDEX = {
 }
 
 
+@pytest.fixture
+def by_no_index() -> Iterator[None]:
+    """Of each session that begins meanwhile."""
+    with mock.patch.dict(_SESSION, BY_NO_INDEX):
+        yield
+
+
 @pytest.mark.parametrize("table", ["targets", "tasks"])
 def test_results_lock_rows_in_the_same_order_as_all_others_whatever_the_plan(
-    migrated_url: str, unhurried: None, table: str
+    migrated_url: str, unhurried: None, by_no_index: None, table: str
 ) -> None:
-    with mock.patch.dict(_SESSION, BY_NO_INDEX):
-        store = open_store(migrated_url)
+    store = open_store(migrated_url)
     assert store.leadership.elect("me", 10**6)
     store.tasks.adopt(ME, [task(1), task(2)], NOW)
     decide(store, arrive(store), completion(1), completion(2))
@@ -384,6 +398,7 @@ def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_
 
     def work(name: str) -> None:
         own = open_store(migrated_url)
+        own._connections.wait_limits = Unhurried()
         together.wait(PATIENCE)
         try:
             while targets := own.claims.claim(name, now := own.now(), now - 3, 7, paces):
@@ -395,8 +410,7 @@ def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_
         finally:
             own.close()
 
-    # On a busy machine a transaction may take longer than others wait for its rows.
-    with mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"), ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, "1234"))
     with psycopg.connect(migrated_url) as other:
         found = other.execute(

@@ -319,7 +319,7 @@ def test_what_no_proxy_passes_on_has_not_happened(
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{peer.port}")
     peer.answers = [answer]
     with pytest.raises(Unreachable, match="no connection"):
-        started(api_of("https://conductor.example/api", timeout=1))
+        started(api_of("https://conductor.example/api", timeout=5))
     eventually(lambda: peer.requests)  # it may have been read only after the time-out
     assert peer.requests[0][1].startswith(b"CONNECT conductor.example:443 ")
 

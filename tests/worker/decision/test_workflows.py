@@ -15,6 +15,8 @@ from tests.worker.play import Now
 from tools.servers import eventually
 from worker.decision.workflows import InDoubt, Workflows
 
+pytestmark = pytest.mark.usefixtures("patient_look_ups")
+
 
 class Store:
     """What the look-ups need of one."""

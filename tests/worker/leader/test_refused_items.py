@@ -6,6 +6,8 @@ import threading
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from config.webhooks import Definitions, Webhook
 from store.errors import Unstorable
 from store.records import Task
@@ -66,6 +68,7 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
     assert bench.state("r1") == "waiting"
 
 
+@pytest.mark.usefixtures("patient_look_ups")
 def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> None:
     bench.source.current = Definitions(
         (Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),)

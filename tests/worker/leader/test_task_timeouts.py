@@ -15,11 +15,12 @@ import pytest
 from store.records import Target, Task, Term
 from tests.support.clock import Clock
 from tests.worker.play import Later
-from tools.servers import eventually
+from tools.servers import PATIENCE, eventually
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
 from worker.decision.matching import TaskIndex, WaitingTask
+from worker.leader import task_timeouts
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.task_timeouts import PATIENCE, TaskTimeouts
+from worker.leader.task_timeouts import TaskTimeouts
 
 
 def task(name: str, response_timeout: int = 30) -> WaitingTask:
@@ -120,7 +121,7 @@ class Bench:
         self.clock = Clock(1000.0)
         self.timeouts = self.another()
 
-    def another(self, patience: float = PATIENCE) -> TaskTimeouts:
+    def another(self, patience: float = task_timeouts.PATIENCE) -> TaskTimeouts:
         return TaskTimeouts(self.server, self.store, "me", self.pool, patience, self.clock)
 
     def extend(self, *tasks: WaitingTask) -> list[str]:

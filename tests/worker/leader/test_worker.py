@@ -198,6 +198,7 @@ def test_a_task_that_a_person_has_forgotten_takes_nothing_more(bench: Bench) -> 
     assert not bench.store.reports.read().another_server
 
 
+@pytest.mark.usefixtures("patient_look_ups")
 def test_a_workflows_version_is_read_again_for_each_of_its_tasks(bench: Bench) -> None:
     """It may have been restarted or upgraded; also if the worker is restarted before an event
     comes."""
