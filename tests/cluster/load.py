@@ -98,10 +98,13 @@ class Load:
         assert accepted
         assert self._sent == set(accepted), f"never accepted; {self.failures[-3:]}"
         self._sent = set()
-        wait_for(
-            lambda: all(self._resumed(accepted).values()),
-            "each accepted event has resumed its workflow",
-        )
+        try:
+            wait_for(
+                lambda: all(self._resumed(accepted).values()),
+                "each accepted event has resumed its workflow",
+            )
+        except TimeoutError as error:
+            raise AssertionError(self._left(accepted)) from error
         wait_for(
             lambda: all(self._started(accepted).values()),
             "each accepted event has started its workflow",
@@ -119,6 +122,20 @@ class Load:
             text: [each.get("output") for each in found.get(text, [])] == [{"text": text}]
             for text in accepted
         }
+
+    def _left(self, accepted: dict[str, str]) -> str:
+        """The events that haven't resumed their workflows, and what Conductor shows of those."""
+        left = [text for text, is_done in self._resumed(accepted).items() if not is_done]
+        found, lines = self._correlated(self.resumed, left), []
+        for text in left:
+            shown = [self._conductor.workflow(one["workflowId"]) for one in found.get(text, [])]
+            tasks = [
+                (one["workflowId"], one["status"], task["taskId"], task["status"])
+                for one in shown
+                for task in one["tasks"]
+            ]
+            lines.append(f"{accepted[text]}: {[one['workflowId'] for one in shown]}, tasks {tasks}")
+        return "events that haven't resumed their workflows:\n" + "\n".join(lines)
 
     def _started(self, accepted: dict[str, str]) -> dict[str, int]:
         """Of each delivery's text, how many workflows its event has started."""
