@@ -278,7 +278,8 @@ class TaskTimeouts:
             for timer in (self._timers[task_id] for task_id in timed if task_id in self._timers):
                 until = timer.effect_until
                 if timer.task.id in self._extending:  # it hangs
-                    until = now + timer.within + self._conductor.timeout
+                    longest = min(timer.within, self._conductor.timeout)
+                    until = now + longest + self._conductor.timeout
                 if until > now:
                     not_before[timer.task.id] = self._store.now() + int(1000 * (until - now)) + 1
         try:

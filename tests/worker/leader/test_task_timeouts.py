@@ -268,6 +268,20 @@ def test_the_completion_of_a_task_whose_extension_hangs_waits_until_that_has_no_
         )
 
 
+def test_a_completion_waits_for_a_hanging_extension_only_as_long_as_a_call_may_take(
+    bench: Bench,
+) -> None:
+    bench.server.hangs["t"] = threading.Event()
+    extend(bench.timeouts, [task("t", response_timeout=3600)], {"t"})
+    extender = threading.Thread(target=bench.pool.run_all)
+    extender.start()
+    assert bench.server.begun.wait(PATIENCE)
+    with bench.timeouts.suspended([task("t", response_timeout=3600)]) as not_before:
+        assert bench.store.now() + 19_000 < not_before["t"] <= bench.store.now() + 21_000
+    bench.server.hangs["t"].set()
+    extender.join()
+
+
 def test_a_task_that_is_being_given_to_an_event_is_not_extended(bench: Bench) -> None:
     with bench.timeouts.suspended([task("t")]):
         assert bench.extend(task("t"), task("u")) == ["u"]
