@@ -29,6 +29,11 @@ def since_boot() -> float:
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
+_SET = 1000.0
+"""Milliseconds from which a change of the offset means that a clock was set. Smaller ones are drift,
+or a better estimate."""
+
+
 class SteadyClock:
     """This machine's clock as of construction, advancing steadily since: setting the machine's
     clock has no effect."""
@@ -53,6 +58,10 @@ class ServerClock:
     def __init__(self) -> None:
         self._low = float("-inf")
         self._high = float("inf")
+        self._set_at = float("-inf")
+        """The server's time from which the offset is today's: a clock was set then."""
+        self._before = 0.0
+        """The offset until then."""
 
     def observe(self, server: float, sent: float, received: float, precision: float = 0) -> None:
         """Learns from one answer: the server's clock, and ours when the request left and when the
@@ -65,8 +74,11 @@ class ServerClock:
         if low > high:
             return
         contradicts = low > self._high or high < self._low
+        before = self.offset
         if contradicts or high - low < self._high - self._low:
             self._low, self._high = low, high
+        if contradicts and abs(self.offset - before) > _SET:
+            self._set_at, self._before = server, before
 
     @property
     def offset(self) -> float:
@@ -79,5 +91,8 @@ class ServerClock:
         return self._high
 
     def to_local(self, server: float) -> float:
-        """Our clock's time at that time of the server's."""
+        """Our clock's time at that time of the server's; the earlier one if a clock was set since
+        then."""
+        if server < self._set_at:
+            return server - max(self.offset, self._before)
         return server - self.offset

@@ -81,6 +81,18 @@ def test_a_steady_clock_goes_on_evenly_when_the_machines_clock_is_set(
     assert clock.now() == 1_700_000_006_000
 
 
+def test_what_was_before_a_clock_was_set_is_told_by_the_clock_of_then() -> None:
+    """Or else no workflow that began before would take an event that came before."""
+    clock = ServerClock()
+    clock.observe(server=1_000_000, sent=1_000_000, received=1_000_002)
+    for ours in (1_100_000, 1_110_003):  # set forward, then drifting
+        clock.observe(server=ours - 90_000, sent=ours, received=ours + 2)
+        assert clock.to_local(1_009_000) == 1_009_000
+        assert clock.to_local(1_011_000) == pytest.approx(1_101_000, abs=5)
+    clock.observe(server=1_030_000, sent=1_000_000, received=1_000_002)  # set back
+    assert clock.to_local(1_029_000) == pytest.approx(999_000, abs=5), "rather too early"
+
+
 def test_a_server_whose_clock_is_set_is_followed_at_its_next_answer() -> None:
     clock = ServerClock()
     for ahead in (0, 3_600_000, -3_600_000, 5):
