@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, Protocol
@@ -13,6 +14,8 @@ from tools.soak.load import Account
 
 BATCH = 100
 """Correlation ids in one question."""
+PAGE = 1000
+"""Workflows in one answer of a search."""
 
 Workflow = dict[str, Any]
 
@@ -58,15 +61,15 @@ def _look(conductor: Shows, run: str, account: Account) -> Verdict:
     lost = [event for event, times in counts if times == 0]
     twice = [event for event, times in counts if times > 1]
     given_up = 0
-    resumed = _correlated(conductor, f"soak_resumed_{run}", account.resumed)
-    for key, event in account.resumed.items():
-        match _fate(resumed.get(key, []), event):
+    for key, found in _not_resumed(conductor, f"soak_resumed_{run}", account.resumed).items():
+        event = account.resumed[key]
+        match _fate(found, event):
             case "given up":
                 given_up += 1
             case "another's":
                 twice.append(event)
             case "waits":
-                _nudge(conductor, resumed[key][0])
+                _nudge(conductor, found[0])
                 lost.append(event)
             case "missing":
                 lost.append(event)
@@ -79,10 +82,27 @@ def _starts(
     conductor: Shows, name: str, groups: Sequence[Sequence[str]]
 ) -> Iterator[tuple[str, int]]:
     """Of each group of events its first, and how many workflows they have started together."""
-    found = _correlated(conductor, name, chain.from_iterable(groups))
+    found = _listed(conductor, name)
+    unclear = [group for group in groups if sum(len(found[event]) for event in group) != 1]
+    found |= _correlated(conductor, name, chain.from_iterable(unclear))
     for group in groups:
-        workflows = chain.from_iterable(found.get(event, []) for event in group)
+        workflows = chain.from_iterable(found[event] for event in group)
         yield group[0], sum(not _was_given_up(workflow) for workflow in workflows)
+
+
+def _not_resumed(
+    conductor: Shows, name: str, resumed: Mapping[str, str]
+) -> dict[str, list[Workflow]]:
+    """Correlation id → workflows, of those whose list doesn't show that their event has resumed
+    them."""
+    listed = _listed(conductor, name)
+    unclear = [
+        key
+        for key, event in resumed.items()
+        if [one["output"] for one in listed[key]] != [f"{{eventId={event}}}"]
+    ]
+    found = _correlated(conductor, name, unclear)
+    return {key: found.get(key, []) for key in unclear}
 
 
 def _fate(
@@ -109,22 +129,36 @@ def _nudge(conductor: Shows, workflow: Workflow) -> None:
     conductor.call("PUT", f"/workflow/decide/{workflow['workflowId']}")
 
 
+def _listed(conductor: Shows, name: str) -> defaultdict[str, list[Workflow]]:
+    """The workflows of that name as a search lists them, by their correlation ids: to look up each
+    takes Conductor hours. An index may lack one, or show it as it was."""
+    found: defaultdict[str, list[Workflow]] = defaultdict(list)
+    path = f"/workflow/search?query=workflowType%3D'{name}'&sort=startTime:ASC&size={PAGE}"
+    start, more = 0, True
+    while more:
+        page = _patiently(conductor, "GET", f"{path}&start={start}")["results"]
+        for workflow in page:
+            found[workflow["correlationId"]].append(workflow)
+        start, more = start + PAGE, len(page) == PAGE
+    return found
+
+
 def _correlated(conductor: Shows, name: str, ids: Iterable[str]) -> dict[str, list[Workflow]]:
     """The workflows of that name by their correlation ids, ended ones included."""
     path = f"/workflow/{name}/correlated?includeClosed=true&includeTasks=false"
     found: dict[str, list[Workflow]] = {}
     for batch in _batches(ids):
-        found |= _patiently(conductor, path, batch)
+        found |= _patiently(conductor, "POST", path, batch)
     return found
 
 
-def _patiently(conductor: Shows, path: str, batch: Sequence[str]) -> dict[str, list[Workflow]]:
+def _patiently(conductor: Shows, method: str, path: str, body: Any = None) -> Any:
     for pause in (1, 5, 20, 60):
         try:
-            return dict(conductor.call("POST", path, list(batch)))
+            return conductor.call(method, path, body)
         except RequestFailed:
             time.sleep(pause)
-    return dict(conductor.call("POST", path, list(batch)))
+    return conductor.call(method, path, body)
 
 
 def _batches(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,15 +20,25 @@ GIVEN_UP = {
 
 
 class Shown:
-    """A Conductor that shows these workflows: name → correlation id → workflows."""
+    """A Conductor that shows these workflows: name → correlation id → workflows. Its index lacks
+    all that haven't ended well."""
 
     def __init__(self, **shown: dict[str, list[dict[str, Any]]]) -> None:
         self._shown = shown
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """What it answers to `correlated`."""
+        """What it answers to a search, and to `correlated`."""
+        if method == "GET":
+            name = path.split("'")[1].removesuffix("_x")
+            return {"results": list(self._listed(name))}
         found = self._shown.get(path.split("/")[2].removesuffix("_x"), {})
         return {id_: found[id_] for id_ in body or [] if id_ in found}
+
+    def _listed(self, name: str) -> Iterator[dict[str, Any]]:
+        for id_, workflows in self._shown.get(name, {}).items():
+            for one in workflows:
+                if one["status"] == "COMPLETED":
+                    yield {**one, "correlationId": id_, "output": "{eventId=e1}"}
 
 
 @pytest.mark.parametrize(
