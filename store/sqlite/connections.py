@@ -320,7 +320,7 @@ class Connections:
             with self._open(create=True) as db:
                 self._schema_of(db)  # before anything is written to it
                 # Of processes that start at once, SQLite refuses all but one without any wait.
-                when_free(db.enable_wal, self.wait_limits.until(_MIGRATION), self._nap)
+                when_free(db.enable_wal, self.wait_limits.until(self.busy_timeout), self._nap)
                 if db.journal_mode != "wal":
                     raise StoreUnavailable(
                         f"{self.path}: this file system doesn't support SQLite's WAL; use a local"

@@ -167,17 +167,14 @@ def test_a_file_system_that_cannot_do_wal_is_no_place_for_the_store(path: Path) 
 def test_a_database_that_is_being_made_by_another_process_is_waited_for(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN")
-        other.execute("SELECT * FROM sqlite_master")
+        other.execute("BEGIN IMMEDIATE")
         waits: list[float] = []
 
         def block(seconds: float) -> None:
             waits.append(seconds)
             other.rollback()
 
-        connections = Connections(path, mock.Mock(block=block))
-        connections.busy_timeout = 0.1
-        connections.migrate()
+        Connections(path, mock.Mock(block=block)).migrate()
     assert len(waits) == 1
     assert stored(path) == []
 
