@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,9 @@ BATCH = 100
 """Correlation ids in one question."""
 PAGE = 1000
 """Workflows in one answer of a search."""
+SAMPLE = 100
+"""Groups of events whose workflows are looked up even if the search shows one: the index may lack
+another."""
 
 Workflow = dict[str, Any]
 
@@ -84,6 +88,7 @@ def _starts(
     """Of each group of events its first, and how many workflows they have started together."""
     found = _listed(conductor, name)
     unclear = [group for group in groups if sum(len(found[event]) for event in group) != 1]
+    unclear += random.sample(groups, min(SAMPLE, len(groups)))
     found |= _correlated(conductor, name, chain.from_iterable(unclear))
     for group in groups:
         workflows = chain.from_iterable(found[event] for event in group)

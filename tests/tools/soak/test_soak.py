@@ -12,6 +12,8 @@ from tools.soak.gauges import Sample, table
 from tools.soak.load import Account
 
 DONE = {"workflowId": "w", "status": "COMPLETED", "output": {"eventId": "e1"}}
+UNSEEN = {"workflowId": "w", "status": "COMPLETED", "output": {"eventId": "e1"}, "unseen": True}
+"""One that the index lacks."""
 GIVEN_UP = {
     "workflowId": "w",
     "status": "FAILED",
@@ -21,7 +23,7 @@ GIVEN_UP = {
 
 class Shown:
     """A Conductor that shows these workflows: name → correlation id → workflows. Its index lacks
-    all that haven't ended well."""
+    some of them."""
 
     def __init__(self, **shown: dict[str, list[dict[str, Any]]]) -> None:
         self._shown = shown
@@ -37,7 +39,7 @@ class Shown:
     def _listed(self, name: str) -> Iterator[dict[str, Any]]:
         for id_, workflows in self._shown.get(name, {}).items():
             for one in workflows:
-                if one["status"] == "COMPLETED":
+                if one["status"] == "COMPLETED" and "unseen" not in one:
                     yield {**one, "correlationId": id_, "output": "{eventId=e1}"}
 
 
@@ -48,6 +50,11 @@ class Shown:
         (Account(started=["e1"]), {}, Verdict(("e1",), (), 0)),
         (Account(started=["e1"]), {"soak_started": {"e1": [DONE, DONE]}}, Verdict((), ("e1",), 0)),
         (Account(started=["e1"]), {"soak_started": {"e1": [GIVEN_UP, DONE]}}, Verdict((), (), 0)),
+        (
+            Account(started=["e1"]),
+            {"soak_started": {"e1": [DONE, UNSEEN]}},
+            Verdict((), ("e1",), 0),
+        ),
         (Account(resumed={"k": "e1"}), {"soak_resumed": {"k": [DONE]}}, Verdict((), (), 0)),
         (Account(resumed={"k": "e2"}), {"soak_resumed": {"k": [DONE]}}, Verdict((), ("e2",), 0)),
         (Account(resumed={"k": "e1"}), {"soak_resumed": {"k": [GIVEN_UP]}}, Verdict((), (), 1)),
