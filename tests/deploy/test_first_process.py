@@ -15,16 +15,23 @@ from conductor_webhook_bridge.__main__ import FOLDER
 from tools.servers import PATIENCE
 from tools.servers.processes import children_of
 
+STARTING = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
+COMMAND_LINE = f"""
+from unittest import mock
+from conductor_webhook_bridge.__main__ import main
+with mock.patch("admin.cli.main", lambda: exec({STARTING!r})):
+    main()
+"""
+NEW = ["unshare", "--pid", "--fork"]
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root can make a namespace"
-)
-def test_a_sigterm_ends_it_while_it_starts(tmp_path: Path) -> None:
-    (tmp_path / "starts.py").write_text(
-        "import time\nprint('begun', flush=True)\ntime.sleep(600)\n", encoding="utf-8"
-    )
+
+@pytest.mark.parametrize("command", [[FOLDER, "starts"], ["-c", COMMAND_LINE]])
+def test_a_sigterm_ends_it_while_it_starts(command: list[str], tmp_path: Path) -> None:
+    if shutil.which("unshare") is None or subprocess.run([*NEW, "true"]).returncode != 0:
+        pytest.skip("this user can't make a namespace of process ids")
+    (tmp_path / "starts.py").write_text(STARTING, encoding="utf-8")
     outside = subprocess.Popen(
-        ["unshare", "--pid", "--fork", "--kill-child", sys.executable, FOLDER, "starts"],
+        [*NEW, "--kill-child", sys.executable, *command],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )

@@ -311,7 +311,8 @@ def accepted(send: Callable[[], Answer]) -> str:
 
     def sent() -> Answer | None:
         answer = send()
-        return None if answer.status == 503 else answer
+        is_busy = answer.status == 503 and "can't be stored now" in answer.text
+        return None if is_busy else answer
 
     answer = wait_for(sent, "the store is free")
     assert answer.status == 200, f"{answer.status}: {answer.text}"

@@ -86,10 +86,11 @@ class Process:
 
         They come at these ports in turn, or at its own.
         """
-        began = time.monotonic()
+        began, was_busy = time.monotonic(), False
         for _, port in zip(range(12), itertools.cycle(ports or (self.port,)), strict=False):
-            status = 503
-            while status == 503:  # as a busy disk may be
+            status = self.status("POST", "/webhook/one", b"{}", port)
+            if status == 503 and not was_busy:  # a disk may be, once
+                was_busy = True
                 status = self.status("POST", "/webhook/one", b"{}", port)
             assert status == 200
         return time.monotonic() - began
