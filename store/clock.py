@@ -29,13 +29,6 @@ def since_boot() -> float:
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
-_SET = 1000.0
-"""Milliseconds from which a change of the offset means that a clock was set. Smaller ones are drift,
-or a better estimate."""
-_CORRECTED = 3_600_000.0
-"""Milliseconds within which a clock that was set back and is set forward was corrected."""
-
-
 class SteadyClock:
     """This machine's clock as of construction, advancing steadily since: setting the machine's
     clock has no effect."""
@@ -60,18 +53,6 @@ class ServerClock:
     def __init__(self) -> None:
         self._low = float("-inf")
         self._high = float("inf")
-        self._former: float | None = None
-        self._forward_at = float("-inf")
-        """The server's time at which our clock was last set forward."""
-        self._before = 0.0
-        """The offset until then."""
-        self._back_at = float("-inf")
-        """The server's time at which our clock was last set back."""
-
-    def follow(self, former: float | None) -> None:
-        """Says what the offset was as another process last found it: a clock may have been set
-        since."""
-        self._former = former
 
     def observe(self, server: float, sent: float, received: float, precision: float = 0) -> None:
         """Learns from one answer: the server's clock, and ours when the request left and when the
@@ -84,20 +65,8 @@ class ServerClock:
         if low > high:
             return
         contradicts = low > self._high or high < self._low
-        if contradicts:
-            self._notice(self.offset, low, high, server + precision)
-        elif self._high == float("inf") and self._former is not None:
-            self._notice(self._former, low, high, server + precision)
         if contradicts or high - low < self._high - self._low:
             self._low, self._high = low, high
-
-    def _notice(self, before: float, low: float, high: float, at: float) -> None:
-        """Notices whether our clock was set. While it was set back, it showed times that were there
-        before: those aren't told apart."""
-        if low > before + _SET:
-            self._back_at, self._forward_at = at, float("-inf")
-        elif high < before - _SET and at > self._back_at + _CORRECTED:
-            self._forward_at, self._before = at, before
 
     @property
     def offset(self) -> float:
@@ -110,6 +79,5 @@ class ServerClock:
         return self._high
 
     def to_local(self, server: float) -> float:
-        """Our clock's time at that time of the server's, as it showed it then if it was set forward
-        since."""
-        return server - (self._before if server < self._forward_at else self.offset)
+        """Our clock's time at that time of the server's."""
+        return server - self.offset

@@ -10,6 +10,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from tools.servers.processes import Failed, stop_all_on_exit
@@ -71,7 +72,10 @@ def _play(stage: Stage, kind: StoreKind, seconds: float, rate: float, run: str) 
         gauges.stop()
     print("counting every effect at Conductor")
     verdict = audit(stage.conductor, run, load.account, PATIENCE)
+    for_people = set(filter(stage.was_stepped_after, verdict.lost))
+    verdict = replace(verdict, lost=tuple(one for one in verdict.lost if one not in for_people))
     print(_report(load.account, verdict, struck, lasted))
+    print(f"{len(for_people)} came just before the clock was stepped, and are for people to replay")
     print(table(gauges.samples, lasted))
     for event_id in (*verdict.lost, *verdict.twice)[:SHOWN]:
         print(f"\n{event_id}: {stage.explain(event_id)}")

@@ -63,8 +63,8 @@ def _look(conductor: Shows, run: str, account: Account) -> Verdict:
         *_starts(conductor, f"soak_once_{run}", list(account.groups.values())),
     ]
     lost = [event for event, times in counts if times == 0]
-    twice = [event for event, times in counts if times > 1]
-    given_up = 0
+    twice = [event for event, times in counts if isinstance(times, int) and times > 1]
+    given_up = [times for _, times in counts].count("given up")
     for key, found in _not_resumed(conductor, f"soak_resumed_{run}", account.resumed).items():
         event = account.resumed[key]
         match _fate(found, event):
@@ -84,15 +84,17 @@ def _look(conductor: Shows, run: str, account: Account) -> Verdict:
 
 def _starts(
     conductor: Shows, name: str, groups: Sequence[Sequence[str]]
-) -> Iterator[tuple[str, int]]:
-    """Of each group of events its first, and how many workflows they have started together."""
+) -> Iterator[tuple[str, int | Literal["given up"]]]:
+    """Of each group of events its first, and how many workflows they have started together, but for
+    those that Conductor gave up."""
     found = _listed(conductor, name)
     unclear = [group for group in groups if sum(len(found[event]) for event in group) != 1]
     unclear += random.sample(groups, min(SAMPLE, len(groups)))
     found |= _correlated(conductor, name, chain.from_iterable(unclear))
     for group in groups:
-        workflows = chain.from_iterable(found[event] for event in group)
-        yield group[0], sum(not _was_given_up(workflow) for workflow in workflows)
+        workflows = list(chain.from_iterable(found[event] for event in group))
+        times = sum(not _was_given_up(workflow) for workflow in workflows)
+        yield group[0], times if times or not workflows else "given up"
 
 
 def _not_resumed(

@@ -40,6 +40,9 @@ DISK = 1024**3
 JUMP = 90
 """Seconds by which the bridge's clock is ahead for a while. It isn't set behind: what arrives then
 counts as having arrived before its workflow began, and is for people to replay."""
+JUST_BEFORE = 10.0
+"""Seconds before a step within which an event may not be decided yet; then it counts as older than
+its workflow, too."""
 RETENTION = "10m"
 """So that the store grows no more after this time; of an hour and longer."""
 
@@ -116,6 +119,7 @@ class Stage:
         if not WallClock.is_possible():
             raise Failed("stepping the clock needs a C compiler (Debian: gcc)")
         self._clock = WallClock(folder)
+        self._stepped: list[float] = []
         self.postgres: Postgres | None = None
         database = f"sqlite:///{self._disk}/bridge.db"
         if kind == "postgres":
@@ -227,7 +231,13 @@ class Stage:
         if self.postgres is not None and not self.postgres.healthy():
             self._kill_postgres()  # without room for its log it stops, at once or as it recovers
 
+    def was_stepped_after(self, event_id: str) -> bool:
+        """Whether the clock was set forward just after that event had come."""
+        came = int(event_id.replace("-", "")[:12], 16) / 1000
+        return any(came <= at <= came + JUST_BEFORE for at in self._stepped)
+
     def _step_clock(self) -> None:
+        self._stepped.append(time.time())
         self._clock.set(JUMP)
         time.sleep(self.moment)
         self._clock.set(0)

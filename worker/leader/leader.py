@@ -142,7 +142,6 @@ class Leader:
         self._index.receivers = receivers = self._definitions.by_receiver.keys()
         self.decider.load(self._health)
         self._timeouts.load()
-        self._conductor.server_clock.follow(self._store.reports.read().clock_offset)
         self.scanner.searched_to = self._reporter.recall(self.barrier, self._discovery.missing)
         if self.scanner.searched_to:
             self.scanner.unsearched |= receivers - self._reporter.searched_for()

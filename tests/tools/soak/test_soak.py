@@ -55,6 +55,7 @@ class Shown:
             {"soak_started": {"e1": [DONE, UNSEEN]}},
             Verdict((), ("e1",), 0),
         ),
+        (Account(started=["e1"]), {"soak_started": {"e1": [GIVEN_UP]}}, Verdict((), (), 1)),
         (Account(resumed={"k": "e1"}), {"soak_resumed": {"k": [DONE]}}, Verdict((), (), 0)),
         (Account(resumed={"k": "e2"}), {"soak_resumed": {"k": [DONE]}}, Verdict((), ("e2",), 0)),
         (Account(resumed={"k": "e1"}), {"soak_resumed": {"k": [GIVEN_UP]}}, Verdict((), (), 1)),

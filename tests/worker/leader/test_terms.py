@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from store.errors import StoreUnavailable
 from store.records import Task, Term
-from store.reports import Reports
 from tests.support.clock import Clock
 from tests.support.worker_bench import Bench, leader_of
 from tests.support.worker_bench import bench as bench
@@ -226,11 +225,3 @@ def test_a_term_is_certain_from_when_it_was_asked_for_and_not_from_when_that_was
     worker.step()
     assert worker.leader is None
     polls.assert_not_called()
-
-
-def test_a_new_leader_knows_how_the_clocks_stood_before_ours_was_set_forward(bench: Bench) -> None:
-    bench.store.reports.write(Reports(clock_offset=5))
-    bench.deciding()
-    clock = bench.conductor.server_clock
-    clock.observe(server=1_010_000, sent=1_100_000, received=1_100_002)
-    assert clock.to_local(1_009_000) == 1_008_995
