@@ -319,7 +319,8 @@ class Connections:
                 open(self.path, "ab", opener=private.opener).close()
             with self._open(create=True) as db:
                 self._schema_of(db)  # before anything is written to it
-                # Of processes that start at once, SQLite refuses all but one without any wait.
+                # Of several processes that start at once, SQLite lets one make this switch, and
+                # refuses the others without waiting.
                 when_free(db.enable_wal, self.wait_limits.until(self.busy_timeout), self._nap)
                 if db.journal_mode != "wal":
                     raise StoreUnavailable(
@@ -387,7 +388,7 @@ class Connections:
 
 
 def when_free(step: Callable[[], object], until: float, nap: Callable[[float], None]) -> None:
-    """Takes a step that SQLite refuses while another process is at it, waiting for that until that
+    """Takes a step that SQLite refuses while another process writes, again and again until that
     monotonic time.
 
     SQLite's own busy handler sleeps for up to 100 ms at a time, which shows in the relay's response

@@ -22,6 +22,9 @@ SAMPLE = 100
 another."""
 
 Workflow = dict[str, Any]
+Fate = Literal["done", "twice", "given up", "waits", "missing"]
+"""Of an event's effect. twice: or it is another event's. waits: the workflow that it should have
+resumed still does."""
 
 
 class Shows(Protocol):
@@ -58,72 +61,65 @@ def audit(conductor: Shows, run: str, account: Account, patience: float) -> Verd
 
 
 def _look(conductor: Shows, run: str, account: Account) -> Verdict:
-    counts = [
-        *_starts(conductor, f"soak_started_{run}", [[event] for event in account.started]),
-        *_starts(conductor, f"soak_once_{run}", list(account.groups.values())),
-    ]
-    lost = [event for event, times in counts if times == 0]
-    twice = [event for event, times in counts if isinstance(times, int) and times > 1]
-    given_up = [times for _, times in counts].count("given up")
-    for key, found in _not_resumed(conductor, f"soak_resumed_{run}", account.resumed).items():
-        event = account.resumed[key]
-        match _fate(found, event):
-            case "given up":
-                given_up += 1
-            case "another's":
-                twice.append(event)
-            case "waits":
-                _nudge(conductor, found[0])
-                lost.append(event)
-            case "missing":
-                lost.append(event)
-            case "resumed":
-                pass
-    return Verdict(tuple(lost), tuple(twice), given_up)
+    fates = chain(
+        _starts(conductor, f"soak_started_{run}", [[event] for event in account.started]),
+        _starts(conductor, f"soak_once_{run}", list(account.groups.values())),
+        _resumed(conductor, f"soak_resumed_{run}", account.resumed),
+    )
+    events: defaultdict[Fate, list[str]] = defaultdict(list)
+    for event, fate in fates:
+        events[fate].append(event)
+    lost = (*events["missing"], *events["waits"])
+    return Verdict(lost, tuple(events["twice"]), len(events["given up"]))
 
 
 def _starts(
     conductor: Shows, name: str, groups: Sequence[Sequence[str]]
-) -> Iterator[tuple[str, int | Literal["given up"]]]:
-    """Of each group of events its first, and how many workflows they have started together, but for
-    those that Conductor gave up."""
+) -> Iterator[tuple[str, Fate]]:
+    """Of each group of events, of which one starts a workflow, the first and the group's fate."""
     found = _listed(conductor, name)
     unclear = [group for group in groups if sum(len(found[event]) for event in group) != 1]
     unclear += random.sample(groups, min(SAMPLE, len(groups)))
     found |= _correlated(conductor, name, chain.from_iterable(unclear))
     for group in groups:
-        workflows = list(chain.from_iterable(found[event] for event in group))
-        times = sum(not _was_given_up(workflow) for workflow in workflows)
-        yield group[0], times if times or not workflows else "given up"
+        yield group[0], _fate_of_start([one for event in group for one in found[event]])
 
 
-def _not_resumed(
-    conductor: Shows, name: str, resumed: Mapping[str, str]
-) -> dict[str, list[Workflow]]:
-    """Correlation id → workflows, of those whose list doesn't show that their event has resumed
-    them."""
+def _fate_of_start(workflows: Sequence[Workflow]) -> Fate:
+    kept = [one for one in workflows if not _was_given_up(one)]
+    if len(kept) > 1:
+        return "twice"
+    if kept:
+        return "done"
+    return "given up" if workflows else "missing"
+
+
+def _resumed(conductor: Shows, name: str, resumed: Mapping[str, str]) -> Iterator[tuple[str, Fate]]:
+    """The events whose workflows a search doesn't show as resumed by them, with their fates."""
     listed = _listed(conductor, name)
-    unclear = [
-        key
+    unclear = {
+        key: event
         for key, event in resumed.items()
         if [one["output"] for one in listed[key]] != [f"{{eventId={event}}}"]
-    ]
+    }
     found = _correlated(conductor, name, unclear)
-    return {key: found.get(key, []) for key in unclear}
+    for key, event in unclear.items():
+        workflows = found.get(key, [])
+        fate = _fate_of_resumed(workflows, event)
+        if fate == "waits":
+            _nudge(conductor, workflows[0])
+        yield event, fate
 
 
-def _fate(
-    found: Sequence[Workflow], event: str
-) -> Literal["resumed", "another's", "waits", "given up", "missing"]:
-    """What became of a workflow that waited for the event."""
-    if len(found) != 1:
+def _fate_of_resumed(workflows: Sequence[Workflow], event: str) -> Fate:
+    if len(workflows) != 1:
         return "missing"
-    [workflow] = found
+    [workflow] = workflows
     if _was_given_up(workflow):
         return "given up"
     if workflow["status"] != "COMPLETED":
         return "waits"
-    return "resumed" if workflow["output"]["eventId"] == event else "another's"
+    return "done" if workflow["output"]["eventId"] == event else "twice"
 
 
 def _was_given_up(workflow: Workflow) -> bool:

@@ -120,6 +120,7 @@ class Stage:
             raise Failed("stepping the clock needs a C compiler (Debian: gcc)")
         self._clock = WallClock(folder)
         self._stepped: list[float] = []
+        """When it was set forward, in Unix seconds by the clock before."""
         self.postgres: Postgres | None = None
         database = f"sqlite:///{self._disk}/bridge.db"
         if kind == "postgres":
@@ -185,6 +186,11 @@ class Stage:
         said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         return (said.stdout or said.stderr).strip()
 
+    def was_stepped_after(self, event_id: str) -> bool:
+        """Whether the clock was set forward just after that event had come."""
+        came = int(event_id.replace("-", "")[:12], 16) / 1000
+        return any(came <= at <= came + JUST_BEFORE for at in self._stepped)
+
     # --- faults
 
     def faults(self) -> dict[str, Callable[[], None]]:
@@ -230,11 +236,6 @@ class Stage:
         ballast.unlink()
         if self.postgres is not None and not self.postgres.healthy():
             self._kill_postgres()  # without room for its log it stops, at once or as it recovers
-
-    def was_stepped_after(self, event_id: str) -> bool:
-        """Whether the clock was set forward just after that event had come."""
-        came = int(event_id.replace("-", "")[:12], 16) / 1000
-        return any(came <= at <= came + JUST_BEFORE for at in self._stepped)
 
     def _step_clock(self) -> None:
         self._stepped.append(time.time())
