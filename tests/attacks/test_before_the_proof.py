@@ -125,6 +125,7 @@ def test_peers_that_pipeline_or_ask_without_a_pause_hold_up_nobody(
     usual = relay.seconds()
     for _ in range(8 if waits else 4):
         meanwhile(ask)
-    assert relay.seconds() < 12 + 20 * usual, (
+    # The better of two: the machine itself may stall once.
+    assert min(relay.seconds() for _ in range(2)) < 6 + 20 * usual, (
         "promised is a tenth of a second for each, on a machine that is not busy"
     )

@@ -91,7 +91,8 @@ def test_a_flood_of_one_byte_chunks_and_half_requests_never_reach_the_relay(
                 socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
             )
             peer.sendall((HEAD[:50], HEAD + b"Content-Length: 25000000\r\n\r\n{")[number % 2])
-        assert relay.seconds(port, relay.port) < 12 + 20 * usual
+        # The better of two: the machine itself may stall once.
+        assert min(relay.seconds(port, relay.port) for _ in range(2)) < 6 + 20 * usual
         over.set()
         for thread in threads:
             thread.join()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -374,8 +375,12 @@ def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(
         with ThreadPoolExecutor(60) as pool:
             found = list(pool.map(ask, range(60)))
         assert {status for status, _ in found} == {503}
-        longest = max(seconds for _, seconds in found)
-        assert longest < 20 + 5 * usual, "promised are 2.5 seconds on a machine that isn't busy"
+        # Of most: the machine itself may stall once.
+        waits = [seconds for _, seconds in found]
+        assert median(waits) < 4 + 5 * usual, (
+            "promised are 2.5 seconds on a machine that isn't busy"
+        )
+        assert max(waits) < 20 + 5 * usual, "each in turn would take over a minute"
         other.execute("ROLLBACK")
     assert own_relay.seconds()
 
