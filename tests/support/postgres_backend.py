@@ -128,6 +128,13 @@ def time_to_connect() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def time_for_locks() -> Iterator[None]:
+    """Whoever waits for a row has it, in each session that begins meanwhile."""
+    with mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"):
+        yield
+
+
 class Unhurried(WaitLimits):
     """Every step has all the time that a busy machine may need."""
 
@@ -143,7 +150,7 @@ class PostgresBackend:
         other."""
         self._patches = ExitStack()
         self._patches.enter_context(all_the_time())
-        self._patches.enter_context(mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"))
+        self._patches.enter_context(time_for_locks())
         self._server = server
         if url is None:
             _shared(server).empty()

@@ -34,7 +34,7 @@ from tests.support.makers import (
     start,
     task,
 )
-from tests.support.postgres_backend import Unhurried
+from tests.support.postgres_backend import Unhurried, time_for_locks
 from tools.servers import PATIENCE, eventually
 
 KEPT_BY_A_STOPPED_RELAY = """
@@ -49,7 +49,7 @@ VALUES (
 @pytest.fixture(autouse=True)
 def patient_locks() -> Iterator[None]:
     """Whoever waits for a lock of the test's has all the time that a busy machine may need."""
-    with mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"):
+    with time_for_locks():
         yield
 
 
