@@ -382,6 +382,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     random."""
     slow: dict[Path, int] = {}
     for item in items:
+        if item.get_closest_marker("measured"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
         if _shared_by(item.nodeid.partition("::")[0]):
             slow[item.path] = 20
         for mark in item.iter_markers("slow"):
@@ -451,6 +453,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers", "storm: lasts as long as `TEST_STORM_SECONDS` says; `make storms` runs these"
+    )
+    config.addinivalue_line(
+        "markers",
+        "measured: compares times; as the machine may stall, it is measured anew, twice at most",
     )
     config.addinivalue_line(
         "markers",

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.relay_process import KEY, Process, connect, serving
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.measured]
 
 SPLIT = {
     "headers": {"X-Api-Key": KEY},

@@ -28,6 +28,8 @@ from tools.servers.http_server import Handler, HttpServer
 from tools.servers.namespace import Namespace
 from tools.servers.processes import Failed
 
+pytestmark = pytest.mark.measured
+
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, dedup: {{header: X-Id}}, receivers: {{a: any}}}}
   - {{name: topic, platform: aws-sns, receivers: {{a: any}}}}

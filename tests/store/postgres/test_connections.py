@@ -274,6 +274,7 @@ def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
 # --- late ---
 
 
+@pytest.mark.measured
 def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(
     migrated_url: str,
 ) -> None:
