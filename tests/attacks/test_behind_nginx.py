@@ -87,6 +87,7 @@ def test_a_flood_of_one_byte_chunks_and_half_requests_never_reach_the_relay(
 
     threads = [threading.Thread(target=flood, daemon=True) for _ in range(2)]
     with ExitStack() as stack:
+        stack.callback(over.set)
         for thread in threads:
             thread.start()
         for number in range(200):

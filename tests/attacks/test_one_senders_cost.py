@@ -59,10 +59,12 @@ def meanwhile(*acts: Callable[[], object]) -> Iterator[None]:
     threads = [threading.Thread(target=run, args=(act,)) for act in acts]
     for thread in threads:
         thread.start()
-    yield
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def answers(relay: Process, seconds: float, body: bytes = b"{}") -> list[tuple[float, int]]:

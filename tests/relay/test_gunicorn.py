@@ -27,7 +27,7 @@ def relay(tmp_path: Path) -> Iterator[Process]:
 def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     relay.start()
     assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
-    assert relay.status("POST", "/webhook/one", b"{}") == 200
+    assert eventually(lambda: relay.status("POST", "/webhook/one", b"{}") == 200)
     assert eventually(
         lambda: (
             relay.status("GET", "/metrics", port=relay.metrics_port) == 200
@@ -38,6 +38,10 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     relay.file.write_text(definitions("two"))  # by itself
     assert eventually(lambda: relay.status("POST", "/webhook/two", b"{}") == 200)
     assert eventually(lambda: relay.status("POST", "/webhook/one", b"{}") == 503)
+    # Its parent, too, from which new workers have them, and which says so at a signal.
+    assert eventually(lambda: relay.log.read_text().count("definitions reloaded") == 2)
+    relay.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: relay.log.read_text().count("definitions reloaded") == 3)
 
     # Broken: neither a signal nor a new worker makes it lose what it has.
     relay.file.write_text("webhooks: [")

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from sqlite_utils import Database
@@ -20,6 +21,7 @@ from store.open import open_store
 from store.sql import schema
 from store.sql.database import Transaction
 from store.sql.schema import STEPS, Step
+from tests.support.postgres_backend import time_to_connect
 from tools.servers import PATIENCE
 from tools.servers.postgres import Postgres
 
@@ -27,13 +29,16 @@ BASE = STEPS[0]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database."""
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of an empty database, for which everybody has the time that a busy machine may need."""
     if request.param == "postgres":
         postgres: Postgres = request.getfixturevalue("postgres")
-        return postgres.new_database("schema")
+        with time_to_connect():
+            yield postgres.new_database("schema")
+        return
     (tmp_path / "bridge.db").touch()  # otherwise it is a copy of one with tables
-    return f"sqlite:///{tmp_path}/bridge.db"
+    with mock.patch("store.sqlite.connections.BUSY_TIMEOUT", PATIENCE):
+        yield f"sqlite:///{tmp_path}/bridge.db"
 
 
 def tables(url: str) -> set[str]:
@@ -90,10 +95,14 @@ def creating(number: int, table: str, usable_from: int = 1) -> Step:
     return Step(number, f"CREATE TABLE bridge.{table} (x INT);\n", usable_from)
 
 
-_OPENS_WITH_A_STEP = """
+_OPENS_WITH_A_STEP = f"""
 import sys
+import store.postgres.address
+import store.sqlite.connections
 from store.sql import schema
 from store.open import open_store
+store.postgres.address._CONNECT_TIMEOUT = {PATIENCE:.0f}
+store.sqlite.connections.BUSY_TIMEOUT = {PATIENCE}
 schema.STEPS += (schema.Step(2, "CREATE TABLE bridge.later (x INT);\\nINSERT INTO bridge.later VALUES (1);\\n"),)
 open_store(sys.argv[1]).close()
 """

@@ -313,13 +313,14 @@ gevent.monkey.patch_all()
 import sys, time
 import gevent, psycopg
 from store.open import open_store
-from store.postgres import connections, deliveries
+from store.postgres import address, connections, deliveries
 from store.postgres.connections import is_patched
 from store.records import NewEvent, new_event_id
 from tools.servers import PATIENCE
 
 assert is_patched()
 deliveries.IMPATIENT = connections.READING = PATIENCE
+address._CONNECT_TIMEOUT = int(PATIENCE)
 connections._SESSION["lock_timeout"] = "0"
 store = open_store(sys.argv[1])
 store.reports.read()

@@ -56,6 +56,7 @@ def patient_locks() -> Iterator[None]:
 @pytest.fixture
 def store(migrated_url: str, unhurried: None) -> Iterator[PostgresStore]:
     store = open_store(migrated_url)
+    store._connections.wait_limits = Unhurried()
     yield store
     store.close()
 

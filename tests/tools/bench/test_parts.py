@@ -8,6 +8,7 @@ import pytest
 
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
+from tests.support.postgres_backend import all_the_time
 from tools.bench import figures, matching, relay, strangers, webhooks, workers
 
 
@@ -15,6 +16,7 @@ def say(_text: str) -> None:
     """Nothing."""
 
 
+@pytest.mark.measured
 def test_the_relay_beside_a_bare_handler(tmp_path: Path) -> None:
     found = relay.measure(tmp_path, say, rounds=1, seconds=0.2, warm_up=0, longest_wait=0)
     values = {figure.what: figure.value for figure in found}
@@ -37,15 +39,17 @@ def test_matching(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.measured
 def test_two_workers_beside_one(tmp_path: Path) -> None:
-    found = workers.measure(
-        tmp_path, say, workers.Effort(rounds=1, events=6000, settling=0.2, idle=0.1)
-    )
+    effort = workers.Effort(rounds=1, events=6000, settling=0.2, idle=0.1)
+    with all_the_time():
+        found = workers.measure(tmp_path, say, effort)
     figures.write(found, tmp_path / "bench.json")
     assert "two / one" in (tmp_path / "bench.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_what_strangers_cost(tmp_path: Path) -> None:
     answers_are_right, found = strangers.measure(
         tmp_path, 80, rounds=1, seconds=0.2, to_settle=0.2, warm_up=0
