@@ -36,7 +36,7 @@ def database_settings(
     if store_kind == "sqlite":
         return dict
     postgres: Postgres = request.getfixturevalue("postgres")
-    return lambda: {"bridge_database": postgres.new_database("bridge")}
+    return lambda: {"bridge_database": f"{postgres.new_database('bridge')}?connect_timeout=60"}
 
 
 @pytest.fixture(scope="module")

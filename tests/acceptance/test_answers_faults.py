@@ -90,7 +90,7 @@ class Senders:
 
     def _try(self, delivery: str) -> Answer | None:
         try:
-            return self._bridge.github("ask", {"delivery": delivery}, delivery=delivery)
+            return self._bridge.github("ask", {"delivery": delivery}, delivery=delivery, once=True)
         except RequestFailed:
             return None
 

@@ -23,6 +23,7 @@ from tools.servers.client import (
     RequestFailed,
     by_hand,
     http,
+    until_stored,
     wait_for,
     wait_for_webhook,
 )
@@ -104,9 +105,8 @@ def url(bridge: Bridge, workflow_id: str, task: str = "approve", webhook: str = 
 
 
 def post(address: str, body: Any = None) -> Answer:
-    return http(
-        "POST", address, json.dumps(body or {}).encode(), {"Content-Type": "application/json"}
-    )
+    given = json.dumps(body or {}).encode()
+    return until_stored(lambda: http("POST", address, given, {"Content-Type": "application/json"}))
 
 
 def event_of(answer: Answer) -> str:

@@ -71,9 +71,10 @@ class Sender:
         self.conductor.wait_for_task(self.waiting[key], "wait")
         return key
 
-    def send(self, key: str, size: int = 0) -> Answer:
+    def send(self, key: str, size: int = 0, once: bool = False) -> Answer:
         """Delivers the event for that key; the key is the delivery id too."""
-        answer = self.bridge.github("store_waits", {"to": key, "filler": "x" * size}, delivery=key)
+        payload = {"to": key, "filler": "x" * size}
+        answer = self.bridge.github("store_waits", payload, delivery=key, once=once)
         if answer.status == 200:
             self.accepted[key] = str(answer.json["eventId"])
         return answer
@@ -151,7 +152,7 @@ def test_a_full_disk_is_answered_with_503_and_nothing_is_half_written(
     # What the log has room for from earlier is still accepted; then it is full.
     refused = wait_for(lambda: refused_of(sender, keys[1:]), "the disk is full")
     for _ in range(10):  # by both of the relay's processes
-        assert_unavailable(sender.send(refused[0], size=200_000))
+        assert_unavailable(sender.send(refused[0], size=200_000, once=True))
     assert http("GET", f"{bridge.url}/healthz").status == 200
 
     ballast.unlink()
@@ -170,7 +171,7 @@ def refused_of(sender: Sender, keys: list[str]) -> list[str]:
     refused = []
     for key in keys:
         if key not in sender.accepted:
-            answer = sender.send(key, size=200_000)
+            answer = sender.send(key, size=200_000, once=True)
             if answer.status != 200:
                 assert_unavailable(answer)
                 refused.append(key)
@@ -203,7 +204,7 @@ def test_files_that_may_not_grow_are_answered_with_503(
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in processes}
     for pid, (_, hard) in limits.items():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
-    assert_unavailable(sender.send(key, size=900_000))
+    assert_unavailable(sender.send(key, size=900_000, once=True))
     for pid, limit in limits.items():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
     again = sender.send(key, size=900_000)
@@ -259,7 +260,7 @@ def test_a_file_system_that_goes_read_only_is_answered_with_503_until_it_is_moun
     sender.audit()
     trigger.write_text("as a broken disk would")
     wait_for(lambda: refuses(bridge), "the file system is read-only")
-    assert_unavailable(sender.send(refused))
+    assert_unavailable(sender.send(refused, once=True))
     wait_for(lambda: readiness(bridge) == 503, "the relay says that it isn't ready")
     assert http("GET", f"{bridge.url}/healthz").status == 200
     assert bridge.worker is not None
@@ -321,7 +322,7 @@ def test_a_relay_process_that_begins_on_a_read_only_file_system_recovers_with_it
 def refuses(bridge: Bridge) -> bool:
     """Whether the relay refuses a delivery with 503, and not for being started just now."""
     try:
-        answer = bridge.github("store_starts", {"number": str(uuid.uuid4())})
+        answer = bridge.github("store_starts", {"number": str(uuid.uuid4())}, once=True)
     except RequestFailed:
         return False
     if answer.status != 200:

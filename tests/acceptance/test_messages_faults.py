@@ -45,7 +45,9 @@ webhooks:
 
 def post(bridge: Bridge, payload: dict[str, Any]) -> str:
     """The event's id, once it is accepted."""
-    return until_accepted(lambda: bridge.github("read", payload, delivery=str(payload["sent"])))
+    return until_accepted(
+        lambda: bridge.github("read", payload, delivery=str(payload["sent"]), once=True)
+    )
 
 
 def test_messages_arrive_and_first_in_order_while_every_process_is_killed(

@@ -240,7 +240,7 @@ def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
     key = str(uuid.uuid4())
     # While it is cut off: a relay that waits for the database would answer nothing.
     for _ in range(3):
-        answer = there.github("waits", {"to": key}, delivery=key)
+        answer = there.github("waits", {"to": key}, delivery=key, once=True)
         assert answer.status == 503, answer.text
     store = open_store(databases[1])
     first = store.leadership.leader()
@@ -329,7 +329,7 @@ def a_refused_one(fleet: Fleet) -> str | None:
     for _ in range(20):
         key = str(uuid.uuid4())
         filler = "".join(random.choices("abcdefgh", k=100_000))  # no compression makes room
-        answer = fleet.github("waits", {"to": key, "filler": filler}, delivery=key)
+        answer = fleet.github("waits", {"to": key, "filler": filler}, delivery=key, once=True)
         if answer.status != 200:
             assert answer.status == 503, answer.text
             return key

@@ -28,6 +28,14 @@ def patient_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Conductor's workflows are listed and read however long that takes on a busy machine."""
     for limit in ("_LISTED", "_READ", "_COMPARED"):
         monkeypatch.setattr(f"admin.page.definitions.{limit}", PATIENCE)
+    monkeypatch.setattr("admin.page.context._CONDUCTOR", PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def _patient_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are searched to the end; tests of the limit set one."""
+    for room in ("admin.search", "store.sql.event_search"):
+        monkeypatch.setattr(f"{room}.PATIENCE", PATIENCE)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,18 @@ from store.open import open_store
 from store.records import Event, EventStatus, Target
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
+from tests.support.postgres_backend import patient_stores
 from tools.demo import signing
 from tools.servers import PATIENCE
-from tools.servers.client import Answer, Conductor, by_hand, http, wait_for, wait_for_webhook
+from tools.servers.client import (
+    Answer,
+    Conductor,
+    by_hand,
+    http,
+    until_stored,
+    wait_for,
+    wait_for_webhook,
+)
 from tools.servers.processes import Child, bridge_environment, free_port, start_relay, start_worker
 
 RUN = uuid.uuid4().hex[:6]
@@ -179,20 +189,29 @@ class Bridge:
     # --- deliveries
 
     def post(
-        self, webhook: str, body: bytes | Any, headers: dict[str, str] | None = None
+        self,
+        webhook: str,
+        body: bytes | Any,
+        headers: dict[str, str] | None = None,
+        once: bool = False,
     ) -> Answer:
-        """Posts the body (an object is sent as JSON) to the webhook."""
+        """Posts the body (an object is sent as JSON) to the webhook: again while the store is busy,
+        unless `once`."""
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()
             headers = {"Content-Type": "application/json", **(headers or {})}
-        if self._relay_here is not None:
-            answer = self._relay_here.post(f"/webhook/{webhook}", data=body, headers=headers)
-            return Answer(
-                answer.status_code,
-                answer.data,
-                {name.lower(): value for name, value in answer.headers},
-            )
-        return http("POST", f"{self.url}/webhook/{webhook}", body, headers)
+        send = partial(self._post, webhook, body, headers)
+        return send() if once else until_stored(send)
+
+    def _post(self, webhook: str, body: bytes, headers: dict[str, str] | None) -> Answer:
+        if self._relay_here is None:
+            return http("POST", f"{self.url}/webhook/{webhook}", body, headers)
+        answer = self._relay_here.post(f"/webhook/{webhook}", data=body, headers=headers)
+        return Answer(
+            answer.status_code,
+            answer.data,
+            {name.lower(): value for name, value in answer.headers},
+        )
 
     def github(
         self,
@@ -201,12 +220,12 @@ class Bridge:
         event: str = "push",
         delivery: str | None = None,
         secret: str = GITHUB_SECRET,
+        once: bool = False,
     ) -> Answer:
         """Posts an event as GitHub does, signed."""
         body = json.dumps(payload).encode()
-        return self.post(
-            webhook, body, signing.github(secret, body, delivery or str(uuid.uuid4()), event)
-        )
+        signed = signing.github(secret, body, delivery or str(uuid.uuid4()), event)
+        return self.post(webhook, body, signed, once)
 
     def slack(self, webhook: str, payload: Any, secret: str = SLACK_SECRET) -> Answer:
         """Posts an event as Slack does, signed."""
@@ -223,7 +242,8 @@ class Bridge:
     def store(self) -> Store:
         """The store, beside the processes."""
         if self._store is None:
-            self._store = open_store(self.environment["BRIDGE_DATABASE"])
+            with patient_stores():
+                self._store = open_store(self.environment["BRIDGE_DATABASE"])
         return self._store
 
     def event(self, event_id: str) -> Event:
@@ -280,7 +300,7 @@ class Bridge:
 
         It runs in the tests' own process: to start one takes more time than all the rest.
         """
-        with self.inside(self.environment):
+        with self.inside(self.environment), patient_stores():
             answer = CliRunner().invoke(main, arguments, catch_exceptions=False)
         assert answer.exit_code == code, (
             f"webhook-bridge {' '.join(arguments)}: exit code {answer.exit_code}, not {code}\n"
@@ -306,15 +326,8 @@ class Bridge:
 
 
 def accepted(send: Callable[[], Answer]) -> str:
-    """The event's id of a delivery, which is sent again, as platforms do, while the store is
-    busy."""
-
-    def sent() -> Answer | None:
-        answer = send()
-        is_busy = answer.status == 503 and "can't be stored now" in answer.text
-        return None if is_busy else answer
-
-    answer = wait_for(sent, "the store is free")
+    """The event's id of a new delivery."""
+    answer = until_stored(send)
     assert answer.status == 200, f"{answer.status}: {answer.text}"
     assert "duplicate" not in answer.json, answer.text
     return str(answer.json["eventId"])

@@ -129,6 +129,14 @@ def time_to_connect() -> Iterator[None]:
 
 
 @contextmanager
+def patient_stores() -> Iterator[None]:
+    """Whoever opens a store meanwhile has all the time that a busy machine may need, for either
+    database."""
+    with mock.patch("store.sqlite.connections.BUSY_TIMEOUT", PATIENCE), time_to_connect():
+        yield
+
+
+@contextmanager
 def time_for_locks() -> Iterator[None]:
     """Whoever waits for a row has it, in each session that begins meanwhile."""
     with mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"):

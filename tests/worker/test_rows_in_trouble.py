@@ -17,7 +17,7 @@ from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
 from store.records import NewEvent, new_event_id
 from tests.support.clock import Clock
-from tests.support.postgres_backend import migrated
+from tests.support.postgres_backend import all_the_time, migrated
 from tests.support.worker_bench import Bench, leader_of
 from tests.support.worker_bench import bench as bench
 from tools.servers.postgres import Postgres
@@ -27,7 +27,7 @@ from worker.leader.worker import Worker
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
     url = migrated(postgres)
-    with mock.patch.dict(_SESSION, lock_timeout="200ms"):
+    with mock.patch.dict(_SESSION, lock_timeout="200ms"), all_the_time():
         yield url
     postgres.drop_database(url)
 

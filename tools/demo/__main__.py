@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.demo import sample, signing
-from tools.servers.client import Answer, Conductor, RequestFailed, http, wait_for
+from tools.servers.client import Answer, Conductor, RequestFailed, http, until_stored, wait_for
 from tools.servers.conductor import ConductorServer, say
 from tools.servers.processes import (
     Child,
@@ -201,7 +201,7 @@ def _complete_one(bridge: Play) -> None:
         f"posted with a wrong signature → {forged.status}; workflow: {bridge.conductor.status(workflow_id)}"
     )
     posted = time.monotonic()
-    answer = bridge.post(body, bridge.secret)
+    answer = until_stored(lambda: bridge.post(body, bridge.secret))
     expect(answer.status == 200, "the event was not accepted", answer)
     line(f"posted with Slack's signature → {answer.status} {answer.text.strip()}")
 
@@ -238,7 +238,7 @@ def _complete_many(bridge: Play) -> None:
 
     step("A message in Slack, and kill -9 of the worker in the middle")
     body = sample.message("Hello from Slack")
-    answer = bridge.post(body, bridge.secret)
+    answer = until_stored(lambda: bridge.post(body, bridge.secret))
     expect(answer.status == 200, "the event was not accepted", answer)
     event_id = answer.json["eventId"]
     line(f"posted with Slack's signature → {answer.status} {answer.text.strip()}")

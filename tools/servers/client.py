@@ -76,6 +76,20 @@ def _lower(headers: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
+def until_stored(send: Callable[[], Answer]) -> Answer:
+    """The relay's answer to a delivery, which is sent again, as platforms do, while the store is
+    busy."""
+
+    def answered() -> Answer | None:
+        answer = send()
+        is_busy = answer.status == 503 and "can't be stored now" in answer.text
+        return None if is_busy else answer
+
+    answer = wait_for(answered, "the store is free")
+    assert answer is not None
+    return answer
+
+
 def wait_for(
     condition: Callable[[], T], what: str, timeout: float = PATIENCE, every: float = 0.05
 ) -> T:

@@ -40,6 +40,7 @@ class HttpServer(ThreadingHTTPServer):
     """Serves until it is stopped."""
 
     daemon_threads = True
+    request_queue_size = 128  # a burst of connections isn't refused
     block_on_close = False  # some answer only when a test ends
 
     def __init__(self, handler: type[Handler]) -> None:

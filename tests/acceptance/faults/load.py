@@ -273,7 +273,7 @@ class Load:
                 self.retries += 1
 
         event_id = until_accepted(
-            lambda: self.bridge.github(webhook, payload, delivery=delivery), again
+            lambda: self.bridge.github(webhook, payload, delivery=delivery, once=True), again
         )
         with self._lock:
             self.events += 1

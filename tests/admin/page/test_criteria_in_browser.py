@@ -84,10 +84,13 @@ def test_a_delivery_is_sent_from_a_phone_in_the_dark(driver: Chrome, sample: Sam
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
         driver.find_element(By.CSS_SELECTOR, ".notice a.id").click()
         await_true(driver, lambda: "refs/heads/phone" in text(driver))
-        driver.find_element(
-            By.LINK_TEXT, "Stop"
-        ).click()  # else the page may be loaded again in between
-        await_true(driver, lambda: "follow" not in driver.current_url)
+
+        def is_followed_no_more() -> bool:  # else the page may be loaded again in between
+            for stop in driver.find_elements(By.LINK_TEXT, "Stop"):
+                stop.click()
+            return "follow" not in driver.current_url
+
+        await_true(driver, is_followed_no_more)
         driver.find_element(By.LINK_TEXT, "Compare with the previous event of this webhook").click()
         await_true(driver, lambda: "refs/heads/phone" in text(driver) and "differ" in text(driver))
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390

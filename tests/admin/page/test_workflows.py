@@ -26,6 +26,8 @@ webhooks:
     starts: [{workflow: on_push}, {workflow: deploy}]
 """
 
+pytestmark = pytest.mark.usefixtures("patient_forms")
+
 
 @pytest.fixture
 def conductor() -> Iterator[StandIn]:
