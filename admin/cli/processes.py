@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -58,15 +59,26 @@ def admin() -> None:
     _become("admin")
 
 
+def _terminal_closed(*_: object) -> None:
+    """Ends as SIGTERM does, which honcho handles, and prints nothing more: it couldn't, and honcho
+    would stop before it has stopped the others."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    signal.raise_signal(signal.SIGTERM)
+
+
 @click.command()
 def run() -> None:
     """Run relay, worker and admin page together, until Ctrl-C.
 
     For a trial, or one machine without a service manager. If one of the three ends, so do the
-    others.
+    others, and all do if the terminal is closed (unless nohup runs it).
     """
     from honcho.manager import Manager  # the others start without it
 
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminal_closed)
     manager = Manager()
     for process in PROCESSES:
         manager.add_process(process, shlex.join(command_of(process)), env=dict(os.environ))

@@ -10,11 +10,12 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tools.servers import PATIENCE
+from tools.servers import PATIENCE, eventually
 from tools.servers.processes import ROOT, Child, free_port, status_of
 
 DEFINITIONS = """webhooks:
@@ -142,6 +143,31 @@ def test_run_starts_all_three_processes_of_the_wheel_and_ends_with_ctrl_c(
         assert child.process.wait(PATIENCE) in (0, 130, -signal.SIGINT)
     finally:
         child.stop()
+
+
+def test_run_ends_all_three_when_its_terminal_is_closed(installed: Path, folder: Path) -> None:
+    port = free_port()
+    settings = environment(PORT=str(port), ADMIN_PORT=str(free_port()), BRIDGE_WORKER_METRICS="off")
+    program = "import pty, sys; pty.spawn(sys.argv[1:])"
+    command = [sys.executable, "-c", program, str(installed / "webhook-bridge"), "run"]
+    terminal = Child("a terminal", command, folder / "terminal.log", settings, folder)
+    terminal.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200)
+    started = {pid for pid in os.listdir("/proc") if is_in(folder, pid)}
+    assert len(started) > 3
+    terminal.process.kill()
+    try:
+        assert eventually(lambda: not any(is_in(folder, pid) for pid in started))
+    finally:
+        for pid in started:
+            if is_in(folder, pid):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def is_in(folder: Path, pid: str) -> bool:
+    """Whether that is a process that works in the folder."""
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/cwd") == str(folder)
+    return False
 
 
 def test_a_process_of_the_wheel_is_the_one_that_gets_the_signals(
