@@ -28,7 +28,7 @@ from werkzeug.routing import Rule
 from store.postgres.connections import Connections as PostgresConnections
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.leadership import ProcessLock
-from tests.support.chance import HOW_TO_REPEAT, SEED
+from tests.support.chance import HOW_TO_REPEAT, SEED, TooSlow
 from tools.servers.backends import Conductors, new_conductor
 from tools.servers.client import Conductor
 from tools.servers.conductor import ConductorServer
@@ -382,8 +382,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     random."""
     slow: dict[Path, int] = {}
     for item in items:
-        if item.get_closest_marker("measured"):
-            item.add_marker(pytest.mark.flaky(reruns=2))
+        if item.get_closest_marker("measured") and not item.config.option.usepdb:
+            item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=[TooSlow]))
         if _shared_by(item.nodeid.partition("::")[0]):
             slow[item.path] = 20
         for mark in item.iter_markers("slow"):
@@ -456,7 +456,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        "measured: compares times; as the machine may stall, it is measured anew, twice at most",
+        "measured: compares times; where they are TooSlow, as the machine may stall, it is run again, twice at most",
     )
     config.addinivalue_line(
         "markers",

@@ -7,6 +7,7 @@ import secrets
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -59,15 +60,6 @@ def admin() -> None:
     _become("admin")
 
 
-def _terminal_closed(*_: object) -> None:
-    """Ends as SIGTERM does, which honcho handles, and prints nothing more: it couldn't, and honcho
-    would stop before it has stopped the others."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
-    signal.raise_signal(signal.SIGTERM)
-
-
 @click.command()
 def run() -> None:
     """Run relay, worker and admin page together, until Ctrl-C.
@@ -76,10 +68,19 @@ def run() -> None:
     others, and all do if the terminal is closed (unless nohup runs it).
     """
     from honcho.manager import Manager  # the others start without it
+    from honcho.printer import Printer
+
+    class Output(Printer):  # type: ignore[misc]
+        """The terminal, as long as it is there."""
+
+        def write(self, message: object) -> None:
+            # A signal's handler writes too, maybe in the middle of a write.
+            with suppress(OSError, RuntimeError):
+                super().write(message)
 
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _terminal_closed)
-    manager = Manager()
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    manager = Manager(Output(sys.stdout))
     for process in PROCESSES:
         manager.add_process(process, shlex.join(command_of(process)), env=dict(os.environ))
     manager.loop()

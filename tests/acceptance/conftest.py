@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -113,12 +114,14 @@ def no_queue(conductor_url: str) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A file system with little room: the module's ROOM, in bytes."""
+def small_disk(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system with little room: the module's ROOM, in bytes.
+
+    It isn't in pytest's folder, which each new pytest closes to others: PostgreSQL runs as one.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system")
-    folder = tmp_path / "disk"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="bridge-disk-"))
     command = [
         "mount",
         "-t",
@@ -130,10 +133,12 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
     ]
     mount = subprocess.run(command, capture_output=True, text=True)
     if mount.returncode != 0:
+        folder.rmdir()
         pytest.skip(f"no file system can be mounted here: {mount.stderr.strip()}")
     yield folder
     # Lazily: what still has files open there must not keep it.
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ class Service:
                 relay = self._relays[self._turn % len(self._relays)]
                 self._busy.append(relay)
             try:
-                answer = relay.github("deploys", {"sent": uuid.uuid4().hex})
+                answer = relay.github("deploys", {"sent": uuid.uuid4().hex}, once=True)
                 if answer.status == 200:
                     self.accepted.append(answer.json["eventId"])
                 else:

@@ -34,8 +34,8 @@ def patient_forms(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _patient_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events are searched to the end; tests of the limit set one."""
-    for room in ("admin.search", "store.sql.event_search"):
-        monkeypatch.setattr(f"{room}.PATIENCE", PATIENCE)
+    for module in ("admin.search", "store.sql.event_search"):
+        monkeypatch.setattr(f"{module}.PATIENCE", PATIENCE)
 
 
 @pytest.fixture

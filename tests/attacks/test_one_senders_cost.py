@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.chance import in_time
 from tests.support.relay_process import KEY, Process, connect, serving
 
-pytestmark = [pytest.mark.long, pytest.mark.measured]
+pytestmark = pytest.mark.long
 
 SPLIT = {
     "headers": {"X-Api-Key": KEY},
@@ -76,6 +77,7 @@ def answers(relay: Process, seconds: float, body: bytes = b"{}") -> list[tuple[f
     return found
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("name", "body"), [("only", b"{}"), ("schema", LARGE), ("repeated", b"{}")]
 )
@@ -88,9 +90,10 @@ def test_batches_of_one_webhook_hold_up_no_other(name: str, body: bytes, relay: 
     # If batches held up others, nearly all of this time would be spent waiting for one.
     held_up = sum(wait for wait, status in found if wait > alone / 2 or status != 200)
     said = f"a batch takes {alone:.2f} s alone; others waited {sorted(found)[-5:]}"
-    assert held_up < sum(wait for wait, _ in found) / 2, said
+    in_time(held_up < sum(wait for wait, _ in found) / 2, said)
 
 
+@pytest.mark.measured
 def test_endless_chunks_of_one_byte_hold_up_nobody_for_long(tmp_path: Path) -> None:
     webhook = {"name": "one", "headers": {"X-Api-Key": KEY}, "receivers": {"a": "any"}}
     head = b"POST /webhook/one HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -110,4 +113,4 @@ def test_endless_chunks_of_one_byte_hold_up_nobody_for_long(tmp_path: Path) -> N
             with meanwhile(partial(flood, one), partial(flood, other)):
                 found = answers(relay, 3)
         assert {status for _, status in found} == {200}
-        assert median(found)[0] < 40 * median(calm)[0]
+        in_time(median(found)[0] < 40 * median(calm)[0])

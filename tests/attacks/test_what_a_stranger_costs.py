@@ -18,8 +18,6 @@ from tools.bench.hostile_requests import NO_HTTP
 from tools.servers import PATIENCE, eventually
 from tools.servers.processes import children_of
 
-pytestmark = pytest.mark.measured
-
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}
   - {{name: small, headers: {{X-Api-Key: {KEY}}}, max_body: 1KB, receivers: {{a: any}}}}

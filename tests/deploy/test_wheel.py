@@ -154,7 +154,7 @@ def test_run_ends_all_three_when_its_terminal_is_closed(installed: Path, folder:
     terminal.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200)
     started = {pid for pid in os.listdir("/proc") if is_in(folder, pid)}
     assert len(started) > 3
-    terminal.process.kill()
+    terminal.kill()
     try:
         assert eventually(lambda: not any(is_in(folder, pid) for pid in started))
     finally:

@@ -46,8 +46,8 @@ def store(url: str) -> Iterator[Store]:
 
 
 def calls(act: Callable[[], T]) -> tuple[int, T]:
-    """How many functions this thread calls meanwhile, which no busy machine changes; and what came
-    of it. What each statement costs the database is asked by the tests of plans."""
+    """How many functions this thread calls meanwhile, which a busy machine hardly changes; and what
+    came of it. What a statement costs isn't in it: the tests of plans ask that."""
     number = 0
 
     def count(_frame: FrameType, event: str, _argument: object) -> None:

@@ -13,4 +13,15 @@ import time
 SEED = int(os.environ.setdefault("TEST_SEED", str(int(time.time()))))
 os.environ.setdefault("PYTHONHASHSEED", str(SEED))
 
+
+class TooSlow(AssertionError):
+    """What a test with the mark `measured` timed took too long; it is measured anew."""
+
+
+def in_time(is_so: bool, why: str = "") -> None:
+    """Raises TooSlow unless it is."""
+    if not is_so:
+        raise TooSlow(why)
+
+
 HOW_TO_REPEAT = f"Random order and examples: TEST_SEED={SEED} before the same command repeats them"

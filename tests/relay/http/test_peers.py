@@ -21,14 +21,13 @@ import pytest
 from relay.http.bodies import LONGEST
 from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
+from tests.support.chance import in_time
 from tests.support.relay_process import KEY, PATIENT, Answers, Process, connect, request, serving
 from tools.bench.hostile_requests import ANSWERS, NO_HTTP, attack
 from tools.servers import PATIENCE, eventually
 from tools.servers.http_server import Handler, HttpServer
 from tools.servers.namespace import Namespace
 from tools.servers.processes import Failed
-
-pytestmark = pytest.mark.measured
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, dedup: {{header: X-Id}}, receivers: {{a: any}}}}
@@ -147,13 +146,14 @@ def answers_at_once(relay: Process, usual: float) -> bool:
     return relay.seconds() < 10 + 10 * usual
 
 
+@pytest.mark.measured
 def test_half_open_old_peers_hold_up_nobody(relay: Process, usual: float) -> None:
     """They announce an empty body, get their answer, and never close."""
     stay = [connect(relay) for _ in range(400)]
     try:
         for connection in stay:
             connection.sendall(b"POST /webhook/one HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
-        assert answers_at_once(relay, usual)
+        in_time(answers_at_once(relay, usual))
         assert {Answers(connection).next()[0] for connection in stay} == {401}
     finally:
         for connection in stay:
@@ -170,6 +170,7 @@ def test_who_waits_for_a_100_gets_it_at_once_and_then_the_answer(relay: Process)
         assert Answers(connection).next()[0] == 200
 
 
+@pytest.mark.measured
 def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process, usual: float) -> None:
     whole = request(b'{"a": "' + b"x" * 100 + b'"}')
     began = time.monotonic()
@@ -182,7 +183,7 @@ def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process, usual: float) 
                 connection.sendall(
                     whole[begin : begin + 1] if number or position % 2 else whole[: begin + 1]
                 )
-        assert answers_at_once(relay, usual)
+        in_time(answers_at_once(relay, usual))
         for position, connection in enumerate(peers):
             connection.sendall(whole[20:] if position % 2 else whole[len(whole) - 30 :])
         assert {Answers(connection).next()[0] for connection in peers} == {
@@ -351,6 +352,7 @@ def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_n
             connection.close()
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("path", ["/webhook/one", "/readyz"])
 def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(
     path: str, own_relay: Process
@@ -379,10 +381,10 @@ def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(
         assert {status for status, _ in found} == {503}
         # Of most: the machine itself may stall once.
         waits = [seconds for _, seconds in found]
-        assert median(waits) < 4 + 5 * usual, (
-            "promised are 2.5 seconds on a machine that isn't busy"
+        in_time(
+            median(waits) < 4 + 5 * usual, "promised are 2.5 seconds on a machine that isn't busy"
         )
-        assert max(waits) < 20 + 5 * usual, "each in turn would take over a minute"
+        in_time(max(waits) < 20 + 5 * usual, "each in turn would take over a minute")
         other.execute("ROLLBACK")
     assert own_relay.seconds()
 

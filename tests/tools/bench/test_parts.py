@@ -16,7 +16,6 @@ def say(_text: str) -> None:
     """Nothing."""
 
 
-@pytest.mark.measured
 def test_the_relay_beside_a_bare_handler(tmp_path: Path) -> None:
     found = relay.measure(tmp_path, say, rounds=1, seconds=0.2, warm_up=0, longest_wait=0)
     values = {figure.what: figure.value for figure in found}
@@ -39,7 +38,6 @@ def test_matching(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.measured
 def test_two_workers_beside_one(tmp_path: Path) -> None:
     effort = workers.Effort(rounds=1, events=6000, settling=0.2, idle=0.1)
     with all_the_time():
@@ -49,7 +47,6 @@ def test_two_workers_beside_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.measured
 def test_what_strangers_cost(tmp_path: Path) -> None:
     answers_are_right, found = strangers.measure(
         tmp_path, 80, rounds=1, seconds=0.2, to_settle=0.2, warm_up=0
