@@ -124,7 +124,7 @@ def _fate_of_resumed(workflows: Sequence[Workflow], event: str) -> Fate:
 
 def _was_given_up(workflow: Workflow) -> bool:
     reason = str(workflow.get("reasonForIncompletion"))
-    return workflow["status"] == "FAILED" and reason.startswith("Error scheduling tasks")
+    return workflow["status"] == "FAILED" and "Error scheduling tasks" in reason
 
 
 def _nudge(conductor: Shows, workflow: Workflow) -> None:

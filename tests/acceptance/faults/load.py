@@ -463,6 +463,7 @@ def _brief(workflow: dict[str, Any]) -> str:
 
 def _was_given_up(workflow: dict[str, Any]) -> bool:
     """Whether it failed as Conductor scheduled a task: its `scheduleTask` fails a workflow if its
-    database is busy for too long, whoever it was that completed the task before."""
+    database is busy for too long, whoever it was that completed the task before. In a loop's task
+    the reason begins with that of the loop."""
     reason = str(workflow.get("reasonForIncompletion"))
-    return workflow["status"] == "FAILED" and reason.startswith("Error scheduling tasks")
+    return workflow["status"] == "FAILED" and "Error scheduling tasks" in reason
