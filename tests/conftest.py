@@ -456,7 +456,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        "measured: compares times; where they are TooSlow, as the machine may stall, it is run again, twice at most",
+        "measured: compares times; as the machine may stall, it is run again, twice at most, if it was TooSlow",
     )
     config.addinivalue_line(
         "markers",

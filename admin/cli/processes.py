@@ -71,10 +71,11 @@ def run() -> None:
     from honcho.printer import Printer
 
     class Output(Printer):  # type: ignore[misc]
-        """The terminal, as long as it is there."""
+        """Where the terminal is gone, nothing is written: the processes must be stopped all the
+        same."""
 
         def write(self, message: object) -> None:
-            # A signal's handler writes too, maybe in the middle of a write.
+            # RuntimeError: honcho writes in a signal's handler, too, maybe in the middle of a write.
             with suppress(OSError, RuntimeError):
                 super().write(message)
 

@@ -70,7 +70,7 @@ def test_deliveries_that_prove_nothing_are_refused_and_the_next_good_one_resumes
     assert GITHUB_SECRET not in str(bridge.store.without_events.rejections("github"))
     assert conductor.status(workflow_id) == "RUNNING"
 
-    accepted(lambda: bridge.post("github", body, good))
+    accepted(bridge.post("github", body, good))
     conductor.wait_for_status(workflow_id)
 
 
@@ -151,7 +151,7 @@ def test_a_repeated_delivery_is_a_duplicate_and_has_one_effect(
     first, second = (waiting(conductor, "bad_twice", {"$.number": number}) for number in (1, 2))
     delivery = str(uuid.uuid4())
 
-    event_id = accepted(lambda: bridge.github("twice", {"number": 1}, delivery=delivery))
+    event_id = accepted(bridge.github("twice", {"number": 1}, delivery=delivery))
     conductor.wait_for_status(first)
     again = bridge.github("twice", {"number": 1}, delivery=delivery)
     assert (again.status, again.json) == (200, {"eventId": event_id, "duplicate": True})
@@ -176,7 +176,7 @@ def test_a_repetition_of_what_came_to_nothing_does_nothing_and_says_how_to_repla
     """GitHub and Stripe show answers to people, who may press *Redeliver* once they have corrected
     `matches`."""
     delivery = str(uuid.uuid4())
-    event_id = accepted(lambda: bridge.github("lost", {"number": 1}, delivery=delivery))
+    event_id = accepted(bridge.github("lost", {"number": 1}, delivery=delivery))
     bridge.wait_for_event(event_id, "expired")
     workflow_id = waiting(conductor, "bad_lost", {"$.number": 1})
 

@@ -175,7 +175,7 @@ def test_receiving_deciding_and_calling_are_spans_of_the_senders_trace(
         return {span.name: span for span in spans if span.trace_id.hex() == trace}
 
     headers = {"X-Api-Key": API_KEY, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    event_id = accepted(lambda: bridge.post("traced", {"n": 1}, headers))
+    event_id = accepted(bridge.post("traced", {"n": 1}, headers))
     bridge.wait_for_event(event_id, "delivered")
     wait_for(lambda: mine().keys() >= {"receive", "decide", "start"}, "the spans arrive")
     told = mine()

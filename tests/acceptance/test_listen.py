@@ -51,7 +51,7 @@ def test_deliveries_reach_the_laptop_in_order_whatever_is_killed_meanwhile(
     def deliver(*numbers: int) -> None:
         for number in numbers:
             payload = {"n": number}
-            accepted(lambda payload=payload: public.github("orders", payload))  # type: ignore[misc]
+            accepted(public.github("orders", payload))
 
     def started(child: Child) -> Child:
         stack.callback(child.kill)

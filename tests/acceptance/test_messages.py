@@ -102,7 +102,7 @@ def test_the_agent_of_the_page_reads_its_conversation_until_it_ends(
     def say(text: str, thread: str) -> str:
         about = {"type": "message", "channel": "C024BE91L", "text": text, "thread_ts": thread}
         payload = {"type": "event_callback", "event_id": f"{thread} {text}", "event": about}
-        return accepted(lambda: bridge.slack("chat", payload))
+        return accepted(bridge.slack("chat", payload))
 
     events = [say(text, key) for text in ("hello", "how are you?", "bye")]
     other = say("hello", f"{key}-2")

@@ -74,8 +74,8 @@ def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(
     bridge.reload()
     wait_for(lambda: "colour" in relay.output(), "the relay says what is wrong")
     wait_for(lambda: "colour" in bridge.worker.output(), "the worker says what is wrong")  # type: ignore[union-attr]
-    accepted(lambda: bridge.post("hup_new", {}, key))
-    accepted(lambda: bridge.post("hup_old", {}, key))
+    accepted(bridge.post("hup_new", {}, key))
+    accepted(bridge.post("hup_old", {}, key))
     conductor.wait_for_status(workflow_id)
     problems = bridge.cli("check", code=1)
     assert "colour" in problems

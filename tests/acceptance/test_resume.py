@@ -76,7 +76,7 @@ def test_a_signed_github_event_resumes_the_workflow_with_the_payload_as_output(
         "pusher": {"name": "octocat"},
         "commits": [{"id": "a1"}, {"id": "b2"}],
     }
-    event_id = accepted(lambda: bridge.github("github", payload))
+    event_id = accepted(bridge.github("github", payload))
 
     workflow = conductor.wait_for_status(workflow_id)
     assert workflow["output"] == {"pusher": "octocat"}

@@ -45,7 +45,7 @@ def test_an_event_starts_the_workflows_whose_when_holds_with_the_payload_as_inpu
         conductor.register(unique(name), [set_variable("note", ref="${workflow.input.ref}")])
     payload = {"ref": "refs/heads/topic", "commits": [1, 2]}
 
-    event_id = accepted(lambda: bridge.github("pushes", payload))
+    event_id = accepted(bridge.github("pushes", payload))
 
     bridge.wait_for_event(event_id, "delivered")
     [workflow] = started_by(conductor, unique("on_push"), event_id)

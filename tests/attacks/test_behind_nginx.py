@@ -86,17 +86,15 @@ def test_a_flood_of_one_byte_chunks_and_half_requests_never_reach_the_relay(
 
     threads = [threading.Thread(target=flood, daemon=True) for _ in range(2)]
     with ExitStack() as stack:
-        stack.callback(over.set)
         for thread in threads:
             thread.start()
+            stack.callback(thread.join)
+        stack.callback(over.set)
         for number in range(200):
             peer = stack.enter_context(
                 socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
             )
             peer.sendall((HEAD[:50], HEAD + b"Content-Length: 25000000\r\n\r\n{")[number % 2])
         in_time(relay.seconds(port, relay.port) < 6 + 20 * usual)
-        over.set()
-        for thread in threads:
-            thread.join()
     for number in (0, 100):
         assert relay.status("POST", "/webhook/one", b'"' + b"x" * number * 1000 + b'"', port) == 200

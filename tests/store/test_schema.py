@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from sqlite_utils import Database
@@ -21,9 +20,8 @@ from store.open import open_store
 from store.sql import schema
 from store.sql.database import Transaction
 from store.sql.schema import STEPS, Step
-from tests.support.postgres_backend import time_to_connect
+from tests.support.postgres_backend import patient_stores
 from tools.servers import PATIENCE
-from tools.servers.postgres import Postgres
 
 BASE = STEPS[0]
 
@@ -31,14 +29,12 @@ BASE = STEPS[0]
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Of an empty database, for which everybody has the time that a busy machine may need."""
-    if request.param == "postgres":
-        postgres: Postgres = request.getfixturevalue("postgres")
-        with time_to_connect():
-            yield postgres.new_database("schema")
-        return
-    (tmp_path / "bridge.db").touch()  # otherwise it is a copy of one with tables
-    with mock.patch("store.sqlite.connections.BUSY_TIMEOUT", PATIENCE):
-        yield f"sqlite:///{tmp_path}/bridge.db"
+    with patient_stores():
+        if request.param == "postgres":
+            yield request.getfixturevalue("postgres_url")
+        else:
+            (tmp_path / "bridge.db").touch()  # otherwise it is a copy of one with tables
+            yield f"sqlite:///{tmp_path}/bridge.db"
 
 
 def tables(url: str) -> set[str]:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -234,7 +234,7 @@ class Bridge:
 
     def orders(self, webhook: str, payload: Any) -> str:
         """Posts an event with the header that proves who sends; the event's id."""
-        return accepted(lambda: self.post(webhook, payload, {"X-Api-Key": API_KEY}))
+        return accepted(self.post(webhook, payload, {"X-Api-Key": API_KEY}))
 
     # --- what became of them
 
@@ -325,9 +325,8 @@ class Bridge:
         return json.loads(self.cli(*arguments, "--json"))
 
 
-def accepted(send: Callable[[], Answer]) -> str:
-    """The event's id of a new delivery."""
-    answer = until_stored(send)
+def accepted(answer: Answer) -> str:
+    """The event's id of a new delivery that was answered so."""
     assert answer.status == 200, f"{answer.status}: {answer.text}"
     assert "duplicate" not in answer.json, answer.text
     return str(answer.json["eventId"])

@@ -15,7 +15,7 @@ os.environ.setdefault("PYTHONHASHSEED", str(SEED))
 
 
 class TooSlow(AssertionError):
-    """What a test with the mark `measured` timed took too long; it is measured anew."""
+    """What a test timed took too long. With the mark `measured`, the test is run again."""
 
 
 def in_time(is_so: bool, why: str = "") -> None:

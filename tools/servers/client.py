@@ -307,6 +307,14 @@ def by_hand(reference_name: str = "gate") -> dict[str, Any]:
     }
 
 
+def was_given_up(workflow: Mapping[str, Any]) -> bool:
+    """Whether Conductor failed it by itself, as it scheduled a task: its `scheduleTask` fails a
+    workflow if its database is busy for too long, whoever it was that completed the task before.
+    Where that task is in a loop, the reason begins with the loop's."""
+    reason = str(workflow.get("reasonForIncompletion"))
+    return workflow["status"] == "FAILED" and "Error scheduling tasks" in reason
+
+
 def outputs(workflow: Mapping[str, Any], prefix: str) -> Iterator[dict[str, Any]]:
     """The outputs of the completed tasks whose reference name starts with this, in order."""
     for task in workflow["tasks"]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, Protocol
 
-from tools.servers.client import RequestFailed
+from tools.servers.client import RequestFailed, was_given_up
 from tools.soak.load import Account
 
 BATCH = 100
@@ -86,7 +86,7 @@ def _starts(
 
 
 def _fate_of_start(workflows: Sequence[Workflow]) -> Fate:
-    kept = [one for one in workflows if not _was_given_up(one)]
+    kept = [one for one in workflows if not was_given_up(one)]
     if len(kept) > 1:
         return "twice"
     if kept:
@@ -115,16 +115,11 @@ def _fate_of_resumed(workflows: Sequence[Workflow], event: str) -> Fate:
     if len(workflows) != 1:
         return "missing"
     [workflow] = workflows
-    if _was_given_up(workflow):
+    if was_given_up(workflow):
         return "given up"
     if workflow["status"] != "COMPLETED":
         return "waits"
     return "done" if workflow["output"]["eventId"] == event else "twice"
-
-
-def _was_given_up(workflow: Workflow) -> bool:
-    reason = str(workflow.get("reasonForIncompletion"))
-    return workflow["status"] == "FAILED" and "Error scheduling tasks" in reason
 
 
 def _nudge(conductor: Shows, workflow: Workflow) -> None:

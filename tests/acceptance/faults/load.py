@@ -28,6 +28,7 @@ from tools.servers.client import (
     by_hand,
     set_variable,
     wait_for_webhook,
+    was_given_up,
 )
 
 T = TypeVar("T")
@@ -256,7 +257,7 @@ class Load:
 
     def _is_given_up(self, workflow: dict[str, Any]) -> bool:
         """Whether Conductor has failed the workflow by itself."""
-        if not _was_given_up(workflow):
+        if not was_given_up(workflow):
             return False
         with self._lock:
             self.given_up.add(workflow["workflowId"])
@@ -369,7 +370,7 @@ class Load:
         ]
         # After one that Conductor itself gave up, as it was killed or very busy, another start is
         # right.
-        count = [workflow for workflow in found if not _was_given_up(workflow)]
+        count = [workflow for workflow in found if not was_given_up(workflow)]
         assert len(count) <= 1, f"seed {self.seed}: {expectation} started {found}"
         return [workflow["workflowId"] for workflow in found]
 
@@ -459,11 +460,3 @@ def _brief(workflow: dict[str, Any]) -> str:
     )
     tasks = [[task.get(key) for key in keys] for task in workflow["tasks"]]
     return f"{workflow['status']} {workflow.get('reasonForIncompletion', '')} {tasks}"
-
-
-def _was_given_up(workflow: dict[str, Any]) -> bool:
-    """Whether it failed as Conductor scheduled a task: its `scheduleTask` fails a workflow if its
-    database is busy for too long, whoever it was that completed the task before. In a loop's task
-    the reason begins with that of the loop."""
-    reason = str(workflow.get("reasonForIncompletion"))
-    return workflow["status"] == "FAILED" and "Error scheduling tasks" in reason

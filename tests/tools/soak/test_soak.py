@@ -21,6 +21,12 @@ GIVEN_UP = {
 }
 
 
+GIVEN_UP_IN_A_LOOP = {
+    **GIVEN_UP,
+    "reasonForIncompletion": "Unable to evaluate condition x, exception Error scheduling tasks: x",
+}
+
+
 class Shown:
     """A Conductor that shows these workflows: name → correlation id → workflows. Its index lacks
     some of them."""
@@ -59,6 +65,11 @@ class Shown:
         (Account(resumed={"k": "e1"}), {"soak_resumed": {"k": [DONE]}}, Verdict((), (), 0)),
         (Account(resumed={"k": "e2"}), {"soak_resumed": {"k": [DONE]}}, Verdict((), ("e2",), 0)),
         (Account(resumed={"k": "e1"}), {"soak_resumed": {"k": [GIVEN_UP]}}, Verdict((), (), 1)),
+        (
+            Account(resumed={"k": "e1"}),
+            {"soak_resumed": {"k": [GIVEN_UP_IN_A_LOOP]}},
+            Verdict((), (), 1),
+        ),
         (
             Account(resumed={"k": "e1"}),
             {"soak_resumed": {"k": [{"workflowId": "w", "status": "RUNNING"}]}},
