@@ -421,7 +421,7 @@ class TargetCalls:
     def _look_up_missing_task(self, target: Target, event: Event, acted: bool) -> Result:
         """The result of a completion whose task the server doesn't know."""
         assert target.task_id is not None
-        is_sure = self._store.now() >= event.hold_until or self._is_right_server(target)
+        is_sure = self._store.now() >= event.hold_until or self._right_server_lacks(target)
         if is_sure and not acted:
             return Result(target, "cancelled", "Conductor no longer has the task")
         if self._completed_by_event(target):
@@ -455,6 +455,12 @@ class TargetCalls:
         assert target.workflow_id is not None
         ensure_it_goes_on(self._conductor, target.workflow_id)
         return Result(target, "done")
+
+    def _right_server_lacks(self, target: Target) -> bool:
+        """Whether it is the right server that doesn't know the target's task. The first answer may
+        have been another's: where an address leads may change from one call to the next."""
+        assert target.task_id is not None
+        return self._is_right_server(target) and self._conductor.task(target.task_id) is None
 
     def _is_right_server(self, target: Target) -> bool:
         """Whether the server that doesn't know the target's task knows its workflow, or tasks that

@@ -176,6 +176,26 @@ def test_what_became_of_a_call_whose_task_is_gone_is_what_the_index_shows(
     assert bench.result(again).state == state
 
 
+@pytest.mark.parametrize("fault", ["unreachable", "lost_before"])
+def test_a_task_that_another_server_did_not_know_waits_on_as_the_address_leads_back(
+    bench: Bench, fault: Fault
+) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task), hold=600_000)
+    bench.store.claims.record_results("me", [bench.result(target, fault)], 0)
+    [again] = bench.store.claims.claim("me", 2**50, 0, 1)
+    status = bench.conductor.messages.status
+
+    def leads_back(workflow_id: str) -> str | None:
+        bench.conductor.removed.clear()
+        return status(workflow_id)
+
+    bench.conductor.removed.add(task.id)
+    bench.conductor.messages.status = leads_back  # type: ignore[method-assign]
+    assert bench.result(again).state == "pending"
+    assert bench.result(again).state == "done"
+
+
 def test_a_completion_by_id_is_never_known_by_its_answer(bench: Bench) -> None:
     task = bench.task()
     task.reference_name = "a/b"
