@@ -210,7 +210,16 @@ class Leader:
         awaited = self._index.awaited()
         self.inbox.handle()  # what could be read meanwhile, and isn't awaited any more
         barrier.unread(awaited)
-        request = Request(events, freed, scan.began, store.now(), executor.free, barrier, blocked)
+        request = Request(
+            events=events,
+            freed=freed,
+            began=scan.began,
+            now=store.now(),
+            limit=executor.free,
+            barrier=barrier,
+            holds_up_to=barrier.holds_up_to(),
+            blocked=blocked,
+        )
         claimed = decider.decide(self.term, request)
         # Before anything that may fail: no other worker makes these calls until their claims run
         # out.

@@ -177,6 +177,31 @@ def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(
     assert bench.takers(event) == ([] if passes == LONG_WAIT else [task])
 
 
+def test_an_event_that_is_decided_after_its_hold_expires_no_sooner_than_one_that_was_held(
+    bench: Bench,
+) -> None:
+    """As it comes out of a backlog, while the index is still too slow to answer."""
+    leader = bench.deciding().leader
+    assert leader is not None
+    bench.fail()
+    leader.decide()
+    task, event, nobodys = bench.foreign("key"), bench.event("w", "key"), bench.event("w", "nobody")
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        leader.decide()
+        bench.fail_again(leader)
+        taken = bench.event("w", "taken")
+        bench.task("taken")
+        bench.fail_again(leader)
+        assert bench.decided(taken) == [True], "it waits for no event that came before it"
+        assert [bench.hold(event), bench.hold(nobodys)] == ["held", "held"]
+        bench.fail(False)
+        bench.clock.seconds += 20
+        leader.decide()
+    assert bench.takers(event) == [task]
+    assert [bench.hold(event), bench.hold(nobodys)] == ["no", "no"]
+
+
 def test_tasks_that_cannot_be_read_are_quarantined_and_found_by_the_next_worker(
     bench: Bench,
 ) -> None:
