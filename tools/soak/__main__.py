@@ -24,6 +24,8 @@ REST = 30.0
 PATIENCE = 300.0
 """Seconds within which at least one more effect must come at the end."""
 
+KEPT = Path("build/soak").absolute()
+"""Where logs and store are kept after something was lost or done twice."""
 SHOWN = 20
 """Events at most of which it is said what the bridge knows of them."""
 
@@ -77,8 +79,13 @@ def _play(stage: Stage, kind: StoreKind, seconds: float, rate: float, run: str) 
     print(_report(load.account, verdict, struck, lasted))
     print(f"{len(for_people)} came just before the clock was stepped, and are for people to replay")
     print(table(gauges.samples, lasted))
-    for event_id in (*verdict.lost, *verdict.twice)[:SHOWN]:
+    wrong = (*verdict.lost, *verdict.twice)
+    for event_id in wrong[:SHOWN]:
         print(f"\n{event_id}: {stage.explain(event_id)}")
+    if wrong:
+        kept = KEPT / run
+        stage.keep(kept)
+        print(f"logs and store are kept in {kept}")
     return verdict
 
 

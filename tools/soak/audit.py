@@ -151,7 +151,8 @@ def _correlated(conductor: Shows, name: str, ids: Iterable[str]) -> dict[str, li
 
 
 def _patiently(conductor: Shows, method: str, path: str, body: Any = None) -> Any:
-    for pause in (1, 5, 20, 60):
+    """The answer of a Conductor that may be busy with a backlog."""
+    for pause in (1, 5, 20, 60, 300, 300, 300):
         try:
             return conductor.call(method, path, body)
         except RequestFailed:

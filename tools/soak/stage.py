@@ -4,6 +4,7 @@ done to them."""
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,10 @@ class Host:
         for child in self.processes.values():
             child.stop()
 
+    def copy_logs(self, folder: Path) -> None:
+        """Copies its logs into a folder of its name there."""
+        shutil.copytree(self._folder, folder / self._folder.name)
+
 
 class Stage:
     """Everything, running. The first host is never killed: what it takes is measured."""
@@ -176,12 +181,18 @@ class Stage:
 
     def explain(self, event_id: str) -> str:
         """What the bridge says of an event."""
-        command = [
-            str(Path(sys.executable).parent / "webhook-bridge"),
-            "events",
-            "explain",
-            event_id,
-        ]
+        return self._bridge("events", "explain", event_id)
+
+    def keep(self, folder: Path) -> None:
+        """Ends the bridge, and keeps its logs and a copy of its store in that folder."""
+        for host in self.hosts:
+            host.stop()
+            host.copy_logs(folder)
+        self._bridge("migrate-store", self._database, f"sqlite:///{folder}/bridge.db")
+
+    def _bridge(self, *arguments: str) -> str:
+        """What the command line answers."""
+        command = [str(Path(sys.executable).parent / "webhook-bridge"), *arguments]
         environment = self.hosts[0].environment
         said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         return (said.stdout or said.stderr).strip()
