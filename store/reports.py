@@ -108,6 +108,8 @@ class Reports:
         "index_searched_for", _names_in, _text_of_names
     )
     """The receivers for whose tasks the index was searched up to then."""
+    unreconciled: str | None = _row("unreconciled")
+    """``yes`` from when Conductor was away until all running workflows have been read."""
     found_by_index_alone_at: int | None = _row("tasks_by_index_alone", int)
     """When a task was last found by the index alone, in Unix milliseconds."""
     misfits: Sequence[Misfit] | None = _row("workflow_problems", _misfits_in, _text_of_misfits)

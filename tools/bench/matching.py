@@ -185,7 +185,7 @@ class World:
         began = self.now + 1
         barrier = Barrier()
         barrier.drained(began)
-        self.decider.decide(TERM, Request(events, [], began, began, 32, barrier, began))
+        self.decider.decide(TERM, Request(events, [], began, began, 32, barrier))
 
     def event_of_a_task(self, index: int) -> None:
         """An event that one of the waiting tasks takes."""

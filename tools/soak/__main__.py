@@ -83,9 +83,7 @@ def _play(stage: Stage, kind: StoreKind, seconds: float, rate: float, run: str) 
     for event_id in wrong[:SHOWN]:
         print(f"\n{event_id}: {stage.explain(event_id)}")
     if wrong:
-        kept = KEPT / run
-        stage.keep(kept)
-        print(f"logs and store are kept in {kept}")
+        print(f"logs and store are kept in {KEPT / run}: {stage.keep(KEPT / run)}")
     return verdict
 
 

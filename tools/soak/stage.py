@@ -183,12 +183,13 @@ class Stage:
         """What the bridge says of an event."""
         return self._bridge("events", "explain", event_id)
 
-    def keep(self, folder: Path) -> None:
-        """Ends the bridge, and keeps its logs and a copy of its store in that folder."""
+    def keep(self, folder: Path) -> str:
+        """Ends the bridge, and keeps its logs and a copy of its store in that folder; what the
+        command line says of the copy."""
         for host in self.hosts:
             host.stop()
             host.copy_logs(folder)
-        self._bridge("migrate-store", self._database, f"sqlite:///{folder}/bridge.db")
+        return self._bridge("migrate-store", self._database, f"sqlite:///{folder}/bridge.db")
 
     def _bridge(self, *arguments: str) -> str:
         """What the command line answers."""

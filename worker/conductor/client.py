@@ -42,6 +42,8 @@ from worker.conductor.search import PAGE, TASK_TYPE, TASKS, WORKFLOWS
 from worker.conductor.server import Server
 
 POLL_BATCH = 100
+_HANDED_OUT_WITHIN = 60_000
+"""Milliseconds after which a queue has handed out a task."""
 
 
 class Conductor:
@@ -152,12 +154,13 @@ class Conductor:
         return [workflow_id for workflow_id in found if isinstance(workflow_id, str)]
 
     def waiting_in(self, workflow_id: str) -> list[Task]:
-        """The workflow's tasks in progress. Raises Garbled if they can't be read."""
-        began = self.now()
+        """The workflow's tasks in progress, and those that seem to be in no queue. Raises Garbled if
+        they can't be read."""
+        began, handed_out = self.now(), self.server_now() - _HANDED_OUT_WITHIN
         return [
             replace(task_of(item, "index", item.get("domain")), seen_at=began)
             for item in tasks_in(self.messages.workflow(workflow_id, tasks=True))
-            if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
+            if item.get("taskType") == TASK_TYPE and _waits(item, handed_out)
         ]
 
     def waiting_task(self, task_id: str) -> Task | TaskStatus | None:
@@ -404,3 +407,18 @@ class Conductor:
                 self._api.call_api, "/workflow/search", "GET", query_params=[*page.items()]
             )
         return checked(list, checked(dict, found).get("results") or [])
+
+
+def _waits(task: dict[str, Any], handed_out: int) -> bool:
+    """Whether the task is in progress, or so old that a queue would have handed it out before that
+    time: a Conductor that is killed may store a task without queueing it (measured)."""
+    if task.get("status") == "IN_PROGRESS":
+        return True
+    is_put_off = bool(task.get("callbackAfterSeconds") or task.get("domain"))
+    scheduled = task.get("scheduledTime")
+    return (
+        task.get("status") == "SCHEDULED"
+        and not is_put_off
+        and isinstance(scheduled, int)
+        and scheduled < handed_out
+    )

@@ -71,6 +71,23 @@ class Alone(Doubt):
     """The index alone has shown tasks: every drain needs a look."""
 
 
+class Unindexed(Doubt):
+    """The index may lack tasks, as Conductor may have been killed before it had them. Only a
+    reconciliation settles it, and only ends of holds wait for that."""
+
+    def needs(self, ended: float) -> float:
+        """No look is enough."""
+        return float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Unread(Doubt):
+    """Something that was shown can't be read. `until`: when that was found out."""
+
+    given_up: bool = field(kw_only=True)
+    """Whether only ends of holds still wait for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lost(Doubt):
     """Something may have taken tasks off the queue unseen. The index shows each a moment later."""
@@ -93,8 +110,8 @@ class Barrier:
     def __init__(self, clock: MonotonicClock = time, look_gap: float = LOOK_GAP) -> None:
         self.clock = clock
         self._look_gap = look_gap
-        self._doubts: dict[Hashable, Lost | Alone] = {}
-        self._unread: Mapping[Hashable, Doubt] = {}
+        self._doubts: dict[Hashable, Lost | Alone | Unindexed] = {}
+        self._unread: Mapping[Hashable, Unread] = {}
         """Those about tasks that were shown and can't be read. No look settles them."""
         self._began: list[int] = []
         self._ended: list[float] = []
@@ -113,7 +130,7 @@ class Barrier:
     # --- what raises doubt ---
 
     def term_began(self, died_at: float | None = None) -> None:
-        """`died_at`: when the last leader's term ended; None if it resigned with nothing in doubt."""
+        """`died_at`: when the last leader's term ended; None if it resigned with no poll in doubt."""
         if died_at is None:  # none of its polls is late
             now = self._now
             self._doubts["resigned"] = Lost(_EVER, now - LAG, settled_by=now)
@@ -133,23 +150,30 @@ class Barrier:
         """The index has shown a task that no poll returned, now or in an earlier term."""
         self._doubts["alone"] = Alone(_EVER, at + ALONE_FOR)
 
+    def index_may_lack_tasks(self) -> None:
+        """Conductor is, or was, away: it may have been killed."""
+        self._doubts["unindexed"] = Unindexed(_EVER, self._now)
+
     def receivers_added(self, workflows: Collection[str]) -> None:
         """Tasks of these were left out when the index showed them."""
         now = self._now
         for workflow in workflows:
             self._doubts["receiver", workflow] = Lost(_EVER, now - LAG, workflow, settled_by=now)
 
-    def unread(self, items: Mapping[Hashable, tuple[float, str]]) -> None:
-        """These tasks were shown and can't be read right now: since when, and their workflows,
-        empty if unknown.
+    def unread(self, items: Mapping[Hashable, tuple[float, str, bool]]) -> None:
+        """These tasks, or all of these workflows' tasks, were shown and can't be read right now:
+        since when, the workflows' names, empty if unknown, and whether they are given up: only ends
+        of holds still wait for those.
 
         To be called before the look that may have shown them counts: they weren't shown at the one
         before.
         """
-        since = self._looked - LAG
+        before, since = self._unread, self._looked - LAG
         self._unread = {
-            key: self._unread.get(key) or Doubt(since, first + WAIT, workflow)
-            for key, (first, workflow) in items.items()
+            key: Unread(
+                before[key].since if key in before else since, first, workflow, given_up=given_up
+            )
+            for key, (first, workflow, given_up) in items.items()
         }
 
     # --- what settles it ---
@@ -178,6 +202,14 @@ class Barrier:
         self._failures += 1
         self._look_not_before = self._wanted_not_before = self._now + wait_before(self._failures)
         self.failing_since = min(self.failing_since, self._now)
+
+    def reconciled(self, began: float) -> bool:
+        """A reconciliation that began then is complete. Returns whether it began late enough."""
+        doubt = self._doubts.get("unindexed")
+        if doubt is not None and doubt.until > began:
+            return False
+        self._doubts.pop("unindexed", None)
+        return True
 
     def _forget(self) -> None:
         now = self._now
@@ -211,14 +243,22 @@ class Barrier:
             waits_until = min(ended, self.failing_since) + _wait_for(doubt, waiting)
             if not is_settled and now < waits_until and doubt.concerns(ended, receivers):
                 return False
+        is_end = waiting == "end of a hold"
         for unread in self._unread.values():
-            if now < min(ended + WAIT, unread.until) and unread.concerns(ended, receivers):
+            waits_until = min(ended, unread.until) + (LONG_WAIT if is_end else WAIT)
+            is_awaited = is_end or not unread.given_up
+            if is_awaited and now < waits_until and unread.concerns(ended, receivers):
                 return False
         return True
 
+    def is_over(self, hold_until: int, receivers: Collection[str]) -> bool:
+        """Whether a hold until then is over for these receivers, as all their tasks are known that
+        waited then."""
+        number = bisect_right(self._began, hold_until)
+        return number < len(self._began) and self._knows(number, receivers, "end of a hold")
+
     def holds_up_to(self) -> int:
-        """Holds that ended before then are over, as whatever waited then is known. In Unix
-        milliseconds."""
+        """Holds that ended before then are over for all receivers. In Unix milliseconds."""
         last = -1
         while last + 1 < len(self._began) and self._knows(last + 1, None, "end of a hold"):
             last += 1
@@ -246,7 +286,8 @@ class Barrier:
             for key, doubt in self._doubts.items()
             if isinstance(doubt, Lost) and key != "resigned"
         )
-        return not self._unread and all(self._looked >= doubt.settled_by for doubt in lost)
+        is_all_read = all(unread.given_up for unread in self._unread.values())
+        return is_all_read and all(self._looked >= doubt.settled_by for doubt in lost)
 
     def want_look(self) -> None:
         """An event has found no taker, but the index may know one a moment later."""
@@ -280,10 +321,12 @@ class Barrier:
         return due
 
 
-def _wait_for(doubt: Lost | Alone, waiting: Waiting) -> float:
+def _wait_for(doubt: Lost | Alone | Unindexed, waiting: Waiting) -> float:
     """Seconds for which the doubt is waited for."""
     if waiting == "end of a hold":
         return LONG_WAIT
+    if isinstance(doubt, Unindexed):
+        return 0.0
     if waiting == "event without a taker" and isinstance(doubt, Alone):
         return LONG_WAIT
     return WAIT

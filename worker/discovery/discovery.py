@@ -89,6 +89,9 @@ class Discovery:
         ended."""
         self._ahead: list[str] = []
         """The workflows that the reconciliation in progress has still to read."""
+        self._reconciling_since = float("-inf")
+        self.reconciled = float("-inf")
+        """When the last complete reconciliation began, by the clock."""
         self._is_distrusted = False
         self._empty_since: float | None = None
         """When the last reconciliation began, if the index has shown nothing since."""
@@ -156,6 +159,8 @@ class Discovery:
             must_show = reads_all and witness is not None and self._waits(witness)
             yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
             self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
+            if self._index.way == "workflows":
+                self.reconciled = began
         if self._index.way == "workflows":  # all of them are read anyway
             self._ahead = []
             return
@@ -163,7 +168,11 @@ class Discovery:
             self._empty_since = None
         elif reconciles:
             self._empty_since = began
+        if reconciles:
+            self._reconciling_since = began
         yield from self._reconcile(reconciles)
+        if not self._ahead:
+            self.reconciled = self._reconciling_since
 
     def _find_witness(self, now: float) -> str | None:
         """A task that has been known for so long that a working index shows it if it still waits;

@@ -195,24 +195,24 @@ class Index:
                 self._failed("task", item.id, item.reason, item.workflow)
         return have_ids
 
-    def awaited(self) -> dict[Hashable, tuple[float, str]]:
+    def unread(self) -> dict[Hashable, tuple[float, str, bool]]:
         """Items that may hold tasks for events and can't be read right now: since when, by the
-        clock, and the names of their workflows, empty if unknown."""
-        awaited: dict[Hashable, tuple[float, str]] = {}
-        for item in self.suspects.awaited():
-            if not self._may_hold_a_task(item):
+        clock, the names of their workflows, empty if unknown, and whether new events don't wait for
+        them."""
+        found: dict[Hashable, tuple[float, str, bool]] = {}
+        for item in self.suspects.all():
+            if item.kind == "task" and item.id in self.known:
                 continue
             key: Hashable = (item.kind, item.id)
             if not item.tries:  # of those that haven't been tried yet there may be thousands
                 key = (item.workflow, int(item.since))
-            awaited[key] = (item.since, item.workflow)
-        return awaited
+            found[key] = (item.since, item.workflow, not self._is_awaited(item))
+        return found
 
-    def _may_hold_a_task(self, item: Suspect) -> bool:
-        if item.kind == "task":
-            return item.id not in self.known
+    def _is_awaited(self, item: Suspect) -> bool:
         # Where there is a search, workflows are read only to find what it missed.
-        return self.way == "workflows"
+        may_hold_a_task = item.kind == "task" or self.way == "workflows"
+        return may_hold_a_task and self.suspects.is_awaited(item)
 
     def retry(self) -> Iterator[list[Task]]:
         """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if

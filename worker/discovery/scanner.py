@@ -157,7 +157,7 @@ class Scanner:
             return
         self.failure, self.searched_to = "", to
         self.unsearched.clear()
-        self._barrier.unread(self._index.awaited())
+        self._barrier.unread(self._index.unread())
         way = self._index.way
         # After the first search the next one asks only for what is new.
         is_repeated = start > 0 or way == "workflows"

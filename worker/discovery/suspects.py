@@ -73,11 +73,9 @@ class Suspects:
         with self._lock:
             return list(self._items.values())
 
-    def awaited(self) -> list[Suspect]:
-        """Those that may just be slow to read, as on a busy server: an event may be for one of
-        them."""
-        since = self._clock.monotonic() - WAIT
-        return [item for item in self.all() if item.tries < SHOWN_AFTER and item.since > since]
+    def is_awaited(self, item: Suspect) -> bool:
+        """Whether it may just be slow to read, as on a busy server: an event may be for it."""
+        return item.tries < SHOWN_AFTER and item.since > self._clock.monotonic() - WAIT
 
     def put_off(self, tasks: Mapping[str, str]) -> None:
         """These tasks, which come with their workflows' names, haven't been read yet."""

@@ -207,19 +207,10 @@ class Leader:
             self._wait_again(agenda.returned)
         self._scan(events)
         scan, barrier = self.scanner, self.barrier
-        awaited = self._index.awaited()
+        unread = self._index.unread()
         self.inbox.handle()  # what could be read meanwhile, and isn't awaited any more
-        barrier.unread(awaited)
-        request = Request(
-            events=events,
-            freed=freed,
-            began=scan.began,
-            now=store.now(),
-            limit=executor.free,
-            barrier=barrier,
-            holds_up_to=barrier.holds_up_to(),
-            blocked=blocked,
-        )
+        barrier.unread(unread)
+        request = Request(events, freed, scan.began, store.now(), executor.free, barrier, blocked)
         claimed = decider.decide(self.term, request)
         # Before anything that may fail: no other worker makes these calls until their claims run
         # out.
@@ -347,9 +338,15 @@ class Leader:
         self.decider.addressed.right_at = right_at
         self._reporter.server(right_at, absent)
 
+    def _reconciled(self, began: float) -> None:
+        """All running workflows were read, from then on."""
+        if self.barrier.reconciled(began):
+            self._reporter.unreconciled(False)
+
     def _conductor_answers(self) -> None:
         if self._failures:
             log.info("Conductor answers again")
+            self.barrier.index_may_lack_tasks()
             self._discovery.conductor_was_away()
         self._failures = 0
         metrics.CONDUCTOR_UP.set(True)
@@ -368,6 +365,8 @@ class Leader:
             seconds=round(pause, 2),
         )
         self._reporter.conductor(str(error))
+        self.barrier.index_may_lack_tasks()
+        self._reporter.unreconciled(True)
         self._stop.wait(pause)
 
     # --- other threads ---
@@ -401,6 +400,7 @@ class Leader:
             self._send(partial(self._see_server, missing.right_at, absent))
         # Last, since what was found must be stored by then.
         self._send(partial(self._searched, self._discovery.searched_to))
+        self._send(partial(self._reconciled, self._discovery.reconciled))
 
     def read_suspects(self) -> None:
         """Retries the unreadable tasks and workflows that are due.

@@ -133,6 +133,10 @@ class Reporter:
         self._store.reports.write(report)
         self._searched_for = receivers
 
+    def unreconciled(self, is_it: bool) -> None:
+        """Reports whether Conductor was away since all running workflows were read."""
+        self._reports.write(Reports(unreconciled="yes" if is_it else ""))
+
     def searched_for(self) -> set[str]:
         """The receivers for whose tasks the last leader searched the index. Raises
         StoreUnavailable."""
@@ -165,6 +169,8 @@ class Reporter:
             self._alone_at = reports.found_by_index_alone_at
             ago = max(0.0, (now - self._alone_at) / 1000)
             barrier.found_alone(self._clock.monotonic() - ago)
+        if reports.unreconciled:
+            barrier.index_may_lack_tasks()
         missing.right_at = now
         if reports.right_server_at is not None:
             missing.right_at = reports.right_server_at

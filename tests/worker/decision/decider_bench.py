@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -92,15 +92,16 @@ class Bench:
         self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
             self.decider.add_tasks(self.store.tasks.adopt(ME, tasks, self.ms))
-        return self.decider.decide(ME, self.request(agenda.undecided, agenda.freed, began))
+        request = Request(
+            agenda.undecided, agenda.freed, began, self.ms, 100, self.all_known(began)
+        )
+        return self.decider.decide(ME, request)
 
-    def request(
-        self, events: Sequence[Event], freed: Sequence[Event], began: int, limit: int = 100
-    ) -> Request:
-        """What there is to decide after a scan that began then, and that left nothing in doubt."""
+    def all_known(self, began: int) -> Barrier:
+        """What is known after a scan that began then, and that left nothing in doubt."""
         barrier = Barrier(self)
         barrier.drained(began)
-        return Request(events, freed, began, self.ms, limit, barrier, barrier.holds_up_to())
+        return barrier
 
     def takers(self, event_id: str) -> list[str]:
         return [

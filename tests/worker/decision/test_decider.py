@@ -13,6 +13,7 @@ from store.errors import RowsUnavailable
 from tests.support.makers import ME
 from tests.worker.decision.decider_bench import SECOND, Bench, starts
 from tests.worker.decision.decider_bench import bench as bench
+from worker.decision.decider import Request
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -47,7 +48,9 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
     event = bench.arrive(n=1)
     undecided = bench.store.decisions.agenda(10).undecided
     bench.decider.add_tasks(bench.store.tasks.adopt(ME, bench.conductor.poll("me"), bench.ms))
-    claimed = bench.decider.decide(ME, bench.request(undecided, [], bench.ms, limit=2))
+    claimed = bench.decider.decide(
+        ME, Request(undecided, [], bench.ms, bench.ms, 2, bench.all_known(bench.ms))
+    )
     assert [(target.task_id, owner.id) for target, owner in claimed] == [
         ("t000", event),
         ("t001", event),

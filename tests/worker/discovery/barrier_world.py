@@ -276,8 +276,9 @@ class World:
         self.clock.pass_by(0.03)
         self.look_began = began
         self._adopt(found, by_poll=False)
-        self.barrier.unread(self._awaited())
+        self.barrier.unread(self._unread())
         self.barrier.looked(began)
+        self.barrier.reconciled(began)
 
     # --- the leader ---
 
@@ -296,7 +297,7 @@ class World:
         ):
             self._look()
         self._read_again()
-        barrier.unread(self._awaited())
+        barrier.unread(self._unread())
         self._decide(undecided)
         for event in (one for one in self.events if one.held and one.ended is None):
             for task in self._takers(event, event.at + HOLD)[:1]:
@@ -328,14 +329,16 @@ class World:
             elif self.clock.now >= task.read_at:
                 self._read(task)
 
-    def _awaited(self) -> dict[Hashable, tuple[float, str]]:
+    def _unread(self) -> dict[Hashable, tuple[float, str, bool]]:
         recent = self.clock.now - WAIT
-        unread = {
-            id_: since
+        return {
+            id_: (
+                since,
+                self.tasks[id_].workflow,
+                self.tasks[id_].reads >= 3 or since <= recent,
+            )
             for id_, since in self.unread.items()
-            if self.tasks[id_].reads < 3 and since > recent
         }
-        return {id_: (since, self.tasks[id_].workflow) for id_, since in unread.items()}
 
     def _fits(self, task: Task, event: Event, by: float) -> bool:
         same = task.key == event.key and task.workflow in RECEIVERS[event.webhook]

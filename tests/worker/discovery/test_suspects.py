@@ -57,12 +57,12 @@ def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(
     bench: Bench,
 ) -> None:
     for number in range(SHOWN_AFTER):
-        bench.all.failed("task", "often", "slow")
-        assert bool(bench.all.awaited()) is (number < SHOWN_AFTER - 1)
-    bench.all.failed("task", "long", "slow")
-    assert [item.id for item in bench.all.awaited()] == ["long"]
+        often = bench.all.failed("task", "often", "slow")
+        assert bench.all.is_awaited(often) is (number < SHOWN_AFTER - 1)
+    long = bench.all.failed("task", "long", "slow")
+    assert bench.all.is_awaited(long)
     bench.clock.seconds += WAIT
-    assert bench.all.awaited() == []
+    assert not bench.all.is_awaited(long)
 
 
 def test_those_that_have_waited_longest_come_first_and_only_so_many(bench: Bench) -> None:
