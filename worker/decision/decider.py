@@ -230,7 +230,7 @@ class Decider:
                 span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
             ):
                 self._decide_new(event, request, plan)
-        more_ended = self.held.end(plan, request.barrier.holds_up_to(), self._turns)
+        more_ended = self.held.end(plan, request.barrier, self._turns)
         self.workflows.save()
         claimed = self._write(term, request, plan)
         self.decided = bool(plan.decisions)
@@ -341,9 +341,8 @@ class Decider:
     ) -> Prospects:
         takers, in_doubt = self._rules.takers(webhook, event, document, plan.taken)
         starts = starts_of(webhook, event, document)
-        hold_goes_on = bool(webhook.receivers) and not request.barrier.is_over(
-            event.hold_until, webhook.receivers
-        )
+        is_over = event.hold_until < request.barrier.holds_up_to(webhook.receivers)
+        hold_goes_on = bool(webhook.receivers) and not is_over
         overtakes = hold_goes_on and is_ever_held(starts) and self._overtakes(takers, webhook, plan)
         has_taker = bool(takers) and not overtakes
         are_tasks_known = not webhook.receivers or request.barrier.knows(

@@ -19,6 +19,7 @@ from worker.decision.matching import Document, HeldEvent, HeldIndex, TaskIndex, 
 from worker.decision.quarantine import Quarantine
 from worker.decision.rules import Plan, Rules, is_for
 from worker.decision.workflows import InDoubt
+from worker.discovery.barrier import Barrier
 from worker.retries import concerns_all
 
 _PAGE = 2000
@@ -240,15 +241,15 @@ class HeldEvents:
 
     # --- the ends of holds ---
 
-    def end(self, plan: Plan, before: int, turns: Turns) -> bool:
-        """Ends the holds that ran out before then, except of events that a task in doubt may still
-        take, which are kept. Returns whether more have run out than are ended at once. `turns`: the
-        webhooks' in this round."""
+    def end(self, plan: Plan, barrier: Barrier, turns: Turns) -> bool:
+        """Ends the holds that are over, except of events that a task in doubt may still take, which
+        are kept. Returns whether more are over than are ended at once. `turns`: the webhooks' in
+        this round."""
         doubted = {id_: task for tasks in self._in_doubt.values() for id_, task in tasks.items()}
         if not plan.taken.isdisjoint(doubted):  # events may have been kept for them
             self.index.stop_keeping()
         workflows = {task.workflow for id_, task in doubted.items() if id_ not in plan.taken}
-        ended = self.index.ended(before, self._rules.paused, _ENDED_AT_ONCE)
+        ended = self.index.ended(partial(self._holds_up_to, barrier), _ENDED_AT_ONCE)
         for event in ended:
             with self.isolated(event):
                 if event.id in plan.released:
@@ -259,6 +260,13 @@ class HeldEvents:
                     plan.end(event)
         self._find_nearest(plan, turns)
         return len(ended) >= _ENDED_AT_ONCE
+
+    def _holds_up_to(self, barrier: Barrier, name: str) -> int:
+        """The time before which the webhook's holds that ended are over; 0 while it is paused."""
+        if name in self._rules.paused:
+            return 0
+        webhook = self._rules.definitions.by_name.get(name)
+        return barrier.holds_up_to(None if webhook is None else webhook.receivers)
 
     def _find_nearest(self, plan: Plan, turns: Turns) -> None:
         """Which tasks come nearest to the events whose hold ends, for people: of some events only,

@@ -13,7 +13,7 @@ import math
 import sys
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from math import prod
 from operator import itemgetter
@@ -327,7 +327,8 @@ class HeldIndex:
         self._paths: dict[str, dict[str, _Path]] = {}
         """Webhook → path → its events by their values there; the paths that were last used come
         last."""
-        self._by_end: list[tuple[int, int, HeldEvent]] = []
+        self._by_end: dict[str, list[tuple[int, int, HeldEvent]]] = {}
+        """Webhook → its events, those first whose hold ends first (a heap)."""
         self._kept: dict[int, HeldEvent] = {}
         """Those that stay held although their hold has ended."""
 
@@ -338,24 +339,25 @@ class HeldIndex:
         return event.seq in self._events
 
     def ended(
-        self, before: float, paused: Collection[str] = (), limit: float = float("inf")
+        self, before: Callable[[str], float], limit: float = float("inf")
     ) -> list[HeldEvent]:
-        """The earliest events whose hold ended before that time, without those that are kept.
-
-        Keeps those of paused webhooks. The others are returned again until they are removed.
-        """
+        """Each webhook's earliest events whose hold ended before the time that `before` gives for
+        it, without those that are kept, up to `limit`. They are returned again until they are
+        removed."""
         ended: dict[int, HeldEvent] = {}
-        while self._by_end and self._by_end[0][0] < before and len(ended) < limit:
-            event = heapq.heappop(self._by_end)[2]
-            if self._events.get(event.seq) is not event or event.seq in self._kept:
-                continue
-            if event.webhook in paused:
-                self.keep(event)
-            else:
-                ended[event.seq] = event
+        for webhook, by_end in self._by_end.items():
+            end = before(webhook)
+            while by_end and by_end[0][0] < end and len(ended) < limit:
+                event = heapq.heappop(by_end)[2]
+                if self._events.get(event.seq) is event and event.seq not in self._kept:
+                    ended[event.seq] = event
         for event in ended.values():
-            heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
+            self._add_end(event)
         return list(ended.values())
+
+    def _add_end(self, event: HeldEvent) -> None:
+        by_end = self._by_end.setdefault(event.webhook, [])
+        heapq.heappush(by_end, (event.hold_until, event.seq, event))
 
     def keep(self, event: HeldEvent) -> None:
         """Keeps the event held until `stop_keeping`."""
@@ -364,7 +366,7 @@ class HeldIndex:
     def stop_keeping(self) -> None:
         """The holds of all that were kept may end now."""
         for event in self._kept.values():
-            heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
+            self._add_end(event)
         self._kept.clear()
 
     def knows(self, webhook: str, paths: tuple[str, ...]) -> bool:
@@ -397,7 +399,7 @@ class HeldIndex:
         if event in self:
             return
         self._events[event.seq] = event
-        heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
+        self._add_end(event)
         events = self._in_order.setdefault(event.webhook, [])
         place = bisect_left(events, event)
         events.insert(place, event)

@@ -219,6 +219,9 @@ class Barrier:
             if now < doubt.until
             or (self._looked < doubt.needs(doubt.until) and now < doubt.until + LONG_WAIT)
         }
+        # No hold or event needs the drains before the last known one any more.
+        over = max(0, self._known_drains(None) - 1)
+        del self._began[:over], self._ended[:over]
 
     # --- what may be decided ---
 
@@ -251,20 +254,18 @@ class Barrier:
                 return False
         return True
 
-    def is_over(self, hold_until: int, receivers: Collection[str]) -> bool:
-        """Whether a hold until then is over for these receivers, as all their tasks are known that
-        waited then."""
-        number = bisect_right(self._began, hold_until)
-        return number < len(self._began) and self._knows(number, receivers, "end of a hold")
+    def holds_up_to(self, receivers: Collection[str] | None = None) -> int:
+        """Holds that ended before then are over, for these receivers or any, as whatever waited
+        then is known. In Unix milliseconds."""
+        number = self._known_drains(receivers)
+        return self._began[number - 1] if number else 0
 
-    def holds_up_to(self) -> int:
-        """Holds that ended before then are over for all receivers. In Unix milliseconds."""
-        last = -1
-        while last + 1 < len(self._began) and self._knows(last + 1, None, "end of a hold"):
-            last += 1
-        if last > 0:  # no hold or event needs the drains before it any more
-            del self._began[:last], self._ended[:last]
-        return self._began[0] if last >= 0 else 0
+    def _known_drains(self, receivers: Collection[str] | None) -> int:
+        """Of how many drains, from the first on, whatever waited before them is known."""
+        number = 0
+        while number < len(self._began) and self._knows(number, receivers, "end of a hold"):
+            number += 1
+        return number
 
     # --- when to look ---
 

@@ -23,6 +23,23 @@ def test_a_running_workflow_shows_its_tasks_in_progress(
     assert (task.id, task.found_by) == ("t1", "index")
 
 
+def test_a_task_that_no_queue_has_handed_out_for_a_minute_waits(
+    server: StandIn, conductor: Conductor
+) -> None:
+    now = conductor.server_now()
+    old = {
+        **POLLED,
+        "taskType": "WAIT_FOR_WEBHOOK",
+        "status": "SCHEDULED",
+        "scheduledTime": now - 61_000,
+    }
+    young = {**old, "taskId": "t2", "scheduledTime": now - 30_000}
+    put_off = {**old, "taskId": "t3", "callbackAfterSeconds": 300}
+    elsewhere = {**old, "taskId": "t4", "domain": "others"}
+    server.answers = [Answer({"workflowId": "w1", "tasks": [old, young, put_off, elsewhere]})]
+    assert [task.id for task in conductor.waiting_in("w1")] == [old["taskId"]]
+
+
 def test_a_workflow_is_evaluated_and_goes_if_it_has_a_task_or_an_end(
     server: StandIn, conductor: Conductor
 ) -> None:

@@ -202,6 +202,43 @@ def test_an_event_that_is_decided_after_its_hold_expires_no_sooner_than_one_that
     assert [bench.hold(event), bench.hold(nobodys)] == ["no", "no"]
 
 
+def discover(leader: Leader) -> None:
+    leader.discover()
+    leader.inbox.handle()
+
+
+@pytest.mark.parametrize("another_leads", [False, True])
+def test_after_an_outage_no_hold_ends_before_all_running_workflows_were_read(
+    bench: Bench, another_leads: bool
+) -> None:
+    """A Conductor that was killed may have handed out tasks that its index never shows."""
+    leader = bench.deciding().leader
+    assert leader is not None
+    leader.decide()
+    discover(leader)
+    hidden = bench.foreign("key")
+    bench.conductor.unindexed = {hidden}
+    held = bench.event("w", "key")
+    leader.decide()
+    late, nobodys = bench.event("w", "key"), bench.event("w", "nobody")
+    bench.conductor.poll_fault = "unreachable"
+    leader.step()
+    if another_leads:
+        bench.made[0].end_term()
+        leader = bench.deciding().leader
+        assert leader is not None
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        leader.step()
+        leader.step()
+        assert [bench.hold(event) for event in (held, late, nobodys)] == ["held"] * 3
+        discover(leader)
+        leader.decide()
+        leader.decide()
+    assert bench.takers(held) == [hidden]
+    assert [bench.hold(event) for event in (late, nobodys)] == ["no"] * 2
+
+
 def test_tasks_that_cannot_be_read_are_quarantined_and_found_by_the_next_worker(
     bench: Bench,
 ) -> None:

@@ -3,15 +3,17 @@ for those."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from config.webhooks import Definitions, Webhook
 from tests.worker.discovery.test_index_fails import Bench as IndexBench
 from worker.conductor.errors import ConductorError
-from worker.discovery.barrier import LAG, LATE
+from worker.discovery.barrier import LAG, LATE, LONG_WAIT
 from worker.discovery.suspects import SHOWN_AFTER
 from worker.leader.leader import Leader
 
@@ -130,6 +132,23 @@ def test_it_waits_only_until_three_reads_have_failed(bench: Bench) -> None:
     bench.tries(leader, 1)
     leader.decide()
     assert bench.takers(event) == [known]
+
+
+def test_a_hold_ends_an_hour_after_all_reads_of_a_task_have_failed_but_not_others_holds(
+    bench: Bench,
+) -> None:
+    leader = bench.begin_by_queue()
+    bench.unread("key")
+    event, other = bench.event("w", "key"), bench.event("elsewhere", "key")
+    leader.decide()
+    bench.tries(leader, SHOWN_AFTER)
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        leader.decide()
+        assert [bench.hold(event), bench.hold(other)] == ["held", "no"]
+        bench.clock.seconds += LONG_WAIT
+        leader.decide()
+    assert bench.hold(event) == "no"
 
 
 def test_a_poll_that_is_carried_out_late_hides_no_task_from_an_event(bench: Bench) -> None:
