@@ -338,9 +338,7 @@ class HeldIndex:
     def __contains__(self, event: HeldEvent) -> bool:
         return event.seq in self._events
 
-    def ended(
-        self, before: Callable[[str], float], limit: float = float("inf")
-    ) -> list[HeldEvent]:
+    def ended(self, before: Callable[[str], float], limit: float = float("inf")) -> list[HeldEvent]:
         """Each webhook's earliest events whose hold ended before the time that `before` gives for
         it, without those that are kept, up to `limit`. They are returned again until they are
         removed."""

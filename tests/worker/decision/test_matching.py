@@ -173,7 +173,9 @@ class Held(RuleBasedStateMachine):
     def what_has_ended(self, before: int) -> None:
         ended = {e.seq for e in self.plain.values() if e.hold_until < before}
         assert {e.seq for e in self.held.ended(lambda _: before)} == ended
-        assert {e.seq for e in self.held.ended(lambda _: before)} == ended, "they stay until they are removed"
+        assert {e.seq for e in self.held.ended(lambda _: before)} == ended, (
+            "they stay until they are removed"
+        )
 
     @invariant()
     def knows_the_same(self) -> None:
