@@ -13,7 +13,7 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from tests.worker.discovery.test_index_fails import Bench as IndexBench
 from worker.conductor.errors import ConductorError
-from worker.discovery.barrier import LAG, LATE, LONG_WAIT
+from worker.discovery.barrier import LAG, LATE, LONG_WAIT, LOOK_GAP
 from worker.discovery.suspects import SHOWN_AFTER
 from worker.leader.leader import Leader
 
@@ -141,7 +141,11 @@ def test_a_hold_ends_an_hour_after_all_reads_of_a_task_have_failed_but_not_other
     bench.unread("key")
     event, other = bench.event("w", "key"), bench.event("elsewhere", "key")
     leader.decide()
+    bench.clock.seconds += LOOK_GAP
+    leader.decide()
     bench.tries(leader, SHOWN_AFTER)
+    [suspect] = bench.store.quarantine.items("task")
+    assert suspect.tries > SHOWN_AFTER
     later = time.time() + 700
     with mock.patch.object(time, "time", lambda: later):
         leader.decide()
