@@ -244,6 +244,12 @@ def _pending(event: Event, webhook: Webhook | None, context: Context) -> str:
                 f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks"
                 f" for it in Conductor, more and more rarely{because(context)}."
             )
+        case "held" if event.decided_at > event.hold_until:
+            return (
+                f"Its hold ended at {iso(event.hold_until)}, before it was decided. It is kept, for"
+                " an hour at most, until every task that waited by then is known; one of those may"
+                f" take it{because(context)}."
+            )
         case "held":
             return (
                 f"Held until {iso(event.hold_until)}: no waiting task matched. The first matching"

@@ -16,7 +16,7 @@ from criteria.matches import BadMatches, Criteria
 from store.hiding import Hidden, Veiled
 from store.records import Event, Target, TargetState, Task, Workflow, iso
 from store.reports import Misfit
-from store.rules.transitions import is_started_by, was_running, was_waiting
+from store.rules.transitions import came_in_time, is_started_by, was_running, was_waiting
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _all_hold(
         return _Found("matches", set_aside)
     scheduled_at = context.ours(task.scheduled_at)
     waited = f"it started waiting at {iso(scheduled_at)}"
-    if event.hold != "no":
+    if event.hold != "no" and came_in_time(scheduled_at, event.hold_until):
         held = "and the event is still held: the task takes the oldest held event that matches"
         return _Found("matches", f"{waited}, {held}")
     is_later = not was_waiting(scheduled_at, event.received_at)

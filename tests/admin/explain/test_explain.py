@@ -263,6 +263,13 @@ def test_a_workflow_that_the_event_started_is_told() -> None:
             "matches",
             "still held",
         ),
+        (
+            event(hold="held", status="pending"),
+            task(scheduled_at=NOW + 30 * MINUTE),
+            context(),
+            "out of reach",
+            "held only until",
+        ),
         (event(), task(state="gone"), context(), "out of reach", "no longer waiting"),
         (
             event(),
@@ -335,6 +342,7 @@ def test_a_long_value_is_cut() -> None:
     [
         ({"status": "pending", "decided_at": None}, "hasn't decided"),
         ({"status": "pending", "hold": "held"}, "Held until"),
+        ({"status": "pending", "hold": "held", "hold_until": NOW - MINUTE}, "Its hold ended"),
         ({"status": "pending", "hold": "recheck"}, "free again"),
         ({"status": "pending", "hold": "aside"}, "will be again at its next try"),
         ({"status": "pending"}, "being called"),
