@@ -341,8 +341,7 @@ class Decider:
     ) -> Prospects:
         takers, in_doubt = self._rules.takers(webhook, event, document, plan.taken)
         starts = starts_of(webhook, event, document)
-        is_over = event.hold_until < request.barrier.holds_up_to(webhook.receivers)
-        hold_goes_on = bool(webhook.receivers) and not is_over
+        hold_goes_on = bool(webhook.receivers) and not self._is_over(event, webhook, request)
         overtakes = hold_goes_on and is_ever_held(starts) and self._overtakes(takers, webhook, plan)
         has_taker = bool(takers) and not overtakes
         are_tasks_known = not webhook.receivers or request.barrier.knows(
@@ -358,6 +357,13 @@ class Decider:
             hold_goes_on=hold_goes_on,
             are_tasks_known=are_tasks_known,
         )
+
+    def _is_over(self, event: Event, webhook: Webhook, request: Request) -> bool:
+        """Whether the event's hold is over: tasks that come from now on are too late, and those that
+        came before are known."""
+        if event.hold_until >= request.began:
+            return False
+        return event.hold_until < request.barrier.holds_up_to(webhook.receivers)
 
     def _overtakes(self, takers: Sequence[NewTarget], webhook: Webhook, plan: Plan) -> bool:
         """Whether an event with these takers would overtake an earlier one of the webhook, which is

@@ -344,7 +344,7 @@ class HeldIndex:
         removed."""
         ended: dict[int, HeldEvent] = {}
         for webhook, by_end in self._by_end.items():
-            end = before(webhook)
+            end = before(webhook) if by_end else 0
             while by_end and by_end[0][0] < end and len(ended) < limit:
                 event = heapq.heappop(by_end)[2]
                 if self._events.get(event.seq) is event and event.seq not in self._kept:

@@ -15,7 +15,7 @@ Times are seconds by the monotonic clock, except for arrivals, which are Unix mi
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -261,11 +261,13 @@ class Barrier:
         return self._began[number - 1] if number else 0
 
     def _known_drains(self, receivers: Collection[str] | None) -> int:
-        """Of how many drains, from the first on, whatever waited before them is known."""
-        number = 0
-        while number < len(self._began) and self._knows(number, receivers, "end of a hold"):
-            number += 1
-        return number
+        """Of how many drains, from the first on, whatever waited before them is known. After one
+        that isn't known none is."""
+
+        def is_unknown(drain: int) -> bool:
+            return not self._knows(drain, receivers, "end of a hold")
+
+        return bisect_left(range(len(self._began)), True, key=is_unknown)
 
     # --- when to look ---
 
