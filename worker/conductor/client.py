@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from store.clock import ServerClock, SteadyClock
-from store.records import Task, Workflow
+from store.records import FoundBy, Task, Workflow
 from store.sql.database import Clock
 from worker.conductor import search
 from worker.conductor.addressed import WorkflowTasks
@@ -158,7 +158,7 @@ class Conductor:
         they can't be read."""
         began, handed_out = self.now(), self.server_now() - _HANDED_OUT_WITHIN
         return [
-            replace(task_of(item, "index", item.get("domain")), seen_at=began)
+            replace(task_of(item, _found_by(item), item.get("domain")), seen_at=began)
             for item in tasks_in(self.messages.workflow(workflow_id, tasks=True))
             if item.get("taskType") == TASK_TYPE and _waits(item, handed_out)
         ]
@@ -407,6 +407,11 @@ class Conductor:
                 self._api.call_api, "/workflow/search", "GET", query_params=[*page.items()]
             )
         return checked(list, checked(dict, found).get("results") or [])
+
+
+def _found_by(task: dict[str, Any]) -> FoundBy:
+    """The queue may still hand out a task that it hasn't yet, so the index isn't needed for it."""
+    return "queue" if task.get("status") == "SCHEDULED" else "index"
 
 
 def _waits(task: dict[str, Any], handed_out: int) -> bool:

@@ -37,7 +37,8 @@ def test_a_task_that_no_queue_has_handed_out_for_a_minute_waits(
     put_off = {**old, "taskId": "t3", "callbackAfterSeconds": 300}
     elsewhere = {**old, "taskId": "t4", "domain": "others"}
     server.answers = [Answer({"workflowId": "w1", "tasks": [old, young, put_off, elsewhere]})]
-    assert [task.id for task in conductor.waiting_in("w1")] == [old["taskId"]]
+    [task] = conductor.waiting_in("w1")
+    assert (task.id, task.found_by) == (old["taskId"], "queue"), "no search is needed for it"
 
 
 def test_a_workflow_is_evaluated_and_goes_if_it_has_a_task_or_an_end(
