@@ -230,7 +230,7 @@ class Decider:
                 span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
             ):
                 self._decide_new(event, request, plan)
-        more_ended = self.held.end(plan, request.barrier, self._turns)
+        more_ended = self.held.end(plan, request.began, request.barrier, self._turns)
         self.workflows.save()
         claimed = self._write(term, request, plan)
         self.decided = bool(plan.decisions)

@@ -241,15 +241,15 @@ class HeldEvents:
 
     # --- the ends of holds ---
 
-    def end(self, plan: Plan, barrier: Barrier, turns: Turns) -> bool:
-        """Ends the holds that are over, except of events that a task in doubt may still take, which
+    def end(self, plan: Plan, began: int, barrier: Barrier, turns: Turns) -> bool:
+        """Ends the holds that are over after a scan that began then, except of events that a task in doubt may still take, which
         are kept. Returns whether more are over than are ended at once. `turns`: the webhooks' in
         this round."""
         doubted = {id_: task for tasks in self._in_doubt.values() for id_, task in tasks.items()}
         if not plan.taken.isdisjoint(doubted):  # events may have been kept for them
             self.index.stop_keeping()
         workflows = {task.workflow for id_, task in doubted.items() if id_ not in plan.taken}
-        ended = self.index.ended(partial(self._holds_up_to, barrier), _ENDED_AT_ONCE)
+        ended = self.index.ended(began, partial(self._holds_up_to, barrier), _ENDED_AT_ONCE)
         for event in ended:
             with self.isolated(event):
                 if event.id in plan.released:

@@ -338,13 +338,15 @@ class HeldIndex:
     def __contains__(self, event: HeldEvent) -> bool:
         return event.seq in self._events
 
-    def ended(self, before: Callable[[str], float], limit: float = float("inf")) -> list[HeldEvent]:
+    def ended(
+        self, by: int, before: Callable[[str], float], limit: float = float("inf")
+    ) -> list[HeldEvent]:
         """Each webhook's earliest events whose hold ended before the time that `before` gives for
         it, without those that are kept, up to `limit`. They are returned again until they are
-        removed."""
+        removed. `before` is asked only of webhooks with a hold that ended before `by`."""
         ended: dict[int, HeldEvent] = {}
         for webhook, by_end in self._by_end.items():
-            end = before(webhook) if by_end else 0
+            end = before(webhook) if by_end and by_end[0][0] < by else 0
             while by_end and by_end[0][0] < end and len(ended) < limit:
                 event = heapq.heappop(by_end)[2]
                 if self._events.get(event.seq) is event and event.seq not in self._kept:

@@ -172,8 +172,8 @@ class Held(RuleBasedStateMachine):
     @rule(before=st.integers(0, 10))
     def what_has_ended(self, before: int) -> None:
         ended = {e.seq for e in self.plain.values() if e.hold_until < before}
-        assert {e.seq for e in self.held.ended(lambda _: before)} == ended
-        assert {e.seq for e in self.held.ended(lambda _: before)} == ended, (
+        assert {e.seq for e in self.held.ended(before, lambda _: before)} == ended
+        assert {e.seq for e in self.held.ended(before, lambda _: before)} == ended, (
             "they stay until they are removed"
         )
 
