@@ -204,9 +204,10 @@ class Barrier:
         self.failing_since = min(self.failing_since, self._now)
 
     def reconciled(self, began: float) -> bool:
-        """A reconciliation that began then is complete. Returns whether it began late enough."""
+        """A reconciliation that began then is complete. Returns whether it began late enough: only
+        a minute after an outage does it find the tasks that no queue hands out."""
         doubt = self._doubts.get("unindexed")
-        if doubt is not None and doubt.until > began:
+        if doubt is not None and doubt.until + LATE + LAG > began:
             return False
         self._doubts.pop("unindexed", None)
         return True

@@ -124,7 +124,7 @@ class Leader:
         self._blocked_due = float("-inf")
         """When blocked webhooks' events are read again."""
         self.inbox = Inbox("the leader")
-        self._scanned_at = float("-inf")
+        self._scanned_at = self._reconciled_from = float("-inf")
         # A predecessor that died may have polled just then. Conductor then hands out these tasks to
         # no other poll, and soon only its index knows them.
         if term.predecessor is None:
@@ -340,8 +340,11 @@ class Leader:
 
     def _reconciled(self, began: float) -> None:
         """All running workflows were read, from then on."""
+        is_another, self._reconciled_from = began > self._reconciled_from, began
         if self.barrier.reconciled(began):
             self._reporter.unreconciled(False)
+        elif is_another:
+            self._discovery.conductor_was_away()  # it was too early: once more
 
     def _conductor_answers(self) -> None:
         if self._failures:

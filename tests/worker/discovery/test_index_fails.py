@@ -14,7 +14,8 @@ from config.webhooks import Definitions, Webhook
 from store.records import NewEvent
 from tests.support.clock import Ticking
 from tests.support.worker_bench import Bench as LoopBench
-from worker.discovery.barrier import LONG_WAIT
+from worker.conductor.search import TASK_TYPE
+from worker.discovery.barrier import LAG, LATE, LONG_WAIT
 from worker.leader.leader import Leader
 
 
@@ -232,6 +233,12 @@ def test_after_an_outage_no_hold_ends_before_all_running_workflows_were_read(
         leader.step()
         leader.step()
         assert [bench.hold(event) for event in (held, late, nobodys)] == ["held"] * 3
+        bench.conductor.tasks[hidden].kind = "not shown yet"
+        discover(leader)
+        leader.decide()
+        assert [bench.hold(event) for event in (held, late, nobodys)] == ["held"] * 3
+        bench.conductor.tasks[hidden].kind = TASK_TYPE
+        bench.clock.seconds += LATE + LAG
         discover(leader)
         leader.decide()
         leader.decide()
