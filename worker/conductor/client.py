@@ -42,8 +42,8 @@ from worker.conductor.search import PAGE, TASK_TYPE, TASKS, WORKFLOWS
 from worker.conductor.server import Server
 
 POLL_BATCH = 100
-_HANDED_OUT_WITHIN = 60_000
-"""Milliseconds after which a queue has handed out a task."""
+HANDED_OUT_WITHIN = 60.0
+"""Seconds after which a queue has handed out a task."""
 
 
 class Conductor:
@@ -156,7 +156,7 @@ class Conductor:
     def waiting_in(self, workflow_id: str) -> list[Task]:
         """The workflow's tasks in progress, and those that seem to be in no queue. Raises Garbled if
         they can't be read."""
-        began, handed_out = self.now(), self.server_now() - _HANDED_OUT_WITHIN
+        began, handed_out = self.now(), self.server_now() - int(HANDED_OUT_WITHIN * 1000)
         return [
             replace(task_of(item, _found_by(item), item.get("domain")), seen_at=began)
             for item in tasks_in(self.messages.workflow(workflow_id, tasks=True))

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from store.clock import MonotonicClock
+from worker.conductor.client import HANDED_OUT_WITHIN
 from worker.retries import wait_before
 
 LAG = 2.0
@@ -207,7 +208,7 @@ class Barrier:
         """A reconciliation that began then is complete. Returns whether it began late enough: only
         a minute after an outage does it find the tasks that no queue hands out."""
         doubt = self._doubts.get("unindexed")
-        if doubt is not None and doubt.until + LATE + LAG > began:
+        if doubt is not None and doubt.until + HANDED_OUT_WITHIN + LAG > began:
             return False
         self._doubts.pop("unindexed", None)
         return True

@@ -14,8 +14,10 @@ from config.webhooks import Definitions, Webhook
 from store.records import NewEvent
 from tests.support.clock import Ticking
 from tests.support.worker_bench import Bench as LoopBench
+from tests.support.worker_bench import leader_of
+from worker.conductor.client import HANDED_OUT_WITHIN
 from worker.conductor.search import TASK_TYPE
-from worker.discovery.barrier import LAG, LATE, LONG_WAIT
+from worker.discovery.barrier import LAG, LONG_WAIT
 from worker.leader.leader import Leader
 
 
@@ -40,12 +42,11 @@ class Bench(LoopBench):
         )
 
     def begin(self) -> Leader:
-        worker = self.deciding()
-        assert worker.leader is not None
-        worker.leader.decide()
-        worker.leader.barrier.found_alone(self.clock.seconds)
-        worker.leader.decide()
-        return worker.leader
+        leader = leader_of(self.deciding())
+        leader.decide()
+        leader.barrier.found_alone(self.clock.seconds)
+        leader.decide()
+        return leader
 
     def task(self, key: str) -> str:
         return self.conductor.schedule(self.conductor.begin("flow").id, "wait", {"$.key": key}).id
@@ -159,9 +160,7 @@ def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(
     bench: Bench, passes: float
 ) -> None:
     """A Conductor that is very slow: its queue has been emptied, and nobody knows by whom."""
-    worker = bench.deciding()
-    leader = worker.leader
-    assert leader is not None
+    leader = leader_of(bench.deciding())
     bench.fail()
     leader.decide()
     task, event = bench.foreign("key"), bench.event("w", "key")
@@ -182,8 +181,7 @@ def test_an_event_that_is_decided_after_its_hold_expires_no_sooner_than_one_that
     bench: Bench,
 ) -> None:
     """As it comes out of a backlog, while the index is still too slow to answer."""
-    leader = bench.deciding().leader
-    assert leader is not None
+    leader = leader_of(bench.deciding())
     bench.fail()
     leader.decide()
     task, event, nobodys = bench.foreign("key"), bench.event("w", "key"), bench.event("w", "nobody")
@@ -213,8 +211,7 @@ def test_after_an_outage_no_hold_ends_before_all_running_workflows_were_read(
     bench: Bench, another_leads: bool
 ) -> None:
     """A Conductor that was killed may have handed out tasks that its index never shows."""
-    leader = bench.deciding().leader
-    assert leader is not None
+    leader = leader_of(bench.deciding())
     leader.decide()
     discover(leader)
     hidden = bench.foreign("key")
@@ -226,8 +223,7 @@ def test_after_an_outage_no_hold_ends_before_all_running_workflows_were_read(
     leader.step()
     if another_leads:
         bench.made[0].end_term()
-        leader = bench.deciding().leader
-        assert leader is not None
+        leader = leader_of(bench.deciding())
     later = time.time() + 700
     with mock.patch.object(time, "time", lambda: later):
         leader.step()
@@ -238,7 +234,7 @@ def test_after_an_outage_no_hold_ends_before_all_running_workflows_were_read(
         leader.decide()
         assert [bench.hold(event) for event in (held, late, nobodys)] == ["held"] * 3
         bench.conductor.tasks[hidden].kind = TASK_TYPE
-        bench.clock.seconds += LATE + LAG
+        bench.clock.seconds += HANDED_OUT_WITHIN + LAG
         discover(leader)
         leader.decide()
         leader.decide()
@@ -261,10 +257,8 @@ def test_tasks_that_cannot_be_read_are_quarantined_and_found_by_the_next_worker(
     assert shown.tries >= 3
     bench.made[0].end_term()
     bench.conductor.ailing.clear()
-    worker = bench.deciding()
-    assert worker.leader is not None
-    worker.leader.decide()
-    worker.leader.discover()
-    worker.leader.inbox.handle()
+    leader = leader_of(bench.deciding())
+    leader.decide()
+    discover(leader)
     assert bench.state(sick) == "waiting"
     assert bench.store.quarantine.items("task") == []

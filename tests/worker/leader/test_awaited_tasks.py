@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from config.webhooks import Definitions, Webhook
+from tests.support.worker_bench import leader_of
 from tests.worker.discovery.test_index_fails import Bench as IndexBench
 from worker.conductor.errors import ConductorError
 from worker.discovery.barrier import LAG, LATE, LONG_WAIT, LOOK_GAP
@@ -31,10 +32,9 @@ class Bench(IndexBench):
 
     def begin_by_queue(self) -> Leader:
         """A leader for whom the queue has handed out all tasks so far."""
-        worker = self.deciding()
-        assert worker.leader is not None
-        worker.leader.decide()
-        return worker.leader
+        leader = leader_of(self.deciding())
+        leader.decide()
+        return leader
 
     def unread(self, key: str) -> str:
         """A task that only the index knows, and that can't be read by its id, nor by its
