@@ -17,8 +17,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from store.clock import MonotonicClock
 from worker.conductor.client import HANDED_OUT_WITHIN
@@ -72,13 +72,30 @@ class Alone(Doubt):
     """The index alone has shown tasks: every drain needs a look."""
 
 
+@dataclass(frozen=True, slots=True)
 class Unindexed(Doubt):
     """The index may lack tasks, as Conductor may have been killed before it had them. Only a
     reconciliation settles it, and only ends of holds wait for that."""
 
+    only: frozenset[str] = frozenset()
+    """The workflows that are still to be read; empty for all."""
+
+    def concerns(self, ended: float, receivers: Collection[str] | None) -> bool:
+        """Whatever waited before."""
+        return not self.only or receivers is None or not self.only.isdisjoint(receivers)
+
     def needs(self, ended: float) -> float:
         """No look is enough."""
         return float("inf")
+
+
+class ShownAt(NamedTuple):
+    """When something of a workflow was shown that can't be read: these belong together."""
+
+    workflow: str
+    """Its name; empty if unknown."""
+    at: int
+    """In seconds by the monotonic clock, rounded down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,7 @@ class Barrier:
         self.clock = clock
         self._look_gap = look_gap
         self._doubts: dict[Hashable, Lost | Alone | Unindexed] = {}
-        self._unread: Mapping[Hashable, Unread] = {}
+        self._unread: Mapping[ShownAt, Unread] = {}
         """Those about tasks that were shown and can't be read. No look settles them."""
         self._began: list[int] = []
         self._ended: list[float] = []
@@ -161,20 +178,22 @@ class Barrier:
         for workflow in workflows:
             self._doubts["receiver", workflow] = Lost(_EVER, now - LAG, workflow, settled_by=now)
 
-    def unread(self, items: Mapping[Hashable, tuple[float, str, bool]]) -> None:
-        """These tasks, or all of these workflows' tasks, were shown and can't be read right now:
-        since when, the workflows' names, empty if unknown, and whether they are given up: only ends
-        of holds still wait for those.
+    def unread(self, shown: Mapping[ShownAt, bool]) -> None:
+        """Tasks, or workflows, that can't be read right now were shown then; and whether events
+        wait for them, or only ends of holds.
 
         To be called before the look that may have shown them counts: they weren't shown at the one
         before.
         """
         before, since = self._unread, self._looked - LAG
         self._unread = {
-            key: Unread(
-                before[key].since if key in before else since, first, workflow, given_up=given_up
+            one: Unread(
+                before[one].since if one in before else since,
+                one.at,
+                one.workflow,
+                given_up=not is_awaited,
             )
-            for key, (first, workflow, given_up) in items.items()
+            for one, is_awaited in shown.items()
         }
 
     # --- what settles it ---
@@ -204,13 +223,20 @@ class Barrier:
         self._look_not_before = self._wanted_not_before = self._now + wait_before(self._failures)
         self.failing_since = min(self.failing_since, self._now)
 
-    def reconciled(self, began: float) -> bool:
-        """A reconciliation that began then is complete. Returns whether it began late enough: only
-        a minute after an outage does it find the tasks that no queue hands out."""
+    def reconciled(self, began: float, unlisted: frozenset[str] = frozenset()) -> bool:
+        """A reconciliation that began then has read all workflows but these. Returns whether no
+        other is needed: only a minute after an outage does it find the tasks that no queue hands
+        out."""
         doubt = self._doubts.get("unindexed")
-        if doubt is not None and doubt.until + HANDED_OUT_WITHIN + LAG > began:
+        if not isinstance(doubt, Unindexed):
+            return True
+        if began < doubt.until + HANDED_OUT_WITHIN + LAG:
             return False
-        self._doubts.pop("unindexed", None)
+        left = doubt.only & unlisted if doubt.only else unlisted
+        if left:
+            self._doubts["unindexed"] = replace(doubt, only=left)
+            return False
+        del self._doubts["unindexed"]
         return True
 
     def _forget(self) -> None:
@@ -245,7 +271,9 @@ class Barrier:
         ended, now = self._ended[drain], self._now
         for doubt in self._doubts.values():
             is_settled = self._looked >= doubt.needs(ended)
-            waits_until = min(ended, self.failing_since) + _wait_for(doubt, waiting)
+            # No look settles that.
+            since = ended if isinstance(doubt, Unindexed) else min(ended, self.failing_since)
+            waits_until = since + _wait_for(doubt, waiting)
             if not is_settled and now < waits_until and doubt.concerns(ended, receivers):
                 return False
         is_end = waiting == "end of a hold"

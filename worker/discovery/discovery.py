@@ -20,7 +20,7 @@ from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.conductor.responses import TaskStatus
-from worker.discovery.index import CANNOT, LAG, Index
+from worker.discovery.index import CANNOT, LAG, NEVER, Index
 from worker.discovery.missing import Missing
 from worker.discovery.scanner import OVERLAP
 
@@ -48,6 +48,30 @@ class Ended:
     """Tasks that, according to Conductor, no longer wait."""
 
     task_ids: list[str]
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """All running workflows were read, as far as this server can show them."""
+
+    began: float
+    """In seconds by the monotonic clock."""
+    unlisted: frozenset[str] = frozenset()
+    """Receivers whose workflows couldn't be read this time."""
+
+
+@dataclass
+class _Reconciliation:
+    """One that is in progress."""
+
+    began: float
+    ahead: list[tuple[str, str]]
+    """The workflows that it has still to read: ids with names."""
+    unlisted: frozenset[str]
+
+
+Found = list[Task] | Ended | Reconciled
+"""What a discovery finds."""
 
 
 class Known(Container[str], Protocol):
@@ -87,11 +111,7 @@ class Discovery:
         self._runs = 0
         """Discoveries that have found all waiting tasks, whether or not they could tell which have
         ended."""
-        self._ahead: list[str] = []
-        """The workflows that the reconciliation in progress has still to read."""
-        self._reconciling_since = float("-inf")
-        self.reconciled = float("-inf")
-        """When the last complete reconciliation began, by the clock."""
+        self._reconciliation: _Reconciliation | None = None
         self._is_distrusted = False
         self._empty_since: float | None = None
         """When the last reconciliation began, if the index has shown nothing since."""
@@ -108,9 +128,9 @@ class Discovery:
         begins a reconciliation. Thread-safe."""
         self._is_distrusted = True
 
-    def run(self, searched_to: int) -> Iterator[list[Task] | Ended]:
-        """One discovery: yields waiting tasks, and those that have ended. `searched_to` is the
-        scanner's.
+    def run(self, searched_to: int) -> Iterator[Found]:
+        """One discovery: yields waiting tasks, those that have ended, and that a reconciliation is
+        complete. `searched_to` is the scanner's.
 
         Raises ConductorError.
         """
@@ -121,7 +141,7 @@ class Discovery:
             raise
         yield from self._check({task_id for task_id in ended if task_id in self._known})
 
-    def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
+    def _search(self, searched_to: int) -> Generator[Found, None, set[str]]:
         """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last
         discovery."""
         now, began = self._conductor.server_now(), self._clock.monotonic()
@@ -142,37 +162,34 @@ class Discovery:
 
     def _reconciles(self, now: float) -> bool:
         """Whether this discovery begins a reconciliation."""
-        if self._runs % _RECONCILE_EVERY == 0 or self._is_distrusted:
+        if self._is_distrusted:
             return True
-        if self._ahead or self._empty_since is None:
+        if self._reconciliation is not None:
             return False
-        return now >= self._empty_since + _EMPTY_EVERY
+        if self._runs % _RECONCILE_EVERY == 0:
+            return True
+        return self._empty_since is not None and now >= self._empty_since + _EMPTY_EVERY
 
-    def _find(
-        self, since: int, began: float, reads_all: bool, reconciles: bool
-    ) -> Iterator[list[Task]]:
+    def _find(self, since: int, began: float, reads_all: bool, reconciles: bool) -> Iterator[Found]:
         """Yields the waiting tasks that started after `since`, and those of a reconciliation."""
-        seen = set[str]()
+        seen, listed = set[str](), dict[str, bool]()
         if self._index.way != "workflows" or began >= self._read_not_before:
             witness = self._find_witness(began)
             # An index that is empty after all tasks have ended is right.
             must_show = reads_all and witness is not None and self._waits(witness)
-            yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
+            waiting = self._index.waiting_since(since, seen, must_show=must_show, listed=listed)
+            yield from filter(None, waiting)
             self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
-            if self._index.way == "workflows":
-                self.reconciled = began
+            if listed:
+                yield Reconciled(began, _unlisted(listed))
         if self._index.way == "workflows":  # all of them are read anyway
-            self._ahead = []
+            self._reconciliation = None
             return
         if seen:
             self._empty_since = None
         elif reconciles:
             self._empty_since = began
-        if reconciles:
-            self._reconciling_since = began
-        yield from self._reconcile(reconciles)
-        if not self._ahead:
-            self.reconciled = self._reconciling_since
+        yield from self._reconcile(began, reconciles)
 
     def _find_witness(self, now: float) -> str | None:
         """A task that has been known for so long that a working index shows it if it still waits;
@@ -184,30 +201,41 @@ class Discovery:
             return None
         return self._witness[0]
 
-    def _reconcile(self, begins: bool) -> Iterator[list[Task]]:
-        """Begins a reconciliation, or reads the next workflows of the one in progress; yields their
-        unknown tasks.
+    def _reconcile(self, now: float, begins: bool) -> Iterator[Found]:
+        """Begins a reconciliation, or reads the next workflows of the one in progress, if there is
+        one; yields their unknown tasks.
 
         Raises ConductorError; the next discovery then reads the same workflows again.
         """
         try:
             if begins:
-                # Workflows without a known waiting task come first: a missed task is more likely
-                # there.
-                self._ahead = sorted(
-                    self._index.running(), key=self._known.workflow_ids().__contains__
-                )
-            yield from self._index.waiting_in(self._ahead[: self._step])
+                self._reconciliation = self._begin(now)
+            one = self._reconciliation
+            if one is None:
+                return
+            yield from self._index.waiting_in(dict(one.ahead[: self._step]))
         except ConductorError as error:
             if error.status not in CANNOT:
                 raise
-            self._ahead = []
+            self._reconciliation = None
             log.warning(
                 "running workflows can't be read: tasks missing from the index aren't found",
                 error=str(error),
             )
+            unread = () if error.status in NEVER else self._index.receivers
+            yield Reconciled(now, frozenset(unread))
             return
-        del self._ahead[: self._step]
+        del one.ahead[: self._step]
+        if not one.ahead:
+            self._reconciliation = None
+            yield Reconciled(one.began, one.unlisted)
+
+    def _begin(self, now: float) -> _Reconciliation:
+        listed = dict[str, bool]()
+        running, known = self._index.running(listed), self._known.workflow_ids()
+        # Workflows without a known waiting task come first: a missed task is more likely there.
+        ahead = sorted(running.items(), key=lambda one: one[0] in known)
+        return _Reconciliation(now, ahead, _unlisted(listed))
 
     def _waits(self, task_id: str) -> bool:
         status = self._index.statuses_of([task_id]).get(task_id)
@@ -253,3 +281,7 @@ class Discovery:
         )
         witnesses = [*islice(others, _WITNESSES), *self._settled_by(moment, _WITNESSES)]
         return any(status is not None for status in self._index.statuses_of(witnesses).values())
+
+
+def _unlisted(listed: Mapping[str, bool]) -> frozenset[str]:
+    return frozenset(name for name, is_listed in listed.items() if not is_listed)

@@ -12,7 +12,6 @@ from collections.abc import (
     Collection,
     Container,
     Generator,
-    Hashable,
     Iterable,
     Iterator,
     Mapping,
@@ -30,6 +29,7 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, Unreachable
 from worker.conductor.responses import Listed, TaskStatus, Unreadable
 from worker.conductor.search import fits_path
+from worker.discovery.barrier import ShownAt
 from worker.discovery.suspects import Kind, Suspect, Suspects
 
 log = structlog.get_logger()
@@ -51,9 +51,11 @@ _RETRIES = 4
 """Suspects that are read at a time: those that hang must not hold up other reads."""
 _NOBODY = "webhook-bridge-nobody"
 """An id that no workflow and no task has."""
-CANNOT = (403, 404, 405, 500, 501)
-"""Answers that mean a server can't do this search, or doesn't allow it. Others say nothing about
-the search itself."""
+NEVER = (403, 404, 405, 501)
+"""Answers that mean a server can't do this search, or doesn't allow it."""
+CANNOT = (*NEVER, 500)
+"""Answers to a search that may never work: some back ends answer 500 to one that they don't have.
+Others say nothing about the search itself."""
 
 _T = TypeVar("_T")
 
@@ -95,14 +97,15 @@ class Index:
         seen: set[str] | None = None,
         patience: float = float("inf"),
         must_show: bool = False,
+        listed: dict[str, bool] | None = None,
     ) -> Generator[list[Task], None, float]:
         """Pages of tasks in progress that started after that time by the server's clock; all of
         them for 0, or if running workflows are read.
 
         Leaves out known tasks; `seen` collects the ids of all that a search shows. `patience`:
         seconds to wait for each page. `must_show`: whether a working index has something to show.
-        Returns the seconds that this took, without the reads of single tasks after a search. Raises
-        ConductorError.
+        `listed`: as for `running`; stays empty after a search. Returns the seconds that this took,
+        without the reads of single tasks after a search. Raises ConductorError.
         """
         if seen is None:
             seen = set()
@@ -124,7 +127,7 @@ class Index:
                     }
                     return took
                 why_not = _OFF
-        yield from self._running_tasks(conductor)
+        yield from self._running_tasks(conductor, {} if listed is None else listed)
         self.proven = True
         if why_not:
             self.way, self.reason = "workflows", why_not
@@ -157,26 +160,21 @@ class Index:
             self._must_answer(self._conductor, "task", failed[0][1])
         return dict(found)
 
-    def running(self) -> list[str]:
-        """The ids of the receivers' running workflows; a receiver whose workflows can't be read is
-        left out.
+    def running(self, listed: dict[str, bool]) -> dict[str, str]:
+        """The ids of the receivers' running workflows, with their names.
 
-        Raises ConductorError if none can be read.
+        `listed` collects for each receiver whether its workflows could be listed, or never can be
+        on this server. Raises ConductorError if no receiver's can be.
         """
-        return [id_ for _, ids in self._running_by_name() for id_ in ids]
+        return {id_: name for name, ids in self._running_by_name(listed) for id_ in ids}
 
     def waiting_in(
-        self, workflow_ids: Sequence[str], conductor: Conductor | None = None, name: str = ""
+        self, workflows: Mapping[str, str], conductor: Conductor | None = None
     ) -> Iterator[list[Task]]:
-        """The tasks in progress of these workflows that aren't known.
-
-        `name`: the name that all these workflows have, if known. Raises ConductorError if none can
-        be read.
-        """
+        """The tasks in progress of these workflows, ids with names, that aren't known. Raises
+        ConductorError if none can be read."""
         read = self._conductor.within(_FIRST_READ).waiting_in
-        found = self._read(
-            conductor or self._conductor, "workflow", read, dict.fromkeys(workflow_ids, name)
-        )
+        found = self._read(conductor or self._conductor, "workflow", read, workflows)
         for _, tasks in found:
             new = [task for task in tasks if task.id not in self.known]
             if new:
@@ -195,18 +193,15 @@ class Index:
                 self._failed("task", item.id, item.reason, item.workflow)
         return have_ids
 
-    def unread(self) -> dict[Hashable, tuple[float, str, bool]]:
-        """Items that may hold tasks for events and can't be read right now: since when, by the
-        clock, the names of their workflows, empty if unknown, and whether new events don't wait for
-        them."""
-        found: dict[Hashable, tuple[float, str, bool]] = {}
+    def unread(self) -> dict[ShownAt, bool]:
+        """When items were shown that may hold tasks for events and can't be read right now, and
+        whether new events wait for them."""
+        found: dict[ShownAt, bool] = {}
         for item in self.suspects.all():
             if item.kind == "task" and item.id in self.known:
                 continue
-            key: Hashable = (item.kind, item.id)
-            if not item.tries:  # of those that haven't been tried yet there may be thousands
-                key = (item.workflow, int(item.since))
-            found[key] = (item.since, item.workflow, not self._is_awaited(item))
+            at = ShownAt(item.workflow, int(item.since))  # there may be thousands of items
+            found[at] = found.get(at, False) or self._is_awaited(item)
         return found
 
     def _is_awaited(self, item: Suspect) -> bool:
@@ -283,13 +278,13 @@ class Index:
             conductor, "task", self._conductor.within(_FIRST_READ).waiting_task, tasks
         )
 
-    def _running_tasks(self, conductor: Conductor) -> Iterator[list[Task]]:
+    def _running_tasks(self, conductor: Conductor, listed: dict[str, bool]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
-        for name, ids in self._running_by_name():
+        for name, ids in self._running_by_name(listed):
             unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
-            yield from self.waiting_in(unsuspected, conductor, name)
+            yield from self.waiting_in(dict.fromkeys(unsuspected, name), conductor)
 
-    def _running_by_name(self) -> Iterator[tuple[str, list[str]]]:
+    def _running_by_name(self, listed: dict[str, bool]) -> Iterator[tuple[str, list[str]]]:
         """Each receiver with its running workflows, as for `running`."""
         found, failed = self._each(self._conductor.running, list(filter(fits_path, self.receivers)))
         if failed and not found:
@@ -298,6 +293,8 @@ class Index:
             log.warning(
                 "the running workflows of a receiver can't be read", workflow=name, error=str(error)
             )
+            listed[name] = error.status in NEVER
+        listed.update((name, True) for name, _ in found)
         yield from found
 
     # --- one by one ---

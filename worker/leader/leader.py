@@ -24,7 +24,7 @@ from worker.decision.matching import parse_task
 from worker.decision.workflows import Workflows
 from worker.delivery.executor import Executor
 from worker.discovery.barrier import LOOK_GAP, Barrier
-from worker.discovery.discovery import Discovery, Ended
+from worker.discovery.discovery import Discovery, Ended, Found, Reconciled
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
 from worker.leader.heartbeat import Heartbeat
@@ -124,7 +124,7 @@ class Leader:
         self._blocked_due = float("-inf")
         """When blocked webhooks' events are read again."""
         self.inbox = Inbox("the leader")
-        self._scanned_at = self._reconciled_from = float("-inf")
+        self._scanned_at = float("-inf")
         # A predecessor that died may have polled just then. Conductor then hands out these tasks to
         # no other poll, and soon only its index knows them.
         if term.predecessor is None:
@@ -338,14 +338,6 @@ class Leader:
         self.decider.addressed.right_at = right_at
         self._reporter.server(right_at, absent)
 
-    def _reconciled(self, began: float) -> None:
-        """All running workflows were read, from then on."""
-        is_another, self._reconciled_from = began > self._reconciled_from, began
-        if self.barrier.reconciled(began):
-            self._reporter.unreconciled(False)
-        elif is_another:
-            self._discovery.conductor_was_away()  # it was too early: once more
-
     def _conductor_answers(self) -> None:
         if self._failures:
             log.info("Conductor answers again")
@@ -394,16 +386,25 @@ class Leader:
             self._send(partial(self.drop, forgotten))
         try:
             for found in self._discovery.run(self.scanner.searched_to):
-                if isinstance(found, Ended):
-                    self._send(partial(self.drop, found.task_ids))
-                else:
-                    self._send(partial(self.adopt, found))
+                self._send(partial(self._handle, found))
         finally:
             absent = list(missing.tasks) if missing.is_another_server else []
             self._send(partial(self._see_server, missing.right_at, absent))
         # Last, since what was found must be stored by then.
         self._send(partial(self._searched, self._discovery.searched_to))
-        self._send(partial(self._reconciled, self._discovery.reconciled))
+
+    def _handle(self, found: Found) -> None:
+        """Takes in what a discovery has found."""
+        match found:
+            case Ended(task_ids):
+                self.drop(task_ids)
+            case Reconciled(began, unlisted):
+                if self.barrier.reconciled(began, unlisted):
+                    self._reporter.unreconciled(False)
+                else:
+                    self._discovery.conductor_was_away()  # once more
+            case _:
+                self.adopt(found)
 
     def read_suspects(self) -> None:
         """Retries the unreadable tasks and workflows that are due.

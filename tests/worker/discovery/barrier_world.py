@@ -9,12 +9,12 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-from worker.discovery.barrier import WAIT, Barrier
+from worker.discovery.barrier import WAIT, Barrier, ShownAt
 from worker.discovery.index import Way
 
 HOLD = 40.0
@@ -329,16 +329,14 @@ class World:
             elif self.clock.now >= task.read_at:
                 self._read(task)
 
-    def _unread(self) -> dict[Hashable, tuple[float, str, bool]]:
-        recent = self.clock.now - WAIT
-        return {
-            id_: (
-                since,
-                self.tasks[id_].workflow,
-                self.tasks[id_].reads >= 3 or since <= recent,
-            )
-            for id_, since in self.unread.items()
-        }
+    def _unread(self) -> dict[ShownAt, bool]:
+        recent, found = self.clock.now - WAIT, dict[ShownAt, bool]()
+        for id_, since in self.unread.items():
+            task = self.tasks[id_]
+            at = ShownAt(task.workflow, int(since))
+            is_awaited = task.reads < 3 and since > recent
+            found[at] = found.get(at, False) or is_awaited
+        return found
 
     def _fits(self, task: Task, event: Event, by: float) -> bool:
         same = task.key == event.key and task.workflow in RECEIVERS[event.webhook]

@@ -14,7 +14,7 @@ from tests.support.simulated import SimulatedConductor
 from tests.worker.discovery.known import Known
 from worker.conductor.errors import NotNow
 from worker.discovery.barrier import Barrier
-from worker.discovery.discovery import Discovery, Ended
+from worker.discovery.discovery import Discovery, Ended, Reconciled
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
 
@@ -28,6 +28,7 @@ class Bench:
         self.conductor = SimulatedConductor(lambda: self.ms)
         self.found: list[Task] = []
         self.gone: list[str] = []
+        self.reconciled: list[Reconciled] = []
         self.known = Known()
         self.settled: list[str] = []
         """Tasks that settled long ago."""
@@ -69,6 +70,8 @@ class Bench:
                 self.gone += found.task_ids
                 for task_id in found.task_ids:
                     self.known.pop(task_id, None)
+            elif isinstance(found, Reconciled):
+                self.reconciled.append(found)
             else:
                 self.found += found
 

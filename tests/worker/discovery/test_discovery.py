@@ -220,6 +220,28 @@ def test_a_key_that_may_not_read_running_workflows_does_without_reconciliation(
         bench.discover(discovery)
     assert discovery.searched_to == bench.ms
     assert task not in bench.ids()
+    assert [one.unlisted for one in bench.reconciled] == [frozenset()], "nothing better will come"
+
+
+def test_a_server_in_trouble_has_not_shown_its_running_workflows(bench: Bench) -> None:
+    [task] = unindexed(bench)
+    discovery = bench.discovery()
+    bench.conductor.cannot = {"workflows": 500}
+    bench.discover(discovery)
+    bench.conductor.cannot = {}
+    discovery.conductor_was_away()
+    bench.discover(discovery)
+    assert task in bench.ids()
+    assert [one.unlisted for one in bench.reconciled] == [{"flow"}, frozenset()]
+
+
+def test_a_round_of_very_many_workflows_goes_on_to_its_end(bench: Bench) -> None:
+    """It takes more discoveries than there are between the beginnings of two rounds."""
+    hidden, discovery = unindexed(bench, 50), bench.discovery(step=1)
+    for _ in range(60):
+        bench.discover(discovery)
+    assert set(hidden) <= set(bench.ids())
+    assert len(bench.reconciled) == 1
 
 
 def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:

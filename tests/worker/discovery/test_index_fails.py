@@ -35,6 +35,7 @@ class Bench(LoopBench):
                     [
                         {"name": "w", "receivers": {"flow": "any"}},
                         {"name": "other", "receivers": {"flow": "any"}},
+                        {"name": "elsewhere", "receivers": {"another": "any"}},
                         {"name": "starts", "starts": [{"workflow": "flow"}]},
                     ],
                 )
@@ -240,6 +241,104 @@ def test_after_an_outage_no_hold_ends_before_all_running_workflows_were_read(
         leader.decide()
     assert bench.takers(held) == [hidden]
     assert [bench.hold(event) for event in (late, nobodys)] == ["no"] * 2
+
+
+@pytest.mark.parametrize("fails", ["every list", "one receiver's list"])
+def test_a_list_of_running_workflows_that_fails_ends_no_hold_after_an_outage(
+    bench: Bench, fails: str
+) -> None:
+    """A Conductor that is just up again; what its other lists show is known."""
+    leader = leader_of(bench.deciding())
+    bench.conductor.begin("another")
+    leader.decide()
+    discover(leader)
+    hidden = bench.foreign("key")
+    bench.conductor.unindexed = {hidden}
+    held, nobodys = bench.event("w", "key"), bench.event("elsewhere")
+    leader.decide()
+    bench.conductor.poll_fault = "unreachable"
+    leader.step()
+    leader.step()
+    bench.clock.seconds += HANDED_OUT_WITHIN + LAG
+    if fails == "every list":
+        bench.conductor.cannot = {"workflows": 500}
+    else:
+        bench.conductor.ailing = {"flow": "500"}
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        discover(leader)
+        leader.decide()
+        theirs = "held" if fails == "every list" else "no"
+        assert [bench.hold(held), bench.hold(nobodys)] == ["held", theirs]
+        bench.conductor.cannot, bench.conductor.ailing = {}, {}
+        discover(leader)
+        leader.decide()
+    assert bench.takers(held) == [hidden]
+    assert bench.hold(nobodys) == "no"
+
+
+def test_a_look_that_has_failed_for_long_ends_no_hold_after_an_outage(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.fail()
+    leader.decide()
+    bench.clock.seconds += LONG_WAIT
+    leader.decide()
+    hidden = bench.foreign("key")
+    bench.conductor.unindexed = {hidden}
+    held = bench.event("w", "key")
+    leader.decide()
+    leader.decide()
+    bench.conductor.poll_fault = "unreachable"
+    leader.step()
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        leader.step()
+        leader.step()
+        assert bench.hold(held) == "held"
+        bench.fail(False)
+        discover(leader)
+        leader.decide()
+    assert bench.takers(held) == [hidden]
+
+
+def test_a_running_workflow_that_cannot_be_read_holds_up_only_holds_for_its_kind(
+    bench: Bench,
+) -> None:
+    leader = leader_of(bench.deciding())
+    leader.decide()
+    bench.conductor.ailing = {bench.conductor.begin("flow").id: "500"}
+    bench.conductor.begin("another")
+    discover(leader)
+    theirs, others = bench.event("w"), bench.event("elsewhere")
+    leader.decide()
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        leader.decide()
+    assert [bench.hold(theirs), bench.hold(others)] == ["held", "no"]
+
+
+def test_a_task_that_was_put_off_and_then_cannot_be_read_is_no_new_one(bench: Bench) -> None:
+    """No hold ends that ended before a look showed it."""
+    leader = leader_of(bench.deciding())
+    bench.fail()
+    tasks = [bench.foreign(f"key {number}") for number in range(250)]
+    held = bench.event("w", "key 200")
+    bench.fail_again(leader)
+    bench.conductor.ailing = {tasks[200]: "hang"}
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        leader.decide()
+        bench.fail(False)
+        bench.clock.seconds += 20
+        leader.decide()
+        leader.read_suspects()
+        leader.decide()
+        assert bench.hold(held) == "held"
+        bench.conductor.ailing = {}
+        bench.clock.seconds += 2
+        leader.read_suspects()
+        leader.decide()
+    assert bench.takers(held) == [tasks[200]]
 
 
 def test_tasks_that_cannot_be_read_are_quarantined_and_found_by_the_next_worker(
