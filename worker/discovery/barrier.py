@@ -78,7 +78,7 @@ class Unindexed(Doubt):
     reconciliation settles it, and only ends of holds wait for that."""
 
     only: frozenset[str] = frozenset()
-    """The workflows that are still to be read; empty for all."""
+    """The receivers that are still to be read; empty for all."""
 
     def concerns(self, ended: float, receivers: Collection[str] | None) -> bool:
         """Whatever waited before."""
@@ -154,6 +154,9 @@ class Barrier:
             self._doubts["resigned"] = Lost(_EVER, now - LAG, settled_by=now)
         else:
             self._doubts["died"] = Lost(_EVER, died_at + LATE, settled_by=died_at + LAG)
+            # With it Conductor may have died, as on a machine that lost power. Any reconciliation of
+            # this term is late enough.
+            self._doubts["unindexed"] = Unindexed(_EVER, self._now - HANDED_OUT_WITHIN - LAG)
 
     def poll_lost(self, sent: float) -> None:
         """The answer to a poll was lost, or a task in it can't be identified."""
@@ -223,18 +226,17 @@ class Barrier:
         self._look_not_before = self._wanted_not_before = self._now + wait_before(self._failures)
         self.failing_since = min(self.failing_since, self._now)
 
-    def reconciled(self, began: float, unlisted: frozenset[str] = frozenset()) -> bool:
-        """A reconciliation that began then has read all workflows but these. Returns whether no
-        other is needed: only a minute after an outage does it find the tasks that no queue hands
-        out."""
+    def reconciled(self, began: float, unread: frozenset[str] = frozenset()) -> bool:
+        """A reconciliation that began then has read all running workflows, but not all of these
+        receivers. Returns whether no other is needed: only a minute after an outage does it find
+        the tasks that no queue hands out."""
         doubt = self._doubts.get("unindexed")
         if not isinstance(doubt, Unindexed):
             return True
         if began < doubt.until + HANDED_OUT_WITHIN + LAG:
             return False
-        left = doubt.only & unlisted if doubt.only else unlisted
-        if left:
-            self._doubts["unindexed"] = replace(doubt, only=left)
+        if unread:
+            self._doubts["unindexed"] = replace(doubt, only=unread)
             return False
         del self._doubts["unindexed"]
         return True

@@ -30,6 +30,9 @@ STEP = 500
 """Workflows that are read in one step of a reconciliation."""
 _RECONCILE_EVERY = 40
 """Discoveries between two reconciliations."""
+AGAIN_AFTER = 60.0
+"""Seconds until another reconciliation, after one that wasn't enough."""
+_NOW, _NEVER = float("-inf"), float("inf")
 _EMPTY_EVERY = 120.0
 """Seconds between two of them while the index shows nothing: either nothing waits, or indexing is
 off."""
@@ -52,12 +55,13 @@ class Ended:
 
 @dataclass(frozen=True)
 class Reconciled:
-    """All running workflows were read, as far as this server can show them."""
+    """The end of a reconciliation."""
 
     began: float
     """In seconds by the monotonic clock."""
-    unlisted: frozenset[str] = frozenset()
-    """Receivers whose workflows couldn't be read this time."""
+    read: frozenset[str]
+    """The receivers whose running workflows were all read, as far as this server ever shows them.
+    """
 
 
 @dataclass
@@ -67,7 +71,12 @@ class _Reconciliation:
     began: float
     ahead: list[tuple[str, str]]
     """The workflows that it has still to read: ids with names."""
-    unlisted: frozenset[str]
+    all_read: dict[str, bool]
+    """Receiver → whether no workflow of it failed to be read so far."""
+
+    def end(self) -> Reconciled:
+        """What it has read."""
+        return Reconciled(self.began, frozenset(name for name, it in self.all_read.items() if it))
 
 
 Found = list[Task] | Ended | Reconciled
@@ -112,7 +121,8 @@ class Discovery:
         """Discoveries that have found all waiting tasks, whether or not they could tell which have
         ended."""
         self._reconciliation: _Reconciliation | None = None
-        self._is_distrusted = False
+        self._wanted_at = _NEVER
+        """When a reconciliation is to begin, besides the regular ones."""
         self._empty_since: float | None = None
         """When the last reconciliation began, if the index has shown nothing since."""
         self._read_not_before = float("-inf")
@@ -126,7 +136,11 @@ class Discovery:
     def conductor_was_away(self) -> None:
         """Conductor may have been killed between updating its store and its index: the next run
         begins a reconciliation. Thread-safe."""
-        self._is_distrusted = True
+        self._wanted_at = _NOW
+
+    def reconcile_again(self) -> None:
+        """The last reconciliation wasn't enough: another begins a while after it. Thread-safe."""
+        self._wanted_at = min(self._wanted_at, self._clock.monotonic() + AGAIN_AFTER)
 
     def run(self, searched_to: int) -> Iterator[Found]:
         """One discovery: yields waiting tasks, those that have ended, and that a reconciliation is
@@ -149,11 +163,12 @@ class Discovery:
         reads_all = reconciles or self._empty_since is not None
         since = 0 if reads_all else max(0, (self.searched_to or searched_to) - OVERLAP)
         if reconciles:
-            self._is_distrusted = False
+            self._wanted_at = _NEVER
         try:
             yield from self._find(since, began, reads_all, reconciles)
         except ConductorError:
-            self._is_distrusted |= reconciles
+            if reconciles:
+                self._wanted_at = _NOW
             raise
         self._runs += 1
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - OVERLAP)
@@ -162,7 +177,7 @@ class Discovery:
 
     def _reconciles(self, now: float) -> bool:
         """Whether this discovery begins a reconciliation."""
-        if self._is_distrusted:
+        if now >= self._wanted_at:
             return True
         if self._reconciliation is not None:
             return False
@@ -172,17 +187,23 @@ class Discovery:
 
     def _find(self, since: int, began: float, reads_all: bool, reconciles: bool) -> Iterator[Found]:
         """Yields the waiting tasks that started after `since`, and those of a reconciliation."""
-        seen, listed = set[str](), dict[str, bool]()
+        seen, every = set[str](), _Reconciliation(began, [], {})
         if self._index.way != "workflows" or began >= self._read_not_before:
             witness = self._find_witness(began)
             # An index that is empty after all tasks have ended is right.
             must_show = reads_all and witness is not None and self._waits(witness)
-            waiting = self._index.waiting_since(since, seen, must_show=must_show, listed=listed)
-            yield from filter(None, waiting)
+            yield from filter(
+                None,
+                self._index.waiting_since(
+                    since, seen, must_show=must_show, all_read=every.all_read
+                ),
+            )
             self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
-            if listed:
-                yield Reconciled(began, _unlisted(listed))
         if self._index.way == "workflows":  # all of them are read anyway
+            if every.all_read:
+                yield every.end()
+            elif reconciles or self._reconciliation is not None:
+                self._wanted_at = _NOW
             self._reconciliation = None
             return
         if seen:
@@ -213,7 +234,7 @@ class Discovery:
             one = self._reconciliation
             if one is None:
                 return
-            yield from self._index.waiting_in(dict(one.ahead[: self._step]))
+            yield from self._index.waiting_in(dict(one.ahead[: self._step]), one.all_read)
         except ConductorError as error:
             if error.status not in CANNOT:
                 raise
@@ -222,20 +243,27 @@ class Discovery:
                 "running workflows can't be read: tasks missing from the index aren't found",
                 error=str(error),
             )
-            unread = () if error.status in NEVER else self._index.receivers
-            yield Reconciled(now, frozenset(unread))
+            read = self._index.receivers if error.status in NEVER else ()
+            yield Reconciled(now, frozenset(read))
             return
         del one.ahead[: self._step]
         if not one.ahead:
             self._reconciliation = None
-            yield Reconciled(one.began, one.unlisted)
+            yield one.end()
 
     def _begin(self, now: float) -> _Reconciliation:
-        listed = dict[str, bool]()
-        running, known = self._index.running(listed), self._known.workflow_ids()
-        # Workflows without a known waiting task come first: a missed task is more likely there.
-        ahead = sorted(running.items(), key=lambda one: one[0] in known)
-        return _Reconciliation(now, ahead, _unlisted(listed))
+        all_read = dict[str, bool]()
+        running, known = self._index.running(all_read), self._known.workflow_ids()
+        interrupted = self._reconciliation.ahead if self._reconciliation is not None else []
+        turns = {id_: turn for turn, (id_, _) in enumerate(interrupted)}
+
+        def place(workflow: tuple[str, str]) -> tuple[bool, int]:
+            """First come those without a known waiting task, as a missed one is more likely there,
+            and of those the ones that weren't read before an interruption."""
+            id_, _ = workflow
+            return id_ in known, turns.get(id_, len(turns))
+
+        return _Reconciliation(now, sorted(running.items(), key=place), all_read)
 
     def _waits(self, task_id: str) -> bool:
         status = self._index.statuses_of([task_id]).get(task_id)
@@ -265,7 +293,8 @@ class Discovery:
         if over:
             yield Ended(over)
         # Meanwhile calls may have given up tasks that wait.
-        self._is_distrusted |= was_another and not self.missing.is_another_server
+        if was_another and not self.missing.is_another_server:
+            self._wanted_at = _NOW
 
     def _is_right_server(self, answers: Mapping[str, TaskStatus | None]) -> bool:
         """Whether the server knows a task, waiting or ended, by which the right one is told; or
@@ -281,7 +310,3 @@ class Discovery:
         )
         witnesses = [*islice(others, _WITNESSES), *self._settled_by(moment, _WITNESSES)]
         return any(status is not None for status in self._index.statuses_of(witnesses).values())
-
-
-def _unlisted(listed: Mapping[str, bool]) -> frozenset[str]:
-    return frozenset(name for name, is_listed in listed.items() if not is_listed)

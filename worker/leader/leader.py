@@ -398,11 +398,12 @@ class Leader:
         match found:
             case Ended(task_ids):
                 self.drop(task_ids)
-            case Reconciled(began, unlisted):
-                if self.barrier.reconciled(began, unlisted):
+            case Reconciled(began, read):
+                unread = frozenset(self._index.receivers) - read
+                if self.barrier.reconciled(began, unread):
                     self._reporter.unreconciled(False)
                 else:
-                    self._discovery.conductor_was_away()  # once more
+                    self._discovery.reconcile_again()
             case _:
                 self.adopt(found)
 

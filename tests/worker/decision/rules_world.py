@@ -134,7 +134,12 @@ class World(RuleBasedStateMachine):
         self.conductor.server_clock.observe(self.ms + offset, self.ms, self.ms)
         self.helper = self.new_worker()
         self.worker = self.new_worker()
+        self.lead()
+
+    def lead(self) -> None:
+        """The worker is elected; holds may end as if its first discovery were over."""
         assert self.worker.elect()
+        self.leader.barrier.reconciled(self.monotonic())
 
     def teardown(self) -> None:
         try:

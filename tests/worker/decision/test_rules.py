@@ -340,7 +340,7 @@ class Machine(World):
                 self.search_due = True
         except StoreUnavailable:  # as in Worker._step
             self.worker.end_term()
-            assert self.worker.elect()
+            self.lead()
             self.search_due = True
         self.conductor.poll_fault, self.store_fault = None, ""
         self.compare()
@@ -371,7 +371,7 @@ class Machine(World):
         self.in_hand = [one for one in self.in_hand if one[0] is not self.worker]
         self.unsettled = [one for one in self.unsettled if one[0] is not self.worker]
         self.worker = self.new_worker()
-        assert self.worker.elect()
+        self.lead()
         self.search_due = True
         self.compare()
 
@@ -381,7 +381,7 @@ class Machine(World):
         assert not self.worker.elect()
         self.ms += 6001
         self.conductor.run_late()
-        assert self.worker.elect()
+        self.lead()
         self.search_due = True
         # It wakes up, polls, and finds that it isn't to decide any more; the index knows what it
         # polled.

@@ -220,7 +220,7 @@ def test_a_key_that_may_not_read_running_workflows_does_without_reconciliation(
         bench.discover(discovery)
     assert discovery.searched_to == bench.ms
     assert task not in bench.ids()
-    assert [one.unlisted for one in bench.reconciled] == [frozenset()], "nothing better will come"
+    assert [one.read for one in bench.reconciled] == [{"flow"}], "nothing better will come"
 
 
 def test_a_server_in_trouble_has_not_shown_its_running_workflows(bench: Bench) -> None:
@@ -232,7 +232,40 @@ def test_a_server_in_trouble_has_not_shown_its_running_workflows(bench: Bench) -
     discovery.conductor_was_away()
     bench.discover(discovery)
     assert task in bench.ids()
-    assert [one.unlisted for one in bench.reconciled] == [{"flow"}, frozenset()]
+    assert [one.read for one in bench.reconciled] == [frozenset(), {"flow"}]
+
+
+def test_a_reconciliation_that_is_wanted_begins_once_the_reads_of_all_workflows_may(
+    bench: Bench,
+) -> None:
+    """After an outage during which there was no search; then there is one again."""
+    discovery = bench.discovery()
+    bench.conductor.cannot = {"search": 500}
+    running = bench.conductor.running
+
+    def slow(workflow: str) -> list[str]:
+        bench.pass_(5)
+        return running(workflow)
+
+    with mock.patch.object(bench.conductor, "running", slow):
+        bench.discover(discovery)
+    discovery.conductor_was_away()
+    bench.discover(discovery)
+    [task] = unindexed(bench)
+    bench.conductor.cannot = {}
+    bench.pass_(60)
+    bench.discover(discovery)
+    assert bench.index.way == "search"
+    assert task in bench.ids()
+
+
+def test_a_reconciliation_that_outages_interrupt_comes_to_an_end_all_the_same(bench: Bench) -> None:
+    hidden, discovery = unindexed(bench, 20), bench.discovery(step=1)
+    for number in range(60):
+        if number % 10 == 0:
+            discovery.conductor_was_away()
+        bench.discover(discovery)
+    assert set(hidden) <= set(bench.ids())
 
 
 def test_a_round_of_very_many_workflows_goes_on_to_its_end(bench: Bench) -> None:

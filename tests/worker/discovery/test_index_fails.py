@@ -13,11 +13,13 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.records import NewEvent
 from tests.support.clock import Ticking
+from tests.support.simulated import Ailment
 from tests.support.worker_bench import Bench as LoopBench
 from tests.support.worker_bench import leader_of
 from worker.conductor.client import HANDED_OUT_WITHIN
 from worker.conductor.search import TASK_TYPE
 from worker.discovery.barrier import LAG, LONG_WAIT
+from worker.discovery.discovery import AGAIN_AFTER, Reconciled
 from worker.leader.leader import Leader
 
 
@@ -33,9 +35,9 @@ class Bench(LoopBench):
                 map(
                     Webhook.model_validate,
                     [
+                        {"name": "elsewhere", "receivers": {"another": "any"}},
                         {"name": "w", "receivers": {"flow": "any"}},
                         {"name": "other", "receivers": {"flow": "any"}},
-                        {"name": "elsewhere", "receivers": {"another": "any"}},
                         {"name": "starts", "starts": [{"workflow": "flow"}]},
                     ],
                 )
@@ -49,12 +51,12 @@ class Bench(LoopBench):
         leader.decide()
         return leader
 
-    def task(self, key: str) -> str:
-        return self.conductor.schedule(self.conductor.begin("flow").id, "wait", {"$.key": key}).id
+    def task(self, key: str, workflow: str = "flow") -> str:
+        return self.conductor.schedule(self.conductor.begin(workflow).id, "wait", {"$.key": key}).id
 
-    def foreign(self, key: str) -> str:
+    def foreign(self, key: str, workflow: str = "flow") -> str:
         """A task that somebody else has polled: only the index knows it."""
-        task = self.task(key)
+        task = self.task(key, workflow)
         self.conductor.tasks[task].status = "IN_PROGRESS"
         self.conductor.tasks[task].started_at = self.conductor.server_time
         return task
@@ -243,11 +245,27 @@ def test_after_an_outage_no_hold_ends_before_all_running_workflows_were_read(
     assert [bench.hold(event) for event in (late, nobodys)] == ["no"] * 2
 
 
-@pytest.mark.parametrize("fails", ["every list", "one receiver's list"])
-def test_a_list_of_running_workflows_that_fails_ends_no_hold_after_an_outage(
-    bench: Bench, fails: str
+def outage(bench: Bench, leader: Leader) -> None:
+    """Conductor was away, a minute ago."""
+    bench.conductor.poll_fault = "unreachable"
+    leader.step()
+    leader.step()
+    bench.clock.seconds += HANDED_OUT_WITHIN + LAG
+
+
+@pytest.mark.parametrize(
+    ("ailing", "others_end"),
+    [
+        ({"flow": "500", "another": "500"}, False),
+        ({"flow": "500", "another": "403"}, False),
+        ({"flow": "500"}, True),
+        ({"the workflow": "500"}, True),
+    ],
+)
+def test_what_a_reconciliation_could_not_read_ends_no_hold_after_an_outage(
+    bench: Bench, ailing: dict[str, Ailment], others_end: bool
 ) -> None:
-    """A Conductor that is just up again; what its other lists show is known."""
+    """At a Conductor that is just up again."""
     leader = leader_of(bench.deciding())
     bench.conductor.begin("another")
     leader.decide()
@@ -256,25 +274,76 @@ def test_a_list_of_running_workflows_that_fails_ends_no_hold_after_an_outage(
     bench.conductor.unindexed = {hidden}
     held, nobodys = bench.event("w", "key"), bench.event("elsewhere")
     leader.decide()
-    bench.conductor.poll_fault = "unreachable"
-    leader.step()
-    leader.step()
-    bench.clock.seconds += HANDED_OUT_WITHIN + LAG
-    if fails == "every list":
-        bench.conductor.cannot = {"workflows": 500}
-    else:
-        bench.conductor.ailing = {"flow": "500"}
+    outage(bench, leader)
+    workflow = bench.conductor.tasks[hidden].workflow_id
+    bench.conductor.ailing = {
+        workflow if name == "the workflow" else name: ailment for name, ailment in ailing.items()
+    }
     later = time.time() + 700
     with mock.patch.object(time, "time", lambda: later):
-        discover(leader)
         leader.decide()
-        theirs = "held" if fails == "every list" else "no"
-        assert [bench.hold(held), bench.hold(nobodys)] == ["held", theirs]
-        bench.conductor.cannot, bench.conductor.ailing = {}, {}
+        discover(leader)
+        bench.event("elsewhere")  # looks again, and no look shows what isn't indexed
+        leader.decide()
+        assert bench.hold(held) == "held"
+        assert (bench.hold(nobodys) == "no") == others_end
+        bench.conductor.ailing = {}
+        bench.clock.seconds += AGAIN_AFTER
         discover(leader)
         leader.decide()
     assert bench.takers(held) == [hidden]
     assert bench.hold(nobodys) == "no"
+
+
+def test_after_a_leader_died_no_hold_ends_before_all_running_workflows_were_read(
+    bench: Bench,
+) -> None:
+    """Conductor may have died with it, as on a machine that lost power."""
+    leader = leader_of(bench.deciding())
+    leader.decide()
+    discover(leader)
+    hidden = bench.foreign("key")
+    bench.conductor.unindexed = {hidden}
+    held = bench.event("w", "key")
+    leader.decide()
+    leader.end()
+    bench.made[0].leader = None
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        bench.clock.seconds += 700
+        leader = leader_of(bench.deciding())
+        leader.step()
+        leader.step()
+        assert bench.hold(held) == "held"
+        discover(leader)
+        leader.decide()
+    assert bench.takers(held) == [hidden]
+
+
+def test_a_receiver_that_is_added_during_a_reconciliation_is_read_too(bench: Bench) -> None:
+    leader = leader_of(bench.deciding())
+    hidden = bench.foreign("key", "new")
+    bench.conductor.unindexed = {hidden}
+    leader.decide()
+    discover(leader)
+    outage(bench, leader)
+    held = bench.event("w", "key")
+    leader.decide()
+    found = leader._discovery.run(leader.scanner.searched_to)
+    [ended] = [one for one in found if isinstance(one, Reconciled)]
+    bench.source.current = Definitions(
+        (Webhook.model_validate({"name": "w", "receivers": {"flow": "any", "new": "any"}}),)
+    )
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        leader.decide()
+        leader._handle(ended)
+        leader.decide()
+        assert bench.hold(held) == "held"
+        bench.clock.seconds += AGAIN_AFTER
+        discover(leader)
+        leader.decide()
+    assert bench.takers(held) == [hidden]
 
 
 def test_a_look_that_has_failed_for_long_ends_no_hold_after_an_outage(bench: Bench) -> None:

@@ -287,6 +287,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(12):
             self.conductor.run_late()
             last.worker.step()
+            last.worker.as_leader(Leader.discover)
             last.executor.take_messages(0)
             last.executor.work(self.ms / 1000)
             while last.pool.jobs:  # threads that are free begin at once: a call that began 20 s late would be another's

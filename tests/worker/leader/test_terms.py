@@ -76,10 +76,10 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
 
 
 def settled_at_once(worker: Worker) -> bool:
-    """Whether everything that waits is known after the worker's first scan."""
-    leader = leader_of(worker)
+    """Whether an event may be decided after the worker's first scan."""
+    leader, arrival = leader_of(worker), int(time.time() * 1000) - 1
     leader.decide()
-    return leader.barrier.holds_up_to() > 0
+    return leader.barrier.knows(arrival, ["flow"], has_taker=False)
 
 
 def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(
