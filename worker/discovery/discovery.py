@@ -71,12 +71,8 @@ class _Reconciliation:
     began: float
     ahead: list[tuple[str, str]]
     """The workflows that it has still to read: ids with names."""
-    all_read: dict[str, bool]
-    """Receiver → whether no workflow of it failed to be read so far."""
-
-    def end(self) -> Reconciled:
-        """What it has read."""
-        return Reconciled(self.began, frozenset(name for name, it in self.all_read.items() if it))
+    listed: set[str]
+    """The receivers whose workflows these are, as for `Index.running`."""
 
 
 Found = list[Task] | Ended | Reconciled
@@ -187,21 +183,17 @@ class Discovery:
 
     def _find(self, since: int, began: float, reads_all: bool, reconciles: bool) -> Iterator[Found]:
         """Yields the waiting tasks that started after `since`, and those of a reconciliation."""
-        seen, every = set[str](), _Reconciliation(began, [], {})
+        seen, listed = set[str](), set[str]()
         if self._index.way != "workflows" or began >= self._read_not_before:
             witness = self._find_witness(began)
             # An index that is empty after all tasks have ended is right.
             must_show = reads_all and witness is not None and self._waits(witness)
-            yield from filter(
-                None,
-                self._index.waiting_since(
-                    since, seen, must_show=must_show, all_read=every.all_read
-                ),
-            )
+            waiting = self._index.waiting_since(since, seen, must_show=must_show, listed=listed)
+            yield from filter(None, waiting)
             self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
         if self._index.way == "workflows":  # all of them are read anyway
-            if every.all_read:
-                yield every.end()
+            if listed:
+                yield Reconciled(began, frozenset(listed - self._index.unread_workflows()))
             elif reconciles or self._reconciliation is not None:
                 self._wanted_at = _NOW
             self._reconciliation = None
@@ -234,7 +226,8 @@ class Discovery:
             one = self._reconciliation
             if one is None:
                 return
-            yield from self._index.waiting_in(dict(one.ahead[: self._step]), one.all_read)
+            was_all_read = not one.ahead
+            yield from self._index.waiting_in(dict(one.ahead[: self._step]))
         except ConductorError as error:
             if error.status not in CANNOT:
                 raise
@@ -247,13 +240,15 @@ class Discovery:
             yield Reconciled(now, frozenset(read))
             return
         del one.ahead[: self._step]
-        if not one.ahead:
+        unread = self._index.unread_workflows()
+        # What can't be read is tried again until the next discovery, at which it ends.
+        if was_all_read or not (one.ahead or unread):
             self._reconciliation = None
-            yield one.end()
+            yield Reconciled(one.began, frozenset(one.listed - unread))
 
     def _begin(self, now: float) -> _Reconciliation:
-        all_read = dict[str, bool]()
-        running, known = self._index.running(all_read), self._known.workflow_ids()
+        listed = set[str]()
+        running, known = self._index.running(listed), self._known.workflow_ids()
         interrupted = self._reconciliation.ahead if self._reconciliation is not None else []
         turns = {id_: turn for turn, (id_, _) in enumerate(interrupted)}
 
@@ -263,7 +258,7 @@ class Discovery:
             id_, _ = workflow
             return id_ in known, turns.get(id_, len(turns))
 
-        return _Reconciliation(now, sorted(running.items(), key=place), all_read)
+        return _Reconciliation(now, sorted(running.items(), key=place), listed)
 
     def _waits(self, task_id: str) -> bool:
         status = self._index.statuses_of([task_id]).get(task_id)

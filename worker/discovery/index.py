@@ -97,15 +97,15 @@ class Index:
         seen: set[str] | None = None,
         patience: float = float("inf"),
         must_show: bool = False,
-        all_read: dict[str, bool] | None = None,
+        listed: set[str] | None = None,
     ) -> Generator[list[Task], None, float]:
         """Pages of tasks in progress that started after that time by the server's clock; all of
         them for 0, or if running workflows are read.
 
         Leaves out known tasks; `seen` collects the ids of all that a search shows. `patience`:
         seconds to wait for each page. `must_show`: whether a working index has something to show.
-        `all_read`: as for `running`; stays empty after a search. Returns the seconds that this
-        took, without the reads of single tasks after a search. Raises ConductorError.
+        `listed`: as for `running`; stays empty after a search. Returns the seconds that this took,
+        without the reads of single tasks after a search. Raises ConductorError.
         """
         if seen is None:
             seen = set()
@@ -127,7 +127,7 @@ class Index:
                     }
                     return took
                 why_not = _OFF
-        yield from self._running_tasks(conductor, {} if all_read is None else all_read)
+        yield from self._running_tasks(conductor, set() if listed is None else listed)
         self.proven = True
         if why_not:
             self.way, self.reason = "workflows", why_not
@@ -160,29 +160,25 @@ class Index:
             self._must_answer(self._conductor, "task", failed[0][1])
         return dict(found)
 
-    def running(self, all_read: dict[str, bool]) -> dict[str, str]:
+    def running(self, listed: set[str]) -> dict[str, str]:
         """The ids of the receivers' running workflows, with their names.
 
-        `all_read`: receiver → False if its workflows can't be listed now, True if they are, or
-        never can be on this server. Raises ConductorError if no receiver's can be.
+        `listed` collects the receivers whose workflows are listed, or never can be on this server;
+        others' may be later. Raises ConductorError if it lists none.
         """
-        return {id_: name for name, ids in self._running_by_name(all_read) for id_ in ids}
+        return {id_: name for name, ids in self._running_by_name(listed) for id_ in ids}
+
+    def unread_workflows(self) -> set[str]:
+        """The names of workflows of which one can't be read right now."""
+        return {item.workflow for item in self.suspects.all() if item.kind == "workflow"}
 
     def waiting_in(
-        self,
-        workflows: Mapping[str, str],
-        all_read: dict[str, bool],
-        conductor: Conductor | None = None,
+        self, workflows: Mapping[str, str], conductor: Conductor | None = None
     ) -> Iterator[list[Task]]:
-        """The tasks in progress of these workflows, ids with names, that aren't known.
-
-        `all_read`: becomes False for the names of those that can't be read. Raises ConductorError
-        if none can be.
-        """
+        """The tasks in progress of these workflows, ids with names, that aren't known. Raises
+        ConductorError if none can be read."""
         read = self._conductor.within(_FIRST_READ).waiting_in
         found = self._read(conductor or self._conductor, "workflow", read, workflows)
-        unread = workflows.keys() - {id_ for id_, _ in found}
-        all_read.update((workflows[id_], False) for id_ in unread)
         for _, tasks in found:
             new = [task for task in tasks if task.id not in self.known]
             if new:
@@ -286,27 +282,25 @@ class Index:
             conductor, "task", self._conductor.within(_FIRST_READ).waiting_task, tasks
         )
 
-    def _running_tasks(
-        self, conductor: Conductor, all_read: dict[str, bool]
-    ) -> Iterator[list[Task]]:
+    def _running_tasks(self, conductor: Conductor, listed: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
-        for name, ids in self._running_by_name(all_read):
+        for name, ids in self._running_by_name(listed):
             unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
-            all_read[name] = len(unsuspected) == len(ids)
-            yield from self.waiting_in(dict.fromkeys(unsuspected, name), all_read, conductor)
+            yield from self.waiting_in(dict.fromkeys(unsuspected, name), conductor)
 
-    def _running_by_name(self, all_read: dict[str, bool]) -> Iterator[tuple[str, list[str]]]:
+    def _running_by_name(self, listed: set[str]) -> Iterator[tuple[str, list[str]]]:
         """Each receiver with its running workflows, as for `running`."""
         receivers = list(self.receivers)
         found, failed = self._each(self._conductor.running, filter(fits_path, receivers))
         if failed and not found:
             raise next((one for _, one in failed if one.status not in NEVER), failed[0][1])
-        all_read.update(dict.fromkeys(receivers, True))
+        listed.update(receivers)
         for name, error in failed:
             log.warning(
                 "the running workflows of a receiver can't be read", workflow=name, error=str(error)
             )
-            all_read[name] = error.status in NEVER
+            if error.status not in NEVER:
+                listed.remove(name)
         yield from found
 
     # --- one by one ---

@@ -283,12 +283,41 @@ def test_what_a_reconciliation_could_not_read_ends_no_hold_after_an_outage(
     with mock.patch.object(time, "time", lambda: later):
         leader.decide()
         discover(leader)
+        discover(leader)
         bench.event("elsewhere")  # looks again, and no look shows what isn't indexed
         leader.decide()
         assert bench.hold(held) == "held"
         assert (bench.hold(nobodys) == "no") == others_end
         bench.conductor.ailing = {}
         bench.clock.seconds += AGAIN_AFTER
+        discover(leader)
+        leader.decide()
+    assert bench.takers(held) == [hidden]
+    assert bench.hold(nobodys) == "no"
+
+
+def test_a_workflow_that_is_read_a_moment_later_needs_no_other_reconciliation(
+    bench: Bench,
+) -> None:
+    """At a Conductor that is slow, where in each one some reads fail."""
+    leader = leader_of(bench.deciding())
+    leader.decide()
+    discover(leader)
+    hidden = bench.foreign("key")
+    bench.conductor.unindexed = {hidden}
+    held, nobodys = bench.event("w", "key"), bench.event("w")
+    leader.decide()
+    outage(bench, leader)
+    bench.conductor.ailing = {bench.conductor.tasks[hidden].workflow_id: "hang"}
+    later = time.time() + 700
+    with mock.patch.object(time, "time", lambda: later):
+        leader.decide()
+        discover(leader)
+        leader.decide()
+        assert bench.hold(held) == "held"
+        bench.conductor.ailing = {}
+        bench.clock.seconds += 2
+        leader.read_suspects()
         discover(leader)
         leader.decide()
     assert bench.takers(held) == [hidden]
