@@ -283,7 +283,9 @@ def _comparing_paths(target: Find, name: str, other: Find) -> Find:
     def find(node: Node, steps: Steps) -> list[Node]:
         found, others = target(node, steps), other(node, steps)
         if not found or not others:  # "no value" equals only "no value"
-            return (found or [node]) if _by_equality(name, not found and not others) else []
+            if not _by_equality(name, not found and not others):
+                return []
+            return found or [node]
         return [
             one
             for one in found
@@ -308,14 +310,23 @@ def _holds(name: str, left: Any, right: Any, steps: Steps) -> bool:
     if (_is_number(left) and _is_number(right)) or (
         isinstance(left, str) and isinstance(right, str)
     ):
-        steps.take(1 + (len(left) // _CHARACTERS if isinstance(left, str) else 0))
+        _take_for(left, steps)
         return _COMPARISONS[name](left, right)
     return _by_equality(name, _equal(left, right, steps))
 
 
 def _by_equality(name: str, equal: bool) -> bool:
     """Values without an order (RFC 9535, 2.3.5.2.2) are only compared for equality."""
-    return not equal if name == "!=" else equal and "=" in name
+    if name == "!=":
+        return not equal
+    return equal and "=" in name
+
+
+def _take_for(value: Any, steps: Steps) -> None:
+    """Takes what it costs to compare this value."""
+    steps.take(1)
+    if isinstance(value, str):
+        steps.take(len(value) // _CHARACTERS)
 
 
 def _is_number(value: Any) -> bool:
@@ -326,7 +337,7 @@ def _equal(left: Any, right: Any, steps: Steps) -> bool:
     pairs = [(left, right)]
     while pairs:
         left, right = pairs.pop()
-        steps.take(1 + (len(left) // _CHARACTERS if isinstance(left, str) else 0))
+        _take_for(left, steps)
         if isinstance(left, list) and isinstance(right, list):
             if len(left) != len(right):
                 return False

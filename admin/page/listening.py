@@ -70,7 +70,11 @@ def _before(
     """The id after which to begin: the newest, one event's, or that of a duration ago; and that
     time."""
     listed = here.store.raw_deliveries.listed(name, 0, _ALL)
-    newest = listed[-1].number if listed else pruned.number if pruned is not None else 0
+    newest = 0
+    if listed:
+        newest = listed[-1].number
+    elif pruned is not None:
+        newest = pruned.number
     if start is None:
         return newest, None
     if start == "last":

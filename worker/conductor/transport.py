@@ -132,5 +132,7 @@ def _text(answer: urllib3.BaseHTTPResponse, largest: int) -> str:
 
 def _content(body: Any) -> bytes:
     """A request's body as sent."""
-    text = body if isinstance(body, str) else json.dumps({} if body is None else body)
+    if body is None:
+        return b"{}"
+    text = body if isinstance(body, str) else json.dumps(body)
     return text.encode("utf-8", "surrogatepass")
