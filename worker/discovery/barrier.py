@@ -154,8 +154,8 @@ class Barrier:
             self._doubts["resigned"] = Lost(_EVER, now - LAG, settled_by=now)
         else:
             self._doubts["died"] = Lost(_EVER, died_at + LATE, settled_by=died_at + LAG)
-            # With it Conductor may have died, as on a machine that lost power. Any reconciliation of
-            # this term is late enough.
+            # Conductor may have died with it, as on a machine that lost power. Any reconciliation
+            # of this term is late enough.
             self._doubts["unindexed"] = Unindexed(_EVER, self._now - HANDED_OUT_WITHIN - LAG)
 
     def poll_lost(self, sent: float) -> None:
