@@ -283,7 +283,10 @@ def test_a_backup_is_restored_into_a_new_database(
 def test_the_release_is_uninstalled_and_a_new_one_goes_on_with_its_database(
     operator: Operator, load: Load
 ) -> None:
+    with load:
+        load.more()
     events = operator.events()
+    assert events
     operator.helm("test")
     operator.uninstall()
     kinds = "all,configmap,serviceaccount,networkpolicy,poddisruptionbudget,ingress"

@@ -71,6 +71,8 @@ def test_a_backup_made_while_it_runs_has_every_event_accepted_before(
 def test_the_volume_outlives_the_release_and_a_new_one_takes_it_up(
     operator: Operator, load: Load
 ) -> None:
+    with load:
+        load.more()
     events = operator.events()
     assert events
     operator.uninstall()
