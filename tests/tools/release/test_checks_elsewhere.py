@@ -66,7 +66,8 @@ def test_the_action_fails_for_a_wrong_definition(repository: Path, tmp_path: Pat
     action = yaml("action.yml")
     install, check = (step["run"] for step in action["runs"]["steps"])
     runner = {"RUNNER_TEMP": str(tmp_path), "GITHUB_ACTION_PATH": str(ROOT)}
-    assert outcome(repository, ["bash", "-e", "-c", install], **runner)[0] == 0
+    code, said = outcome(repository, ["bash", "-e", "-c", install], **runner)
+    assert code == 0, said
     runner["DEFINITIONS"] = action["inputs"]["path"]["default"]
     assert outcome(repository, ["bash", "-e", "-c", check], **runner)[0] == 0
     repository.joinpath("config", "webhooks.yaml").write_text(BAD)
