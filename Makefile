@@ -88,7 +88,7 @@ docs-site: $(INSTALLED) ## Build the documentation as a website, build/site/inde
 	$(BIN)/python -m tools.release site build/site
 
 # For Python 3.10 and newer on every platform, including the image's. pip is a dependency of sqlite-utils' command line,
-# which isn't used here.
+# which isn't used here. Extras are named: an old pip takes a name with an extra for one that isn't locked.
 LOCK := $(BIN)/uv pip compile --no-strip-extras --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-package pip --quiet $(UPGRADE)
 
 lock: $(INSTALLED) ## Update the locked dependencies after a change of pyproject.toml; UPGRADE=--upgrade: to the newest versions

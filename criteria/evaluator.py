@@ -324,9 +324,10 @@ def _by_equality(name: str, equal: bool) -> bool:
 
 def _take_for(value: Any, steps: Steps) -> None:
     """Takes what it costs to compare this value."""
-    steps.take(1)
+    cost = 1
     if isinstance(value, str):
-        steps.take(len(value) // _CHARACTERS)
+        cost += len(value) // _CHARACTERS
+    steps.take(cost)
 
 
 def _is_number(value: Any) -> bool:

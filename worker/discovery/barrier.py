@@ -77,6 +77,8 @@ class Unindexed(Doubt):
     """The index may lack tasks, as Conductor may have been killed before it had them. Only a
     reconciliation settles it, and only ends of holds wait for that."""
 
+    settled_by: float = field(kw_only=True)
+    """A reconciliation settles it only if it begins then or later."""
     only: frozenset[str] = frozenset()
     """The receivers that are still to be read; empty for all."""
 
@@ -102,8 +104,8 @@ class ShownAt(NamedTuple):
 class Unread(Doubt):
     """Something that was shown can't be read. `until`: when that was found out."""
 
-    given_up: bool = field(kw_only=True)
-    """Whether only ends of holds still wait for it."""
+    is_awaited: bool = field(kw_only=True)
+    """Whether events wait for it, and not only ends of holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Barrier:
             self._doubts["died"] = Lost(_EVER, died_at + LATE, settled_by=died_at + LAG)
             # Conductor may have died with it, as on a machine that lost power. Any reconciliation
             # of this term is late enough.
-            self._doubts["unindexed"] = Unindexed(_EVER, self._now - HANDED_OUT_WITHIN - LAG)
+            self._doubts["unindexed"] = Unindexed(_EVER, self._now, settled_by=self._now)
 
     def poll_lost(self, sent: float) -> None:
         """The answer to a poll was lost, or a task in it can't be identified."""
@@ -172,8 +174,11 @@ class Barrier:
         self._doubts["alone"] = Alone(_EVER, at + ALONE_FOR)
 
     def index_may_lack_tasks(self) -> None:
-        """Conductor is, or was, away: it may have been killed."""
-        self._doubts["unindexed"] = Unindexed(_EVER, self._now)
+        """Conductor is, or was, away: it may have been killed. Only a minute later a
+        reconciliation finds the tasks that no queue hands out."""
+        now = self._now
+        settled_by = now + HANDED_OUT_WITHIN + LAG
+        self._doubts["unindexed"] = Unindexed(_EVER, now, settled_by=settled_by)
 
     def receivers_added(self, workflows: Collection[str]) -> None:
         """Tasks of these were left out when the index showed them."""
@@ -194,7 +199,7 @@ class Barrier:
                 before[one].since if one in before else since,
                 one.at,
                 one.workflow,
-                given_up=not is_awaited,
+                is_awaited=is_awaited,
             )
             for one, is_awaited in shown.items()
         }
@@ -228,12 +233,11 @@ class Barrier:
 
     def reconciled(self, began: float, unread: frozenset[str] = frozenset()) -> bool:
         """A reconciliation that began then has read all running workflows, but not all of these
-        receivers. Returns whether no other is needed: only a minute after an outage does it find
-        the tasks that no queue hands out."""
+        receivers. Returns whether no other is needed."""
         doubt = self._doubts.get("unindexed")
         if not isinstance(doubt, Unindexed):
             return True
-        if began < doubt.until + HANDED_OUT_WITHIN + LAG:
+        if began < doubt.settled_by:
             return False
         if unread:
             self._doubts["unindexed"] = replace(doubt, only=unread)
@@ -281,7 +285,7 @@ class Barrier:
         is_end = waiting == "end of a hold"
         for unread in self._unread.values():
             waits_until = min(ended, unread.until) + (LONG_WAIT if is_end else WAIT)
-            is_awaited = is_end or not unread.given_up
+            is_awaited = is_end or unread.is_awaited
             if is_awaited and now < waits_until and unread.concerns(ended, receivers):
                 return False
         return True
@@ -321,8 +325,8 @@ class Barrier:
             for key, doubt in self._doubts.items()
             if isinstance(doubt, Lost) and key != "resigned"
         )
-        is_all_read = all(unread.given_up for unread in self._unread.values())
-        return is_all_read and all(self._looked >= doubt.settled_by for doubt in lost)
+        is_none_awaited = not any(unread.is_awaited for unread in self._unread.values())
+        return is_none_awaited and all(self._looked >= doubt.settled_by for doubt in lost)
 
     def want_look(self) -> None:
         """An event has found no taker, but the index may know one a moment later."""

@@ -195,7 +195,7 @@ class Discovery:
             if listed:
                 yield Reconciled(began, frozenset(listed - self._index.unread_workflows()))
             elif reconciles or self._reconciliation is not None:
-                self._wanted_at = _NOW
+                self._wanted_at = _NOW  # but not now: such reads rest
             self._reconciliation = None
             return
         if seen:
