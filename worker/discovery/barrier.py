@@ -232,8 +232,8 @@ class Barrier:
         self.failing_since = min(self.failing_since, self._now)
 
     def reconciled(self, began: float, unread: frozenset[str] = frozenset()) -> bool:
-        """A reconciliation that began then has read all running workflows, but not all of these
-        receivers. Returns whether no other is needed."""
+        """A reconciliation that began then is over. It has read all running workflows, except some
+        of the `unread` receivers. Returns whether no other is needed."""
         doubt = self._doubts.get("unindexed")
         if not isinstance(doubt, Unindexed):
             return True
