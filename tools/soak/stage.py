@@ -3,6 +3,7 @@ done to them."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -41,9 +42,9 @@ DISK = 1024**3
 JUMP = 90
 """Seconds by which the bridge's clock is ahead for a while. It isn't set behind: what arrives then
 counts as having arrived before its workflow began, and is for people to replay."""
-JUST_BEFORE = 10.0
-"""Seconds before a step within which an event may not be decided yet; then it counts as older than
-its workflow, too."""
+WITHOUT_TASK = ("to be decided", "held until", "free again")
+"""How the bridge says that an event has found no task yet. If the store's clock is set forward then,
+the event counts as older than its workflow, or its hold ends early."""
 RETENTION = "10m"
 """So that the store grows no more after this time; of an hour and longer."""
 
@@ -124,8 +125,8 @@ class Stage:
         if not WallClock.is_possible():
             raise Failed("stepping the clock needs a C compiler (Debian: gcc)")
         self._clock = WallClock(folder)
-        self._stepped: list[float] = []
-        """When it was set forward, in Unix seconds by the clock before."""
+        self._without_task: set[str] = set()
+        """Events that had found none when the store's clock was set forward."""
         self.postgres: Postgres | None = None
         database = f"sqlite:///{self._disk}/bridge.db"
         if kind == "postgres":
@@ -198,10 +199,15 @@ class Stage:
         said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         return (said.stdout or said.stderr).strip()
 
-    def was_stepped_after(self, event_id: str) -> bool:
-        """Whether the clock was set forward just after that event had come."""
-        came = int(event_id.replace("-", "")[:12], 16) / 1000
-        return any(came <= at <= came + JUST_BEFORE for at in self._stepped)
+    def was_stepped_before_its_task(self, event_id: str) -> bool:
+        """Whether the store's clock was set forward before that event had found a task."""
+        return event_id in self._without_task
+
+    def _events_without_task(self) -> set[str]:
+        """Those that are to resume a workflow and have found none yet."""
+        chosen = ("--status", "pending", "--webhook", "resumes", "--limit", "1000000")
+        found = json.loads(self._bridge("events", *chosen, "--json"))
+        return {one["eventId"] for one in found if one["statusInWords"].startswith(WITHOUT_TASK)}
 
     # --- faults
 
@@ -250,8 +256,10 @@ class Stage:
             self._kill_postgres()  # without room for its log it stops, at once or as it recovers
 
     def _step_clock(self) -> None:
-        self._stepped.append(time.time())
+        before = self._events_without_task()
         self._clock.set(JUMP)
+        if self.postgres is None:  # else the store's clock is another
+            self._without_task |= before | self._events_without_task()
         time.sleep(self.moment)
         self._clock.set(0)
 
