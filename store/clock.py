@@ -41,18 +41,28 @@ class SteadyClock:
         return (since_boot() + self._ahead) * 1000
 
 
+_FORMER = 100
+"""Offsets that are remembered: by then nobody waits any more for what is older."""
+_DRIFT = 1000.0
+"""Smaller contradictions come from clocks that run unevenly."""
+
+
 class ServerClock:
     """How far a server's clock is ahead of this machine's, estimated from its answers. All times in
     milliseconds.
 
     Each answer bounds the offset: the server read its clock after the request was sent and before
     the answer came. The narrowest bound counts until one contradicts it, which means that a clock
-    was set.
+    was set. The offset before that still counts for times from before.
     """
 
     def __init__(self) -> None:
         self._low = float("-inf")
         self._high = float("inf")
+        self._answered = float("-inf")
+        """When the last answer came."""
+        self._former: tuple[tuple[float, float], ...] = ()
+        """Offsets before a clock was set, each with the last of our times for which it counts."""
 
     def observe(self, server: float, sent: float, received: float, precision: float = 0) -> None:
         """Learns from one answer: the server's clock, and ours when the request left and when the
@@ -64,9 +74,17 @@ class ServerClock:
         low, high = server - received, server + precision - sent
         if low > high:
             return
+        before = self.offset
         contradicts = low > self._high or high < self._low
         if contradicts or high - low < self._high - self._low:
             self._low, self._high = low, high
+        change = self.offset - before
+        if contradicts and abs(change) > _DRIFT:
+            # Whichever clock was set, and when after the last answer: no later time is surely from
+            # before.
+            until = min(received + change, self._answered - change)
+            self._former = (*self._former, (until, before))[-_FORMER:]
+        self._answered = received
 
     @property
     def offset(self) -> float:
@@ -81,3 +99,14 @@ class ServerClock:
     def to_local(self, server: float) -> float:
         """Our clock's time at that time of the server's."""
         return server - self.offset
+
+    def comparable(self, ours: float) -> float:
+        """A time that our clock has shown, as it compares with those of `to_local`: unchanged,
+        unless a clock was set since."""
+        offset = next((before for until, before in self._former if ours <= until), self.offset)
+        return ours + offset - self.offset
+
+    def shown_before(self, comparable: float) -> float:
+        """What our clock showed earlier is earlier, as it compares, than this time."""
+        most = max((before for _, before in self._former), default=self.offset)
+        return comparable - max(0.0, most - self.offset)

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.support.bridge import Bridge, unique, waiting
 from tests.support.faulty_proxy import FaultyProxy
 from tools.servers.client import Conductor, RequestFailed, outputs, wait_for, wait_for_webhook
+from tools.servers.wall_clock import WallClock
 
 pytestmark = pytest.mark.server
 GO = {"$.kind": "go"}
@@ -153,5 +155,23 @@ def test_where_no_queue_hands_it_out_an_event_takes_effect_at_once_and_not_at_th
     time.sleep(2)  # an index may be late; that isn't the question here
     event_id = bridge.orders("orders", {"kind": "go"})
     # The next search would be an hour later, and this waits for two minutes.
+    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
+    assert output["_webhook"]["eventId"] == event_id
+
+
+@pytest.mark.skipif(not WallClock.is_possible(), reason="needs Linux and a C compiler")
+def test_an_event_goes_to_its_task_though_the_machines_clock_is_set_before_it_is_decided(
+    conductor: Conductor, new_bridge: Callable[..., Bridge], tmp_path: Path
+) -> None:
+    clock = WallClock(tmp_path)
+    bridge = new_bridge(webhooks("clock"))
+    bridge.environment.update(clock.environment)
+    bridge.start_worker_alone()
+    workflow_id = waiting(conductor, "clock", GO)
+    bridge.wait_until_decided(bridge.orders("orders", {"kind": "other"}))
+    bridge.store.pauses.pause("orders", bridge.store.now())
+    event_id = bridge.orders("orders", {"kind": "go"})
+    clock.set(90)
+    bridge.store.pauses.resume("orders")
     [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
     assert output["_webhook"]["eventId"] == event_id

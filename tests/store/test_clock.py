@@ -86,3 +86,35 @@ def test_a_server_whose_clock_is_set_is_followed_at_its_next_answer() -> None:
     for ahead in (0, 3_600_000, -3_600_000, 5):
         clock.observe(server=10_000_000 + ahead, sent=10_000_000, received=10_000_002)
         assert clock.to_local(10_000_000 + ahead) - 10_000_000 in (0, 1, 2)
+
+
+def answer(clock: ServerClock, server: float, ours: float) -> None:
+    """One that took two milliseconds."""
+    clock.observe(server, sent=ours - 1, received=ours + 1)
+
+
+def test_times_from_before_our_clock_was_set_forward_compare_as_if_it_had_been_right() -> None:
+    clock = ServerClock()
+    answer(clock, 10_000, 10_000)
+    answer(clock, 20_000, 110_000)
+    before, after = 20_000, 110_000
+    assert clock.comparable(before) - clock.to_local(20_000) == 0
+    assert clock.comparable(after) == after
+    assert clock.shown_before(clock.comparable(before)) <= before
+
+    answer(clock, 30_000, 30_000)
+    assert clock.comparable(before) - clock.to_local(20_000) == 0
+
+
+def test_a_time_that_may_be_from_after_a_clock_was_set_is_left_as_it_is() -> None:
+    set_forward, set_back, servers_set_back = ServerClock(), ServerClock(), ServerClock()
+    answer(set_forward, 100_000, 100_000)
+    answer(set_forward, 200_000, 105_000 + 100_000)
+    assert set_forward.comparable(105_002) == 105_002
+    answer(set_back, 100_000, 100_000)
+    answer(set_back, 101_000, 91_000)
+    assert [set_back.comparable(ours) for ours in (90_500, 95_000)] == [90_500, 95_000]
+    assert set_back.comparable(89_000) - set_back.to_local(89_000) == 0
+    answer(servers_set_back, 100_000, 100_000)
+    answer(servers_set_back, 11_000, 101_000)
+    assert servers_set_back.comparable(101_000) == 101_000

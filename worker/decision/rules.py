@@ -1,7 +1,8 @@
 """What an event goes to: the delivery rules for one event and one task, its starts and messages,
 and the plan of them.
 
-Times are Unix milliseconds by our clock; Conductor's are converted when they are compared.
+Times are Unix milliseconds by our clock as it is set now: when they are compared, Conductor's are
+converted, and so are those of events that arrived before a clock was set.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Rules:
         waiting: list[NewTarget] = []
         later: list[WaitingTask] = []
         for task in matching:
-            if transitions.was_waiting(self.scheduled(task), event.received_at):
+            if transitions.was_waiting(self.scheduled(task), self.received(event)):
                 waiting += self._completions(task, webhook)
             else:
                 later.append(task)
@@ -129,14 +130,14 @@ class Rules:
         version, and its workflow was running when the event arrived, and wasn't started by it."""
         if not self.came_in_time(task, event) or not self.version_fits(task, webhook):
             return False
-        if transitions.surely_was_running(self.scheduled(task), event.received_at, self._skew):
+        received = self.received(event)
+        if transitions.surely_was_running(self.scheduled(task), received, self._skew):
             return True
         workflow = self.workflows.get(task.workflow_id)
         if transitions.is_started_by(event.id, workflow.root_correlation_id):
             return False
-        return transitions.was_running(
-            self._clock.to_local(workflow.root_started_at), event.received_at, self._skew
-        )
+        root_started_at = self._clock.to_local(workflow.root_started_at)
+        return transitions.was_running(root_started_at, received, self._skew)
 
     def could_take_held(self, task: WaitingTask, event: Event, webhook: Webhook) -> bool:
         """Whether a matching task may take a held event, or that is in doubt."""
@@ -149,20 +150,24 @@ class Rules:
         """When the task began to wait."""
         return self._clock.to_local(task.scheduled_at)
 
+    def received(self, event: Event | HeldEvent) -> float:
+        """When the event arrived."""
+        return self._clock.comparable(event.received_at)
+
     def came_in_time(self, task: WaitingTask | AddressedTask, event: Event | HeldEvent) -> bool:
         """Whether the task came before the end of the event's hold."""
-        return transitions.came_in_time(self.scheduled(task), event.hold_until)
+        hold = event.hold_until - event.received_at
+        return transitions.came_in_time(self.scheduled(task), self.received(event) + hold)
 
     def running_since(self, task: WaitingTask) -> float:
-        """The time before which a held event must not have arrived for the task to take it;
+        """No held event that arrived before then, as the clock showed it, may go to the task;
         -infinite if that is in doubt."""
         try:
             workflow = self.workflows.get(task.workflow_id)
         except InDoubt:
             return float("-inf")
-        return min(
-            self.scheduled(task), self._clock.to_local(workflow.root_started_at) - self._skew
-        )
+        root_started_at = self._clock.to_local(workflow.root_started_at)
+        return self._clock.shown_before(min(self.scheduled(task), root_started_at - self._skew))
 
     def version_may_fit(self, task: WaitingTask, webhook: Webhook) -> bool:
         """Whether the webhook's receivers include the version of the task's workflow, or that is in

@@ -55,6 +55,11 @@ class Bench:
     def now(self) -> int:
         return self.ms
 
+    def set_clock(self, seconds: int) -> None:
+        """Sets it forward, or back. Conductor has another, which its next answer shows."""
+        self.ms += seconds * SECOND
+        self.conductor.offset -= seconds * SECOND
+
     @property
     def looked_up(self) -> list[str]:
         """The workflows that Conductor was asked for."""

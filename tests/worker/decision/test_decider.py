@@ -163,3 +163,36 @@ def test_an_edit_of_an_entrys_input_changes_only_starts_that_are_decided_afterwa
     after = bench.arrive(n=2)
     bench.decide()
     assert (inputs(before), inputs(after)) == (['{"a": "$.n"}', None], [None, "{}"])
+
+
+@pytest.mark.parametrize("hold", [0, 600])
+@pytest.mark.parametrize("seconds", [90, -90])
+def test_an_event_goes_to_all_that_waited_though_the_clock_is_set_before_it_is_decided(
+    bench: Bench, seconds: int, hold: int
+) -> None:
+    waiting = [bench.wait(), bench.wait()]
+    bench.decide()
+    bench.ms += SECOND
+    event = bench.arrive(hold=hold)
+    bench.set_clock(seconds)
+    bench.wait({"$.n": 0})  # so that a poll has an answer
+    bench.decide()
+    assert bench.takers(event) == [task.id for task in waiting]
+
+
+@pytest.mark.parametrize("hold", [30, 600])
+def test_a_held_event_goes_to_a_workflow_that_ran_already_though_the_clock_was_set(
+    bench: Bench, hold: int
+) -> None:
+    bench.wait({"$.n": 0})  # so that a poll has an answer
+    bench.decide()
+    running = bench.conductor.begin("flow", 1).id
+    bench.ms += SECOND
+    first, second = bench.arrive(hold=hold, n=1), bench.arrive(hold=hold, n=2)
+    bench.decide()
+    bench.set_clock(90)
+    bench.ms += 5 * SECOND
+    bench.wait({"$.n": 1})  # in a workflow that began after the event
+    right = bench.wait({"$.n": 2}, running)
+    bench.decide()
+    assert (bench.takers(first), bench.takers(second)) == ([], [right.id])
