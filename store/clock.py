@@ -80,8 +80,8 @@ class ServerClock:
             self._low, self._high = low, high
         change = self.offset - before
         if contradicts and abs(change) > _DRIFT:
-            # Whichever clock was set, and when after the last answer: no later time is surely from
-            # before.
+            # No later time is surely from before, whichever clock was set, and whenever after the
+            # last answer.
             until = min(received + change, self._answered - change)
             self._former = (*self._former, (until, before))[-_FORMER:]
         self._answered = received
@@ -101,12 +101,12 @@ class ServerClock:
         return server - self.offset
 
     def comparable(self, ours: float) -> float:
-        """A time that our clock has shown, as it compares with those of `to_local`: unchanged,
+        """A time that our clock has shown, made comparable with those of `to_local`: unchanged,
         unless a clock was set since."""
         offset = next((before for until, before in self._former if ours <= until), self.offset)
         return ours + offset - self.offset
 
     def shown_before(self, comparable: float) -> float:
-        """What our clock showed earlier is earlier, as it compares, than this time."""
+        """A time before which all that our clock has shown compares as earlier than `comparable`."""
         most = max((before for _, before in self._former), default=self.offset)
         return comparable - max(0.0, most - self.offset)

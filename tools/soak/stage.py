@@ -204,7 +204,10 @@ class Stage:
         return event_id in self._without_task
 
     def _events_without_task(self) -> set[str]:
-        """Those that are to resume a workflow and have found none yet."""
+        """Those that are to resume a workflow and have found none yet. None on PostgreSQL, where the
+        store's clock isn't set."""
+        if self.postgres is not None:
+            return set()
         chosen = ("--status", "pending", "--webhook", "resumes", "--limit", "1000000")
         found = json.loads(self._bridge("events", *chosen, "--json"))
         return {one["eventId"] for one in found if one["statusInWords"].startswith(WITHOUT_TASK)}
@@ -256,10 +259,9 @@ class Stage:
             self._kill_postgres()  # without room for its log it stops, at once or as it recovers
 
     def _step_clock(self) -> None:
-        before = self._events_without_task()
+        self._without_task |= self._events_without_task()
         self._clock.set(JUMP)
-        if self.postgres is None:  # else the store's clock is another
-            self._without_task |= before | self._events_without_task()
+        self._without_task |= self._events_without_task()  # and what came meanwhile
         time.sleep(self.moment)
         self._clock.set(0)
 
