@@ -109,6 +109,9 @@ _NAP = 0.0001
 _NAPS = 20
 _LONGEST_SLEEP = 0.002
 _PAGES_UNTIL_CHECKPOINT = 8000
+_READER_CACHE = 512
+"""KB of pages that a thread's connection keeps, of which each commit elsewhere makes all stale.
+SQLite's 2,000 would be most of a worker's memory, which has a hundred threads."""
 # The sqlite3 module names them since Python 3.11.
 _SQLITE_BUSY, _SQLITE_CORRUPT, _SQLITE_CANTOPEN, _SQLITE_NOTADB = 5, 11, 14, 26
 _CODES = {
@@ -189,6 +192,7 @@ class Connections:
         if db is None:
             with translated():
                 db = self._readers.db = self._open()
+                db.execute(f"PRAGMA cache_size={-_READER_CACHE}")
         return db
 
     @contextmanager

@@ -10,7 +10,6 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 from tools.servers.processes import Failed, stop_all_on_exit
@@ -74,12 +73,7 @@ def _play(stage: Stage, kind: StoreKind, seconds: float, rate: float, run: str) 
         gauges.stop()
     print("counting every effect at Conductor")
     verdict = audit(stage.conductor, run, load.account, PATIENCE)
-    for_people = set(filter(stage.was_stepped_before_its_task, verdict.lost))
-    verdict = replace(verdict, lost=tuple(one for one in verdict.lost if one not in for_people))
     print(_report(load.account, verdict, struck, lasted))
-    print(
-        f"{len(for_people)} had found no task when the clock was set forward, and are for people to replay"
-    )
     print(table(gauges.samples, lasted))
     wrong = (*verdict.lost, *verdict.twice)
     for event_id in wrong[:SHOWN]:

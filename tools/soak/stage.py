@@ -3,7 +3,6 @@ done to them."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -42,9 +41,6 @@ DISK = 1024**3
 JUMP = 90
 """Seconds by which the bridge's clock is ahead for a while. It isn't set behind: what arrives then
 counts as having arrived before its workflow began, and is for people to replay."""
-WITHOUT_TASK = ("to be decided", "held until", "free again")
-"""How the bridge says that an event has found no task yet. If the store's clock is set forward then,
-the event counts as older than its workflow, or its hold ends early."""
 RETENTION = "10m"
 """So that the store grows no more after this time; of an hour and longer."""
 
@@ -125,8 +121,6 @@ class Stage:
         if not WallClock.is_possible():
             raise Failed("stepping the clock needs a C compiler (Debian: gcc)")
         self._clock = WallClock(folder)
-        self._without_task: set[str] = set()
-        """Events that had found none when the store's clock was set forward."""
         self.postgres: Postgres | None = None
         database = f"sqlite:///{self._disk}/bridge.db"
         if kind == "postgres":
@@ -199,19 +193,6 @@ class Stage:
         said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         return (said.stdout or said.stderr).strip()
 
-    def was_stepped_before_its_task(self, event_id: str) -> bool:
-        """Whether the store's clock was set forward before that event had found a task."""
-        return event_id in self._without_task
-
-    def _events_without_task(self) -> set[str]:
-        """Those that are to resume a workflow and have found none yet. None on PostgreSQL, where the
-        store's clock isn't set."""
-        if self.postgres is not None:
-            return set()
-        chosen = ("--status", "pending", "--webhook", "resumes", "--limit", "1000000")
-        found = json.loads(self._bridge("events", *chosen, "--json"))
-        return {one["eventId"] for one in found if one["statusInWords"].startswith(WITHOUT_TASK)}
-
     # --- faults
 
     def faults(self) -> dict[str, Callable[[], None]]:
@@ -259,9 +240,7 @@ class Stage:
             self._kill_postgres()  # without room for its log it stops, at once or as it recovers
 
     def _step_clock(self) -> None:
-        self._without_task |= self._events_without_task()
         self._clock.set(JUMP)
-        self._without_task |= self._events_without_task()  # and what came meanwhile
         time.sleep(self.moment)
         self._clock.set(0)
 
