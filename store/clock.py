@@ -4,7 +4,7 @@ them."""
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
@@ -42,9 +42,19 @@ class SteadyClock:
 
 
 _FORMER = 100
-"""Offsets that are remembered: by then nobody waits any more for what is older."""
+"""Offsets that are remembered, at most."""
 _DRIFT = 1000.0
 """Smaller contradictions come from clocks that run unevenly."""
+
+
+class _Former(NamedTuple):
+    """An offset from before a clock was set, and which of our times are surely from then."""
+
+    after: float
+    """Earlier ones may be from before another step."""
+    until: float
+    """Later ones may be from after the step."""
+    offset: float
 
 
 class ServerClock:
@@ -53,16 +63,17 @@ class ServerClock:
 
     Each answer bounds the offset: the server read its clock after the request was sent and before
     the answer came. The narrowest bound counts until one contradicts it, which means that a clock
-    was set. The offset before that still counts for times from before.
+    was set. The offset before that still counts for times that our clock showed only before.
     """
 
     def __init__(self) -> None:
         self._low = float("-inf")
         self._high = float("inf")
         self._answered = float("-inf")
-        """When the last answer came."""
-        self._former: tuple[tuple[float, float], ...] = ()
-        """Offsets before a clock was set, each with the last of our times for which it counts."""
+        """When the request left whose answer came last."""
+        self._after = float("-inf")
+        """Later times are surely from after the last step."""
+        self._former: list[_Former] = []
 
     def observe(self, server: float, sent: float, received: float, precision: float = 0) -> None:
         """Learns from one answer: the server's clock, and ours when the request left and when the
@@ -78,13 +89,19 @@ class ServerClock:
         contradicts = low > self._high or high < self._low
         if contradicts or high - low < self._high - self._low:
             self._low, self._high = low, high
-        change = self.offset - before
-        if contradicts and abs(change) > _DRIFT:
-            # No later time is surely from before, whichever clock was set, and whenever after the
-            # last answer.
-            until = min(received + change, self._answered - change)
-            self._former = (*self._former, (until, before))[-_FORMER:]
-        self._answered = received
+        if contradicts and abs(self.offset - before) > _DRIFT:
+            self._remember(before, received)
+        self._answered = sent
+
+    def _remember(self, offset: float, received: float) -> None:
+        """A clock was set after the last answer and before the one that was just received."""
+        change = self.offset - offset
+        # Whichever clock was set: if ours was set back, it shows the last times again.
+        until = min(received + change, self._answered - change)
+        former = [*self._former, _Former(self._after, until, offset)]
+        shown_once = [one._replace(until=min(one.until, until)) for one in former]
+        self._former = [one for one in shown_once if one.after < one.until][-_FORMER:]
+        self._after = max(self._after, received, received + change)
 
     @property
     def offset(self) -> float:
@@ -103,10 +120,14 @@ class ServerClock:
     def comparable(self, ours: float) -> float:
         """A time that our clock has shown, made comparable with those of `to_local`: unchanged,
         unless a clock was set since."""
-        offset = next((before for until, before in self._former if ours <= until), self.offset)
-        return ours + offset - self.offset
+        was_then = (one.offset for one in self._former if one.after < ours <= one.until)
+        return ours + next(was_then, self.offset) - self.offset
 
     def shown_before(self, comparable: float) -> float:
         """A time before which all that our clock has shown compares as earlier than `comparable`."""
-        most = max((before for _, before in self._former), default=self.offset)
-        return comparable - max(0.0, most - self.offset)
+        earliest = comparable
+        for one in self._former:
+            ours = comparable - one.offset + self.offset
+            if ours <= one.until:
+                earliest = min(earliest, ours)
+        return earliest

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from store.clock import ServerClock, SteadyClock
@@ -101,6 +103,7 @@ def test_times_from_before_our_clock_was_set_forward_compare_as_if_it_had_been_r
     assert clock.comparable(before) - clock.to_local(20_000) == 0
     assert clock.comparable(after) == after
     assert clock.shown_before(clock.comparable(before)) <= before
+    assert clock.shown_before(300_000) == 300_000
 
     answer(clock, 30_000, 30_000)
     assert clock.comparable(before) - clock.to_local(20_000) == 0
@@ -118,3 +121,42 @@ def test_a_time_that_may_be_from_after_a_clock_was_set_is_left_as_it_is() -> Non
     answer(servers_set_back, 100_000, 100_000)
     answer(servers_set_back, 11_000, 101_000)
     assert servers_set_back.comparable(101_000) == 101_000
+
+    set_back_during_a_call = ServerClock()
+    answer(set_back_during_a_call, 100_000, 100_000)
+    set_back_during_a_call.observe(server=112_000, sent=110_000, received=112_000)
+    answer(set_back_during_a_call, 116_000, 113_000)
+    assert set_back_during_a_call.comparable(108_500) == 108_500
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.integers(1, 60),
+            st.sampled_from(["ours", "server"]),
+            st.sampled_from([-600, -90, -20, -3, 3, 20, 90, 600]),
+        ),
+        max_size=4,
+    ),
+    rest=st.integers(1, 60),
+)
+@example(steps=[(60, "ours", -20), (1, "ours", -3), (60, "ours", 20)], rest=1)
+def test_no_time_compares_worse_for_the_offsets_of_then(
+    steps: list[tuple[int, Literal["ours", "server"], int]], rest: int
+) -> None:
+    clock, now = ServerClock(), 10_000_000
+    ahead = {"ours": 0, "server": 0}
+    shown: list[tuple[int, int]] = []
+    for seconds, whose, jump in [*steps, (rest, "ours", 0)]:
+        for _ in range(seconds):
+            now += 1000
+            ours, server = now + ahead["ours"], now + ahead["server"]
+            answer(clock, server, ours)
+            shown.append((ours + 500, server + 500))
+        ahead[whose] += 1000 * jump
+    for ours, server in shown:
+        by_now = ours + clock.offset
+        assert abs(clock.comparable(ours) + clock.offset - server) <= abs(by_now - server) + 4
+    for compared, _ in shown:
+        before = clock.shown_before(compared)
+        assert all(clock.comparable(ours) < compared for ours, _ in shown if ours < before)

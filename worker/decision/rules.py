@@ -91,10 +91,11 @@ class Rules:
         ]
         if any(webhook.receivers[task.workflow] is not None for task in matching):
             self.workflows.look_up(task.workflow_id for task in matching)
+        received = self.received(event)
         waiting: list[NewTarget] = []
         later: list[WaitingTask] = []
         for task in matching:
-            if transitions.was_waiting(self.scheduled(task), self.received(event)):
+            if transitions.was_waiting(self.scheduled(task), received):
                 waiting += self._completions(task, webhook)
             else:
                 later.append(task)
@@ -130,14 +131,14 @@ class Rules:
         version, and its workflow was running when the event arrived, and wasn't started by it."""
         if not self.came_in_time(task, event) or not self.version_fits(task, webhook):
             return False
-        received = self.received(event)
-        if transitions.surely_was_running(self.scheduled(task), received, self._skew):
+        scheduled = self.scheduled(task)
+        if transitions.surely_was_running(scheduled, self.received(event), self._skew):
             return True
         workflow = self.workflows.get(task.workflow_id)
         if transitions.is_started_by(event.id, workflow.root_correlation_id):
             return False
         root_started_at = self._clock.to_local(workflow.root_started_at)
-        return transitions.was_running(root_started_at, received, self._skew)
+        return transitions.was_running(root_started_at, self.received(event), self._skew)
 
     def could_take_held(self, task: WaitingTask, event: Event, webhook: Webhook) -> bool:
         """Whether a matching task may take a held event, or that is in doubt."""
@@ -157,7 +158,8 @@ class Rules:
     def came_in_time(self, task: WaitingTask | AddressedTask, event: Event | HeldEvent) -> bool:
         """Whether the task came before the end of the event's hold."""
         hold = event.hold_until - event.received_at
-        return transitions.came_in_time(self.scheduled(task), self.received(event) + hold)
+        hold_until = max(event.hold_until, self.received(event) + hold)
+        return transitions.came_in_time(self.scheduled(task), hold_until)
 
     def running_since(self, task: WaitingTask) -> float:
         """No held event that arrived before then, as the clock showed it, may go to the task;

@@ -60,6 +60,12 @@ class Bench:
         self.ms += seconds * SECOND
         self.conductor.offset -= seconds * SECOND
 
+    def later(self, seconds: int) -> None:
+        """That much later, Conductor answers a poll."""
+        self.ms += seconds * SECOND
+        self.wait({"$.n": 0})
+        self.decide()
+
     @property
     def looked_up(self) -> list[str]:
         """The workflows that Conductor was asked for."""

@@ -175,8 +175,7 @@ def test_an_event_goes_to_all_that_waited_though_the_clock_is_set_before_it_is_d
     bench.ms += SECOND
     event = bench.arrive(hold=hold)
     bench.set_clock(seconds)
-    bench.wait({"$.n": 0})  # so that a poll has an answer
-    bench.decide()
+    bench.later(0)
     assert bench.takers(event) == [task.id for task in waiting]
 
 
@@ -184,8 +183,7 @@ def test_an_event_goes_to_all_that_waited_though_the_clock_is_set_before_it_is_d
 def test_a_held_event_goes_to_a_workflow_that_ran_already_though_the_clock_was_set(
     bench: Bench, hold: int
 ) -> None:
-    bench.wait({"$.n": 0})  # so that a poll has an answer
-    bench.decide()
+    bench.later(0)
     running = bench.conductor.begin("flow", 1).id
     bench.ms += SECOND
     first, second = bench.arrive(hold=hold, n=1), bench.arrive(hold=hold, n=2)
@@ -196,3 +194,37 @@ def test_a_held_event_goes_to_a_workflow_that_ran_already_though_the_clock_was_s
     right = bench.wait({"$.n": 2}, running)
     bench.decide()
     assert (bench.takers(first), bench.takers(second)) == ([], [right.id])
+
+
+def test_an_event_goes_to_no_workflow_that_began_after_it_though_the_clock_was_back_for_a_while(
+    bench: Bench,
+) -> None:
+    bench.later(0)
+    event = bench.arrive(n=1)
+    bench.later(50)
+    bench.set_clock(-90)
+    bench.later(1)
+    began_later = bench.conductor.begin("flow", 1).id
+    bench.later(60)
+    bench.set_clock(90)
+    bench.later(1)
+    bench.wait({"$.n": 1}, began_later)
+    bench.decide()
+    assert bench.takers(event) == []
+
+
+@pytest.mark.parametrize("whose", ["ours", "Conductor's"])
+def test_an_event_is_held_no_shorter_though_a_clock_was_set(bench: Bench, whose: str) -> None:
+    bench.later(0)
+    running = bench.conductor.begin("flow", 1).id
+    event = bench.arrive(n=1, hold=600)
+    bench.later(300)
+    if whose == "ours":
+        bench.set_clock(-300)
+    else:
+        bench.conductor.offset += 300 * SECOND
+    bench.later(1)
+    bench.ms += 250 * SECOND
+    task = bench.wait({"$.n": 1}, running)
+    bench.decide()
+    assert bench.takers(event) == [task.id]
