@@ -70,14 +70,14 @@ def main() -> int:
         notifier = Notifier(store, sender.send, lambda: worker.is_leader, settings.bridge_admin_url)
         worker.every(EVERY, "notifications", notifier.step)
 
-    hard_stop = HardStop()
-    hard_stop.watch()
+    signalled = WakeUp()
+    threading.Thread(target=end_after, args=(signalled,), name="hard stop", daemon=True).start()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             worker.reload()
         else:
-            hard_stop.begin()
+            signalled.ring()
             store.end_waits(_STORE_WAITS)
             worker.stop()
 
@@ -88,43 +88,23 @@ def main() -> int:
     return 0
 
 
-class HardStop:
-    """Ends the process `HARD_STOP_AFTER` seconds after `begin`: a call to Conductor or the store
-    may hang for longer than stopping may take."""
-
-    def __init__(self) -> None:
-        self._begun = WakeUp()
-
-    def watch(self) -> None:
-        """Waits for `begin` on a separate thread."""
-        threading.Thread(target=self.run, name="hard stop", daemon=True).start()
-
-    def begin(self) -> None:
-        """Starts the countdown. Safe in signal handlers."""
-        self._begun.ring()
-
-    def run(self) -> None:
-        """The thread."""
-        while not self._begun.wait(3600):
-            pass
-        time.sleep(HARD_STOP_AFTER)
-        with suppress(RuntimeError):  # no thread could be started
-            last_words = threading.Thread(target=_say_last_words, daemon=True)
-            last_words.start()
-            last_words.join(_LAST_WORDS)
-        # As after a crash: calls in flight are looked up by the next worker, and the term runs out.
-        os._exit(0)
+def end_after(signalled: WakeUp) -> None:
+    """Ends the process `HARD_STOP_AFTER` seconds after the signal, from a thread of its own: a call
+    to Conductor or the store may hang for longer than stopping may take."""
+    while not signalled.wait(3600):
+        pass
+    time.sleep(HARD_STOP_AFTER)
+    with suppress(RuntimeError):  # no thread could be started
+        last_words = threading.Thread(target=_say_last_words, daemon=True)
+        last_words.start()
+        last_words.join(_LAST_WORDS)
+    # As after a crash: calls in flight are looked up by the next worker, and the term runs out.
+    os._exit(0)
 
 
 def _say_last_words() -> None:
     log.error("the worker was killed because something in it hangs", seconds=HARD_STOP_AFTER)
     _flush()
-
-
-def leave_now(code: int) -> None:
-    """Exits without waiting for threads, whose calls may hang."""
-    _flush()
-    os._exit(code)
 
 
 def _flush() -> None:
@@ -135,4 +115,5 @@ def _flush() -> None:
 if __name__ == "__main__":
     code = main()
     tracing.flush()
-    leave_now(code)
+    _flush()
+    os._exit(code)  # without waiting for threads, whose calls may hang

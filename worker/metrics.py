@@ -85,17 +85,18 @@ DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found err
 
 def leadership_over() -> None:
     """This worker no longer decides: only the leader reports these values."""
-    DECIDING.set(0)
-    ANOTHER_SERVER.set(0)
-    INDEX_WAITS.set(0)
-    WORKFLOW_PROBLEMS.set(0)
-    OLDEST_PENDING.set(0)
-    UNRESOLVED.set(0)
-    WAITING_TASKS.set(0)
-    EVENTS.clear()
-    EXPIRED.clear()
-    PAUSED_SECONDS.clear()
-    SET_ASIDE.clear()
+    for gauge in (
+        DECIDING,
+        ANOTHER_SERVER,
+        INDEX_WAITS,
+        WORKFLOW_PROBLEMS,
+        OLDEST_PENDING,
+        UNRESOLVED,
+        WAITING_TASKS,
+    ):
+        gauge.set(0)
+    for labelled in (EVENTS, EXPIRED, PAUSED_SECONDS, SET_ASIDE):
+        labelled.clear()
 
 
 def discovery_way(way: str) -> None:

@@ -1,7 +1,7 @@
 """What is wrong, as the store tells: with event ids, webhooks, reasons and links, and nothing of a
 payload.
 
-Each kind of trouble has a rule: what was read from the store in, a message or None out. Rules are
+Each kind of trouble has a rule: what was read from the store in, at most one message out. Rules are
 pure.
 """
 
@@ -113,9 +113,7 @@ def troubles(store: WorkerStore, admin_url: str | None = None) -> Iterator[Messa
     """
     seen = _look(store, admin_url or None)
     for rule in _RULES:
-        message = rule(seen)
-        if message is not None:
-            yield message
+        yield from rule(seen)
 
 
 def _look(store: WorkerStore, admin_url: str | None) -> Seen:
@@ -161,143 +159,134 @@ def _rejects_everything(outcomes: Mapping[str, int]) -> bool:
 # --- the rules ---
 
 
-def _failed(seen: Seen) -> Message | None:
-    if not seen.failed:
-        return None
-    lines = [
-        f"{webhook}, event {event_id}: {_short(seen.errors.get(event_id))} "
-        f"{seen.see(f'/events/{quote(event_id)}', f'events show {event_id}')}"
-        for event_id, webhook in seen.failed[:_LISTED]
-    ]
-    why = "Conductor refuses them permanently, or doesn't show what became of them."
-    body = _text(lines, len(seen.failed), f"{why} Fix the cause, then replay them.")
-    webhooks = sorted({webhook for _, webhook in seen.failed})
-    return Message("failed", f"{counted(len(seen.failed), 'event')} failed", body, tuple(webhooks))
+def _failed(seen: Seen) -> Iterator[Message]:
+    if seen.failed:
+        lines = [
+            f"{webhook}, event {event_id}: {_short(seen.errors.get(event_id))} "
+            f"{seen.see(f'/events/{quote(event_id)}', f'events show {event_id}')}"
+            for event_id, webhook in seen.failed[:_LISTED]
+        ]
+        why = "Conductor refuses them permanently, or doesn't show what became of them."
+        body = _text(lines, len(seen.failed), f"{why} Fix the cause, then replay them.")
+        webhooks = sorted({webhook for _, webhook in seen.failed})
+        yield Message(
+            "failed", f"{counted(len(seen.failed), 'event')} failed", body, tuple(webhooks)
+        )
 
 
-def _rejecting(seen: Seen) -> Message | None:
-    if not seen.rejecting:
-        return None
-    lines = []
-    for name in seen.rejecting[:_LISTED]:
-        reason = ""
-        if name in seen.rejections:
-            reason = f"the last one for: {_short(seen.rejections[name])} "
-        see = seen.see(f"/rejections?webhook={quote(name)}", f"rejections --webhook {name}")
-        lines.append(f"{name}: {reason}{see}")
-    verb = _verb(seen.rejecting, "rejects", "reject")
-    title = f"{_listed(seen.rejecting)} {verb} every delivery"
-    return Message("rejecting", title, _text(lines, len(seen.rejecting)), tuple(seen.rejecting))
+def _rejecting(seen: Seen) -> Iterator[Message]:
+    if seen.rejecting:
+        lines = []
+        for name in seen.rejecting[:_LISTED]:
+            reason = ""
+            if name in seen.rejections:
+                reason = f"the last one for: {_short(seen.rejections[name])} "
+            see = seen.see(f"/rejections?webhook={quote(name)}", f"rejections --webhook {name}")
+            lines.append(f"{name}: {reason}{see}")
+        verb = _verb(len(seen.rejecting), "rejects", "reject")
+        title = f"{_listed(seen.rejecting)} {verb} every delivery"
+        yield Message("rejecting", title, _text(lines, len(seen.rejecting)), tuple(seen.rejecting))
 
 
-def _conductor(seen: Seen) -> Message | None:
-    if seen.reports.conductor_error is None:
-        return None
-    body = (
-        "It has been down for a minute. Events are still accepted, and are delivered when it is"
-        " back."
-    )
-    return Message("conductor", "Conductor can't be used", body, ("conductor",))
+def _conductor(seen: Seen) -> Iterator[Message]:
+    if seen.reports.conductor_error is not None:
+        body = (
+            "It has been down for a minute. Events are still accepted, and are delivered when it is"
+            " back."
+        )
+        yield Message("conductor", "Conductor can't be used", body, ("conductor",))
 
 
-def _another_server(seen: Seen) -> Message | None:
-    if not seen.reports.another_server:
-        return None
-    advice = "Is CONDUCTOR_SERVER_URL right, and Conductor's database there? The tasks are kept."
-    title = "Conductor knows none of the waiting tasks"
-    return Message("another server", title, f"{advice} {seen.see('/', 'check')}", ("conductor",))
+def _another_server(seen: Seen) -> Iterator[Message]:
+    if seen.reports.another_server:
+        advice = (
+            "Is CONDUCTOR_SERVER_URL right, and Conductor's database there? The tasks are kept."
+        )
+        title = "Conductor knows none of the waiting tasks"
+        yield Message("another server", title, f"{advice} {seen.see('/', 'check')}", ("conductor",))
 
 
-def _definitions(seen: Seen) -> Message | None:
+def _definitions(seen: Seen) -> Iterator[Message]:
     processes = tuple(seen.reports.definitions_errors)
-    if not processes:
-        return None
-    body = (
-        f"Found by {_listed(processes)}. The last good ones stay in force. {seen.see('/', 'check')}"
-    )
-    return Message("definitions", "The webhook definitions have errors", body, processes)
+    if processes:
+        see = seen.see("/", "check")
+        body = f"Found by {_listed(processes)}. The last good ones stay in force. {see}"
+        yield Message("definitions", "The webhook definitions have errors", body, processes)
 
 
-def _gone(seen: Seen) -> Message | None:
-    if not seen.gone:
-        return None
-    title = f"{_listed(seen.gone)} {_verb(seen.gone, 'is', 'are')} gone from the definitions"
-    body = (
-        "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the"
-        " files."
-    )
-    return Message("gone", title, body, tuple(seen.gone))
+def _gone(seen: Seen) -> Iterator[Message]:
+    if seen.gone:
+        title = (
+            f"{_listed(seen.gone)} {_verb(len(seen.gone), 'is', 'are')} gone from the definitions"
+        )
+        body = (
+            "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the"
+            " files."
+        )
+        yield Message("gone", title, body, tuple(seen.gone))
 
 
-def _waiting(seen: Seen) -> Message | None:
-    if seen.oldest_pending is None or seen.now - seen.oldest_pending < _WAITS:
-        return None
-    seconds = (seen.now - seen.oldest_pending) // 1000
-    see = seen.see("/events?status=pending", "events --status pending")
-    body = f"The oldest has waited for {seconds} s. {see}"
-    return Message("waiting", "Events are piling up", body, ("events",))
+def _waiting(seen: Seen) -> Iterator[Message]:
+    if seen.oldest_pending is not None and seen.now - seen.oldest_pending >= _WAITS:
+        seconds = (seen.now - seen.oldest_pending) // 1000
+        see = seen.see("/events?status=pending", "events --status pending")
+        body = f"The oldest has waited for {seconds} s. {see}"
+        yield Message("waiting", "Events are piling up", body, ("events",))
 
 
-def _expired(seen: Seen) -> Message | None:
-    if not seen.expired:
-        return None
-    names = sorted(seen.expired)
-    lines = [f"{name}: {seen.expired[name]}" for name in names[:_LISTED]]
-    see = seen.see("/events?status=expired", "events --status expired")
-    body = _text(lines, len(names), f"No task took them within their hold. {see}")
-    return Message("expired", f"Events of {_listed(names)} expired", body, tuple(names))
+def _expired(seen: Seen) -> Iterator[Message]:
+    if seen.expired:
+        names = sorted(seen.expired)
+        lines = [f"{name}: {seen.expired[name]}" for name in names[:_LISTED]]
+        see = seen.see("/events?status=expired", "events --status expired")
+        body = _text(lines, len(names), f"No task took them within their hold. {see}")
+        yield Message("expired", f"Events of {_listed(names)} expired", body, tuple(names))
 
 
-def _workflows(seen: Seen) -> Message | None:
+def _workflows(seen: Seen) -> Iterator[Message]:
     misfits = seen.reports.misfits
-    if not misfits:
-        return None
-    lines = [_short(str(misfit)) for misfit in misfits[:_LISTED]]
-    advice = f"Their events will expire or fail. {seen.see('/', 'check')}"
-    body = _text(lines, len(misfits), advice)
-    about = tuple(misfit.what for misfit in misfits)
-    return Message("workflows", "Webhooks don't fit Conductor's workflows", body, about)
+    if misfits:
+        lines = [_short(str(misfit)) for misfit in misfits[:_LISTED]]
+        advice = f"Their events will expire or fail. {seen.see('/', 'check')}"
+        body = _text(lines, len(misfits), advice)
+        about = tuple(misfit.what for misfit in misfits)
+        yield Message("workflows", "Webhooks don't fit Conductor's workflows", body, about)
 
 
-def _paused(seen: Seen) -> Message | None:
+def _paused(seen: Seen) -> Iterator[Message]:
     names = sorted(name for name, pause in seen.pauses.items() if pause.is_forgotten(seen.now))
-    if not names:
-        return None
-    lines = [f"{name}: {seen.pauses[name].what_waits}" for name in names[:_LISTED]]
-    advice = "Nothing of them is decided until somebody resumes them."
-    title = f"{_listed(names)} {_verb(names, 'has', 'have')} been paused for an hour"
-    return Message("paused", title, _text(lines, len(names), advice), tuple(names))
+    if names:
+        lines = [f"{name}: {seen.pauses[name].what_waits}" for name in names[:_LISTED]]
+        advice = "Nothing of them is decided until somebody resumes them."
+        title = f"{_listed(names)} {_verb(len(names), 'has', 'have')} been paused for an hour"
+        yield Message("paused", title, _text(lines, len(names), advice), tuple(names))
 
 
-def _set_aside(seen: Seen) -> Message | None:
-    if not seen.aside:
-        return None
-    lines = []
-    for item in seen.aside[:_LISTED]:
-        name = f"{item.kind} {item.id}"
-        if item.webhook:
-            name += f" of {item.webhook}"
-        lines.append(f"{name}: {_short(item.reason)}")
-    advice = f"Everything else continues, and these are retried. {seen.see('/', 'check')}"
-    names = tuple(f"{item.kind} {item.id}" for item in seen.aside)
-    verb = "fail"
-    if seen.number_aside == 1:
-        verb = "fails"
-    title = f"{_listed(names, seen.number_aside)} {verb}"
-    return Message("set aside", title, _text(lines, seen.number_aside, advice), names)
+def _set_aside(seen: Seen) -> Iterator[Message]:
+    if seen.aside:
+        lines = []
+        for item in seen.aside[:_LISTED]:
+            name = f"{item.kind} {item.id}"
+            if item.webhook:
+                name += f" of {item.webhook}"
+            lines.append(f"{name}: {_short(item.reason)}")
+        advice = f"Everything else continues, and these are retried. {seen.see('/', 'check')}"
+        names = tuple(f"{item.kind} {item.id}" for item in seen.aside)
+        verb = _verb(seen.number_aside, "fails", "fail")
+        title = f"{_listed(names, seen.number_aside)} {verb}"
+        yield Message("set aside", title, _text(lines, seen.number_aside, advice), names)
 
 
-def _tokens(seen: Seen) -> Message | None:
-    if seen.wrong_tokens < WRONG_TOKENS:
-        return None
-    body = (
-        f"{seen.wrong_tokens} wrong ones arrived in the last hour or two. The admin process logs"
-        " their addresses."
-    )
-    return Message("tokens", "Somebody is guessing tokens at the admin page", body, ("tokens",))
+def _tokens(seen: Seen) -> Iterator[Message]:
+    if seen.wrong_tokens >= WRONG_TOKENS:
+        body = (
+            f"{seen.wrong_tokens} wrong ones arrived in the last hour or two. The admin process logs"
+            " their addresses."
+        )
+        yield Message("tokens", "Somebody is guessing tokens at the admin page", body, ("tokens",))
 
 
-_RULES: Collection[Callable[[Seen], Message | None]] = (
+_RULES: Collection[Callable[[Seen], Iterator[Message]]] = (
     _failed,
     _rejecting,
     _conductor,
@@ -316,8 +305,8 @@ _RULES: Collection[Callable[[Seen], Message | None]] = (
 # --- wording ---
 
 
-def _verb(names: Sequence[str], of_one: str, of_several: str) -> str:
-    if len(names) == 1:
+def _verb(number: int, of_one: str, of_several: str) -> str:
+    if number == 1:
         return of_one
     return of_several
 

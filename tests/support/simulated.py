@@ -279,18 +279,13 @@ class SimulatedConductor:
         for first in range(0, len(found) if self.indexing else 0, 2):
             yield found[first : first + 2]
 
-    def waiting_ids_since(self, start: int) -> Iterator[dict[str, Listed]]:
+    def waiting_ids_since(self, start: int, workflow: str = "") -> Iterator[dict[str, Listed]]:
         self._search("search")
         for page in self._indexed(start):
-            yield {task.id: self._listed(task) for task in page}
-
-    def waiting_ids_of(self, workflow: str) -> Iterator[dict[str, Listed]]:
-        self._search("search")
-        for page in self._indexed(0):
             yield {
                 task.id: listed
                 for task in page
-                if (listed := self._listed(task)).workflow == workflow
+                if (listed := self._listed(task)).workflow == workflow or not workflow
             }
 
     def _listed(self, task: SimulatedTask) -> Listed:

@@ -22,6 +22,7 @@ from tests.support.chance import SEED
 from tests.support.settings import settings_with
 from tests.support.simulated import Ailment, SimulatedConductor
 from tests.support.storms import lasting
+from tests.worker.play import Now
 from worker.conductor.errors import ConductorError, OutcomeUnknown
 from worker.context import Context
 from worker.delivery.outcomes import ClaimLost, claim_lasts
@@ -80,7 +81,7 @@ class Unsteady(SimulatedConductor):
         return super().poll(*given)
 
 
-TUNING = Tuning(scan_gap=0, inbox=float("inf"), index_threads=0)
+TUNING = Tuning(scan_gap=0, inbox=float("inf"))
 
 
 class Storm:
@@ -106,6 +107,7 @@ class Storm:
         conductor: Any = self.conductor
         context = Context(settings, store, conductor, source, Health(store.leadership), self)
         self.worker = Worker(context, "me", TUNING)
+        self.worker._pools.index = Now()
         self.worker._executor.submit = self.hands.extend  # type: ignore[method-assign]
 
     def monotonic(self) -> float:

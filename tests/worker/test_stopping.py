@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 
+from config.process import WakeUp
 from store.open import open_store
 from store.records import Decision, NewEvent, NewTarget
 from store.sql.store import Store
@@ -24,7 +25,7 @@ from tests.support.stand_in import Answer, Request, StandIn
 from tools.servers import PATIENCE
 from tools.servers.processes import Child, bridge_environment
 from tools.servers.proxy import Proxy
-from worker.__main__ import HardStop
+from worker.__main__ import end_after
 
 pytestmark = pytest.mark.slow
 
@@ -139,9 +140,9 @@ def test_a_postgresql_that_is_away_or_answers_nothing_holds_it_up_only_so_long(
 
 
 def test_a_process_that_never_ends_is_ended_nine_seconds_after_the_signal() -> None:
-    hard_stop = HardStop()
-    hard_stop.begin()
+    signalled = WakeUp()
+    signalled.ring()
     with mock.patch("os._exit") as leave, mock.patch("worker.__main__.time") as module:
-        hard_stop.run()
+        end_after(signalled)
     leave.assert_called_once_with(0)
     module.sleep.assert_called_once_with(9.0)

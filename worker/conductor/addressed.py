@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from config.webhooks import Webhook
 from store.one_target import OneTarget, plain_name
 from store.records import Task
 from worker.conductor.errors import Garbled
@@ -42,6 +43,23 @@ class Addressed:
         """Whether the task that the URL was made for has been completed: one that waits now isn't
         it."""
         return not _COMPLETED.isdisjoint(self.over)
+
+    def misfit(self, webhook: Webhook | None, place: str) -> str | None:
+        """Why the webhook's URLs may not complete the task; None if they may. `place`: the
+        workflow, for people."""
+        if webhook is None or self.workflow not in webhook.receivers:
+            return f"{place} is a {self.workflow}, which isn't among the webhook's receivers"
+        versions = webhook.receivers[self.workflow]
+        if versions is not None and self.version not in versions:
+            return (
+                f"{place} has version {self.version};"
+                f" the webhook's receivers have {listed(versions)}"
+            )
+        waiting, callback = self.waiting, webhook.callback
+        if waiting is not None and callback is not None and not waiting.is_among(callback.tasks):
+            name = waiting.reference_name
+            return f"task {name} isn't among those that `callback.tasks` names"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,11 @@ class WorkflowTasks:
             for name in _names(task):
                 found.setdefault(name, []).append(task)
         return found
+
+
+def listed(versions: Iterable[int]) -> str:
+    """The versions in order, for people."""
+    return ", ".join(map(str, sorted(versions)))
 
 
 def _names(task: dict[str, Any]) -> set[str]:

@@ -24,7 +24,7 @@ from urllib3.util import parse_url
 from store.clock import ServerClock, SteadyClock
 from store.sql.database import Clock
 from worker.conductor.connections import Call, current, of_user
-from worker.conductor.errors import ConductorError, OutcomeUnknown, Response, answered
+from worker.conductor.errors import ConductorError, OutcomeUnknown, answered
 from worker.conductor.server import Server
 from worker.conductor.tokens import Tokens
 from worker.conductor.transport import Transport
@@ -104,8 +104,8 @@ class _Client(ApiClient):  # type: ignore[misc]
         try:
             return super().call_api(resource_path, method, *arguments, **more)
         except ApiException as error:
-            answer = Response(error.status, error.reason, error.headers, error.body)
-            raise answered(answer, f"{method} {resource_path}") from error
+            call = f"{method} {resource_path}"
+            raise answered(error.status, error.reason, error.body, call) from error
 
 
 def _client_of(server: Server) -> ApiClient:

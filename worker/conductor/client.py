@@ -122,20 +122,15 @@ class Conductor:
             self.server_clock.observe(max(starts), sent, received)
         return tasks_of(found, "queue", domain, unreadable)
 
-    def waiting_ids_since(self, start: int) -> Iterator[dict[str, Listed]]:
+    def waiting_ids_since(self, start: int, workflow: str = "") -> Iterator[dict[str, Listed]]:
         """Pages of the tasks in progress in the index that started after that time by the server's
-        clock, by their ids.
+        clock, by their ids; of any workflow or of those with that name.
 
         Only the index knows tasks that another client polled, that were lost with a poll's answer,
         or that were never queued. Not every index can return whole tasks: PostgreSQL's always
         answers 500.
         """
-        for page in search.in_progress(self._search, start, self._page):
-            yield {item["taskId"]: listed_in(item) for item in page}
-
-    def waiting_ids_of(self, workflow: str) -> Iterator[dict[str, Listed]]:
-        """The same for all tasks of the workflows with that name."""
-        for page in search.in_progress(self._search, 0, self._page, workflow):
+        for page in search.in_progress(self._search, start, self._page, workflow):
             yield {item["taskId"]: listed_in(item) for item in page}
 
     def ended_since(self, end: int) -> set[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 # Nothing has happened, and a later try may succeed.
@@ -61,22 +60,6 @@ class NotFound(Refused):
     """Conductor doesn't know what the request names."""
 
 
-@dataclass
-class Response:
-    """A complete answer, with the attributes of httpx's that Conductor's client uses."""
-
-    status_code: int
-    reason_phrase: str | None
-    headers: Mapping[str, str]
-    """Whatever the case of their names."""
-    text: str
-
-    @property
-    def is_success(self) -> bool:
-        """Whether it is 2xx."""
-        return 200 <= self.status_code <= 299
-
-
 def is_of_an_item(error: ConductorError) -> bool:
     """Whether a poll may have failed because of a single task in its results."""
     return error.status == 500 or (isinstance(error, (Garbled, NotThere)) and not error.status)
@@ -107,10 +90,10 @@ def must_name(id_: str, error: NotFound) -> None:
         raise NotThere(str(error), error.status, error.call) from error
 
 
-def answered(answer: Response, call: str) -> ConductorError:
+def answered(status: int, reason: str | None, body: Any, call: str) -> ConductorError:
     """What a non-2xx answer to this call means; `call` is written as ``GET /tasks/{id}``."""
-    status, message = answer.status_code, _message(answer.text)
-    text = f"{status} {message or ' '.join((answer.reason_phrase or '').split())}"
+    message = _message(body)
+    text = f"{status} {message or ' '.join((reason or '').split())}"
     if _kind(status, message) is NotThere:
         text += (
             f" ({call} isn't there: CONDUCTOR_SERVER_URL must end with /api, and the server may be"

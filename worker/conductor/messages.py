@@ -178,12 +178,7 @@ def _read_in(workflow: dict[str, Any]) -> set[str | None]:
 
 def _event_of(payload: Any) -> str | None:
     """The event that the payload is of."""
-    if not isinstance(payload, dict):
-        return None
-    about = payload.get("_webhook")
-    if not isinstance(about, dict):
-        return None
-    found = about.get("eventId")
-    if not isinstance(found, str):
-        return None
-    return found
+    match payload:
+        case {"_webhook": {"eventId": str(event_id)}}:
+            return event_id
+    return None

@@ -142,14 +142,14 @@ def tasks_of(
 
 def named_in(item: Any) -> tuple[str | None, str]:
     """The id of a list's task, or None, and the name of its workflow, or an empty text."""
-    if not isinstance(item, dict):
-        return None, ""
-    id_, workflow = item.get("taskId"), item.get("workflowType")
-    if not isinstance(id_, str):
-        id_ = None
-    if not isinstance(workflow, str):
-        workflow = ""
-    return id_, workflow
+    match item:
+        case {"taskId": str(id_), "workflowType": str(workflow)}:
+            return id_, workflow
+        case {"taskId": str(id_)}:
+            return id_, ""
+        case {"workflowType": str(workflow)}:
+            return None, workflow
+    return None, ""
 
 
 def listed_in(item: dict[str, Any]) -> Listed:

@@ -85,10 +85,12 @@ def started_in_index(
 ) -> str | None:
     """The id of the newest workflow with that correlation id, and that event's id in its input;
     None if the index has none, or can't be asked for that correlation id."""
-    for one in _with(search, WORKFLOWS, "correlationId", correlation_id):
-        if one.get("workflowType") == name and event_id in str(one.get("input")):
-            return id_of(one.get("workflowId"))
-    return None
+    found = (
+        id_of(one.get("workflowId"))
+        for one in _with(search, WORKFLOWS, "correlationId", correlation_id)
+        if one.get("workflowType") == name and event_id in str(one.get("input"))
+    )
+    return next(found, None)
 
 
 EndInIndex = Literal["by the event", "otherwise"]

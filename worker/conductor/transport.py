@@ -8,6 +8,7 @@ import json
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -22,11 +23,22 @@ from conductor.client.http.rest import (
 from urllib3.exceptions import DecodeError, HTTPError, SSLError
 
 from worker.conductor.connections import Call, connections, current
-from worker.conductor.errors import ConductorError, Garbled, OutcomeUnknown, Response, Unreachable
+from worker.conductor.errors import ConductorError, Garbled, OutcomeUnknown, Unreachable
 from worker.conductor.server import Server
 
 _TO_CONNECT = 3.0
 """Seconds for the connection to each of the server's addresses, if the call has as many left."""
+
+
+@dataclass
+class _Response:
+    """A complete answer, with the attributes of httpx's that Conductor's client uses."""
+
+    status_code: int
+    reason_phrase: str | None
+    headers: Mapping[str, str]
+    """Whatever the case of their names."""
+    text: str
 
 
 class Transport(RESTClientObject):  # type: ignore[misc]
@@ -81,7 +93,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
                 raise
         except (HTTPError, OSError) as error:
             raise _failure(error, call) from error
-        answer = RESTResponse(Response(found.status, found.reason, found.headers, text))
+        answer = RESTResponse(_Response(found.status, found.reason, found.headers, text))
         # This error may make the client ask for a token: without end, if a token is what was
         # refused.
         asks_for_token = method == "POST" and url.endswith("/token")

@@ -15,6 +15,7 @@ from config.yaml_lines import Where
 from criteria.matches import BadMatches, Criteria, matches_of
 from criteria.missing import why_nothing
 from criteria.suggestions import nearest
+from worker.conductor.addressed import listed
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, Unreachable
 from worker.conductor.messages import PULL_TYPE
@@ -256,12 +257,12 @@ class _Check:
         missing = sorted((versions or frozenset()).difference(there))
         if there and missing:
             known = (
-                f"it has {_listed(there[-_SHOWN:])}"
+                f"it has {listed(there[-_SHOWN:])}"
                 if len(there) <= _SHOWN
                 else f"the latest is {there[-1]}"
             )
             yield _Misfit(
-                f"Conductor has no version {_listed(missing[:_SHOWN])} of {workflow}",
+                f"Conductor has no version {listed(missing[:_SHOWN])} of {workflow}",
                 known,
                 fails_check,
             )
@@ -341,10 +342,6 @@ def _is_computed(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def _listed(versions: Sequence[int]) -> str:
-    return ", ".join(map(str, versions))
-
-
 # --- the tasks of a definition ---
 
 
@@ -417,11 +414,8 @@ def _defined_inside(task: dict[str, Any]) -> dict[str, Any] | None:
 
 def _nested(task: dict[str, Any]) -> Iterator[Any]:
     """The lists of tasks in a task."""
-    yield task.get("loopOver")
-    yield task.get("defaultCase")
-    cases, forks = task.get("decisionCases"), task.get("forkTasks")
-    if isinstance(cases, dict):
-        yield from cases.values()
+    cases, forks = _object(task.get("decisionCases")) or {}, task.get("forkTasks")
+    yield from (task.get("loopOver"), task.get("defaultCase"), *cases.values())
     if isinstance(forks, list):
         yield from forks
 

@@ -11,7 +11,7 @@ from config.webhooks import Webhook
 from store.processes import WorkerStore
 from store.records import NewTarget, Task
 from store.rules.transitions import LIVE
-from worker.conductor.addressed import Addressed, AddressedTask
+from worker.conductor.addressed import AddressedTask
 from worker.decision.callbacks import Callbacks, LookedUp, is_signed
 from worker.decision.held_events import HeldEvents
 from worker.decision.matching import HeldEvent, TaskIndex
@@ -94,7 +94,7 @@ class AddressedEvents:
         event, found = answer.event, answer.found
         if found is None:
             return self._verdict_without_workflow(answer, webhook)
-        if not _may_complete(webhook, found) or event.id in found.workers:
+        if found.misfit(webhook, "its workflow") is not None or event.id in found.workers:
             return "refused"
         if _has_time(event) and found.is_used_up:
             return "ignored"
@@ -180,13 +180,3 @@ def _has_time(event: HeldEvent) -> bool:
     """Whether it is known when its URL was made; else it is settled by its workflow and reference
     name alone."""
     return event.only is not None and event.only.made_at is not None
-
-
-def _may_complete(webhook: Webhook, found: Addressed) -> bool:
-    """Whether the webhook's URLs may complete tasks of this workflow, and the task that waits."""
-    versions = webhook.receivers.get(found.workflow, frozenset())
-    if versions is not None and found.version not in versions:
-        return False
-    if found.waiting is None or webhook.callback is None:
-        return True
-    return found.waiting.is_among(webhook.callback.tasks)

@@ -361,9 +361,8 @@ class Decider:
     def _is_over(self, event: Event, webhook: Webhook, request: Request) -> bool:
         """Whether the event's hold is over: tasks that come from now on are too late, and those that
         came before are known."""
-        if event.hold_until >= request.began:
-            return False
-        return event.hold_until < request.barrier.holds_up_to(webhook.receivers)
+        hold_until, barrier = event.hold_until, request.barrier
+        return hold_until < request.began and hold_until < barrier.holds_up_to(webhook.receivers)
 
     def _overtakes(self, takers: Sequence[NewTarget], webhook: Webhook, plan: Plan) -> bool:
         """Whether an event with these takers would overtake an earlier one of the webhook, which is

@@ -84,13 +84,9 @@ class Quarantine:
 
     def ready(self, events: Iterable[Event], now: int) -> list[Event]:
         """These undecided events from the store, without those that wait for their next try."""
-        ready: list[Event] = []
-        for event in events:
-            item = self._events.get(event.id)
-            if item is None or _is_due(item, now):
-                ready.append(event)
-                if item is not None:
-                    self._tried.add(("event", event.id))
+        here = self._events
+        ready = [one for one in events if one.id not in here or _is_due(here[one.id], now)]
+        self._tried.update(("event", one.id) for one in ready if one.id in here)
         return ready
 
     def due_events(self, now: int, paused: Collection[str]) -> list[Event]:

@@ -52,11 +52,9 @@ class AnswerWatcher:
     """One thread, which owns all state."""
 
     def __init__(self, context: Context, is_leader: Callable[[], bool], pool: Pool | None = None):
+        self._context = context
         self._store = context.store
-        self._conductor = context.conductor
-        self._definitions = context.definitions
         self._unread = UnreadMessages(context)
-        self._health = context.health
         self._is_leader = is_leader
         self._clock = context.clock
         self._pool = pool or ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
@@ -67,7 +65,7 @@ class AnswerWatcher:
         self._workflows: dict[str, AnsweringWorkflow] = {}
         """Event id → the workflow whose end is the answer, of the open ones for which it is known.
         """
-        self._polls = Polls(self._conductor, self._clock, self._pool)
+        self._polls = Polls(context.conductor, self._clock, self._pool)
         self._look_at = float("-inf")
 
     def start(self) -> None:
@@ -79,7 +77,7 @@ class AnswerWatcher:
         self._stopped.set()
 
     def _run(self) -> None:
-        self._health.keep_on("the answers", self._stopped.is_set, self._once)
+        self._context.health.keep_on("the answers", self._stopped.is_set, self._once)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _once(self) -> None:
@@ -120,7 +118,7 @@ class AnswerWatcher:
         }
         self._watch()
         every = _LOOK_RARELY
-        if any(map(_waits, self._definitions.current.by_name.values())):
+        if any(map(_waits, self._context.definitions.current.by_name.values())):
             every = _LOOK_EVERY
         self._look_at = self._clock.monotonic() + max(every, len(self._open) / _LOOKS)
         self._record(
@@ -140,7 +138,7 @@ class AnswerWatcher:
         events = [
             event_id for event_id, of in self._workflows.items() if of.workflow_id == workflow_id
         ]
-        by_name = self._definitions.current.by_name
+        by_name = self._context.definitions.current.by_name
         with_messages = [
             event_id
             for event_id in events
@@ -172,7 +170,7 @@ class AnswerWatcher:
             log.error(
                 "the store refuses an answer", event_id=answer.event_id, error=ascii(str(error))
             )
-        at = self._conductor.server_now()
+        at = self._context.conductor.server_now()
         for answer, end in answers:
             if any(answer is one for one, _ in refused):
                 continue

@@ -391,10 +391,7 @@ class MessageCalls:
 
 def _started_for(starter: _Starter, ended: Iterable[Keyed]) -> _Over | None:
     """The workflow that was started with this payload, if it has ended."""
-    for workflow in ended:
-        if workflow.event_id == starter.event_id:
-            return _Over(workflow.id)
-    return None
+    return next((_Over(one.id) for one in ended if one.event_id == starter.event_id), None)
 
 
 def _newest(found: Iterable[Keyed], status: str) -> Keyed | None:

@@ -20,6 +20,7 @@ from store.records import Event, Result, Target, TargetKind
 from store.rules.keys import standing
 from store.rules.transitions import failed_alone, may_have_acted, others_since
 from store.tracing import span
+from worker.conductor.addressed import listed
 from worker.conductor.errors import (
     ConductorError,
     NotNow,
@@ -34,7 +35,7 @@ from worker.conductor.search import fits_path
 from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
-from worker.delivery.refused_callbacks import listed, refused_callback
+from worker.delivery.refused_callbacks import refused_callback
 from worker.retries import RARELY, wait_before
 
 log = structlog.get_logger()

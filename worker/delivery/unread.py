@@ -8,9 +8,6 @@ read, too.
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import attrgetter
-
 import structlog
 
 from store.sql.keys import Conversation
@@ -73,18 +70,13 @@ class UnreadMessages:
     def _suspects(self) -> tuple[list[Conversation], bool]:
         """The conversations whose workflows no list shows to run, and whether any list shows one
         that does, so that the server is the right one."""
-        suspects: list[Conversation] = []
-        is_right = False
-        by_workflow = attrgetter("workflow")
-        conversations = sorted(self._store.conversations.open(), key=by_workflow)
-        for workflow, found in groupby(conversations, by_workflow):
-            running = self._running(workflow)
-            for conversation in found:
-                if conversation.workflow_id in running:
-                    is_right = True
-                else:
-                    suspects.append(conversation)
-        return suspects, is_right
+        conversations = self._store.conversations.open()
+        running = {
+            workflow: self._running(workflow)
+            for workflow in sorted({one.workflow for one in conversations})
+        }
+        suspects = [one for one in conversations if one.workflow_id not in running[one.workflow]]
+        return suspects, len(suspects) < len(conversations)
 
     def _running(self, workflow: str) -> frozenset[str]:
         """The ids of the running workflows; none from a server without such lists."""

@@ -17,7 +17,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor as Pool
 from itertools import islice
 from typing import Literal, TypeVar
 
@@ -66,11 +66,12 @@ class Index:
     def __init__(
         self,
         conductor: Conductor,
-        pool: ThreadPoolExecutor | None,
+        pool: Pool | None,
         known: Container[str],
         clock: MonotonicClock,
     ):
-        """Single reads run on the `pool`. `known`: the ids of tasks known to wait."""
+        """Single reads run on the `pool`; one after the other if there is none. `known`: the ids of
+        tasks known to wait."""
         self._conductor = conductor
         self._map = pool.map if pool is not None else map
         self.known = known
@@ -140,7 +141,7 @@ class Index:
         if self.way != "search":
             return 0.0
         conductor = self._conductor.within(patience)
-        return (yield from self._search(conductor, conductor.waiting_ids_of(workflow), set()))
+        return (yield from self._search(conductor, conductor.waiting_ids_since(0, workflow), set()))
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of tasks that seem to have ended after that time by the server's clock. Raises
@@ -267,13 +268,12 @@ class Index:
     def _must_be_read(self, task_id: str, listed: Listed) -> bool:
         """Whether the task may be new: not if it is no receiver's, or had ended when the index said
         the same of it."""
-        if (
-            task_id in self.known
-            or ("task", task_id) in self.suspects
-            or self._over.get(task_id) == listed.as_of
-        ):
-            return False
-        return not listed.workflow or listed.workflow in self.receivers
+        return (
+            task_id not in self.known
+            and ("task", task_id) not in self.suspects
+            and self._over.get(task_id) != listed.as_of
+            and (not listed.workflow or listed.workflow in self.receivers)
+        )
 
     def _read_tasks(
         self, conductor: Conductor, tasks: Mapping[str, str]

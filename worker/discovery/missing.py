@@ -67,13 +67,10 @@ class Missing:
             for task_id, status in answers.items()
             if status is None and task_id not in ended
         }
-        known = [task_id for task_id in answers if task_id not in absent]
-        over: list[str] = []
+        known = {task_id: status for task_id, status in answers.items() if task_id not in absent}
+        over = [id_ for id_, status in known.items() if status is None or status.terminal]
         for task_id in known:
             self.tasks.pop(task_id, None)
-            status = answers[task_id]
-            if status is None or status.terminal:
-                over.append(task_id)
         self.is_another_server = bool(absent) and not is_right
         if is_right:
             self.right_at = max(self.right_at, began)

@@ -95,7 +95,7 @@ def _probe(
     try:
         conductor.poll(_NOBODY, _NOBODY)
     except ConductorError as error:
-        found.append(_cant_be_used(error, server, seconds))
+        found.append(replace(_why_not(error, server, seconds), usable=False))
         return
     try:
         found += missing_calls(conductor, definitions.starts)
@@ -151,12 +151,8 @@ def _discovery(conductor: Conductor) -> Iterator[CheckResult]:
         yield CheckResult("note", what)
 
 
-def _cant_be_used(error: ConductorError, server: Server, seconds: float) -> CheckResult:
-    """What the failure of the first call says about the server."""
-    return replace(_why_not(error, server, seconds), usable=False)
-
-
 def _why_not(error: ConductorError, server: Server, seconds: float) -> CheckResult:
+    """What the failure of the first call says about the server."""
     if isinstance(error, Unreachable):
         return CheckResult(
             "warning",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor as Pool
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +11,6 @@ import structlog
 
 from config.logs import some_of
 from config.urls import without_user
-from config.webhooks import Definitions
 from store.records import Event, Task
 from store.sql.rows import steps
 from worker import metrics
@@ -58,17 +56,14 @@ class Tuning:
     """Minimum between two questions to Conductor about once keys."""
     inbox: float = 8
     """Messages after which a thread that finds tasks faster than the loop stores them must wait."""
-    index_threads: int | None = None
-    """Tasks and workflows, handed out by no queue, that are read at a time; by default as many as
-    BRIDGE_CALLS."""
 
 
 @dataclass
 class Pools:
     """Threads for look-ups, which outlive a term since a call may hang."""
 
-    index: ThreadPoolExecutor | None
-    """None if what no queue hands out is read in turn."""
+    index: Pool
+    """For tasks and workflows that no queue hands out."""
     workflows: Pool
     """Separate threads: whatever hangs elsewhere, decisions have room for the look-ups they depend
     on."""
@@ -92,15 +87,12 @@ class Leader:
         tuning: Tuning,
     ):
         """Reads nothing yet. Raises StoreUnavailable."""
-        settings, clock = context.settings, context.clock
-        self._settings = settings
+        settings, clock, conductor = context.settings, context.clock, context.conductor
+        self._context = context
         self._store = store = context.store
-        self._conductor = conductor = context.conductor
-        self._source = context.definitions
         self._definitions = context.definitions.current
         self._executor = executor
         self._timeouts = timeouts
-        self._health = context.health
         self._stop = context.stop
         self._tuning = tuning
         self._clock = clock
@@ -137,10 +129,10 @@ class Leader:
     def load(self) -> None:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
         started = self._clock.monotonic()
-        self._health.progress.leads()
+        self._context.health.progress.leads()
         self.decider.set_definitions(self._definitions)
         self._index.receivers = receivers = self._definitions.by_receiver.keys()
-        self.decider.load(self._health)
+        self.decider.load(self._context.health)
         self._timeouts.load()
         self.scanner.searched_to = self._reporter.recall(self.barrier, self._discovery.missing)
         if self.scanner.searched_to:
@@ -181,7 +173,7 @@ class Leader:
                 decider.workflows.due_in(),
                 decider.held.callbacks.due_in(),
             )
-            self._listener.wait(min(self._settings.bridge_poll_interval, due))
+            self._listener.wait(min(self._context.settings.bridge_poll_interval, due))
 
     def decide(self) -> bool:
         """One scan and the decisions after it; True if there is more to decide right away. Raises
@@ -201,7 +193,7 @@ class Leader:
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):
-            self._source.check()
+            self._context.definitions.check()
             self._use_definitions()
         if agenda.returned:
             self._wait_again(agenda.returned)
@@ -227,10 +219,9 @@ class Leader:
         return agenda.more or decider.unfinished or bool(found)
 
     def _use_definitions(self) -> None:
-        if self._source.current is not self._definitions:
-            self._set_definitions(self._source.current)
-
-    def _set_definitions(self, definitions: Definitions) -> None:
+        definitions = self._context.definitions.current
+        if definitions is self._definitions:
+            return
         self._definitions = definitions
         self.decider.set_definitions(definitions)
         added = definitions.by_receiver.keys() - self._index.receivers
@@ -268,7 +259,7 @@ class Leader:
 
         `suspects` may have been handed out by the queue earlier, when they couldn't be read.
         """
-        self._health.beat("the loop")
+        self._context.health.beat("the loop")
         now = self._store.now()
         tasks = [
             replace(task, broken=parse_task(task)[1], seen_at=task.seen_at or now) for task in tasks
@@ -347,7 +338,7 @@ class Leader:
         metrics.CONDUCTOR_UP.set(True)
         self._executor.conductor_is_up()
         self._reporter.conductor("up")
-        self._reporter.offset(round(self._conductor.server_clock.offset))
+        self._reporter.offset(round(self._context.conductor.server_clock.offset))
 
     def _conductor_is_away(self, error: ConductorError) -> None:
         self._failures += 1
@@ -356,7 +347,7 @@ class Leader:
         log.warning(
             "Conductor can't be used; trying again",
             error=str(error),
-            url=without_user(self._settings.conductor_server_url),
+            url=without_user(self._context.settings.conductor_server_url),
             seconds=round(pause, 2),
         )
         self._reporter.conductor(str(error))

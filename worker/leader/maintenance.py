@@ -32,24 +32,20 @@ class Maintenance:
 
     def __init__(self, context: Context, once_key_gap: float):
         """`once_key_gap`: minimum seconds between two questions about once keys."""
-        self._settings = context.settings
+        self._context = context
         self._store = context.store
-        self._conductor = context.conductor
-        self._definitions = context.definitions
-        self._health = context.health
-        self._stop = context.stop
         self._once_key_gap = once_key_gap
         self._clock = context.clock
         self._once_keys_to = ""
 
     def prune(self, leader: Leader) -> None:
         """Deletes what is older than the retention, in small steps, for as long as the term lasts."""
-        before = self._store.now() - int(self._settings.bridge_retention * 1000)
+        before = self._store.now() - int(self._context.settings.bridge_retention * 1000)
         pruned, more = 0, True
         while more and not leader.heartbeat.over:
             step = self._store.maintenance.prune(before, _PRUNE_STEP)
             pruned, more = pruned + step.events, step.more
-            if more and self._stop.wait(_PRUNE_GAP):
+            if more and self._context.stop.wait(_PRUNE_GAP):
                 break
         if pruned:
             log.info("old events pruned", events=pruned)
@@ -69,15 +65,15 @@ class Maintenance:
                 self._once_keys_to = key  # whatever comes of it, the next run goes on behind it
                 began = self._clock.monotonic()
                 try:
-                    if not self._conductor.runs(workflow_id):
+                    if not self._context.conductor.runs(workflow_id):
                         keys.forget([(key, workflow_id)])
                     failures = 0
                 except ConductorError:
                     failures += 1
                     if failures == _FAILURES:  # the failure isn't about a single key
                         raise
-                took = self._clock.monotonic() - began
-                if self._stop.wait(max(self._once_key_gap, took)) or leader.heartbeat.over:
+                pause = max(self._once_key_gap, self._clock.monotonic() - began)
+                if self._context.stop.wait(pause) or leader.heartbeat.over:
                     return
         self._once_keys_to = ""
 
@@ -117,13 +113,13 @@ class Maintenance:
         While Conductor can't be used nothing can be done, which is reported and has its own alert:
         the worker isn't stuck.
         """
-        progress = self._health.progress
+        progress = self._context.health.progress
         waiting: Collection[str] = ()
         if leader is not None:
             progress.leads()
             waiting = leader.decider.blocked  # what they wait for is reported, or comes soon
         away = self._store.reports.read().conductor_error is not None
         before = self._store.now() - int(OVERDUE * 1000)
-        paced = [*self._definitions.current.paces]
+        paced = [*self._context.definitions.current.paces]
         progress.see(() if away else self._store.queries.overdue(before, waiting, paced))
         metrics.STUCK.set(progress.stuck_for)

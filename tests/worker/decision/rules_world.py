@@ -82,7 +82,7 @@ ALL = tuple(
         ],
     )
 )
-TUNING = Tuning(scan_gap=0, search_gap=float("inf"), inbox=float("inf"), index_threads=0)
+TUNING = Tuning(scan_gap=0, search_gap=float("inf"), inbox=float("inf"))
 
 
 class World(RuleBasedStateMachine):
@@ -175,7 +175,7 @@ class World(RuleBasedStateMachine):
         context = Context(made, self.store, conductor, source, Health(self.store.leadership), self)
         worker = Worker(context, f"worker{len(self.workers)}", TUNING)
         self.workers.append(worker)
-        worker._pools.workflows = Now()
+        worker._pools.index = worker._pools.workflows = Now()
         worker._executor.submit = lambda claimed: self.in_hand.extend(
             (worker, *one) for one in claimed
         )  # type: ignore[method-assign]

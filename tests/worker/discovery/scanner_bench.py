@@ -41,9 +41,10 @@ class Bench:
         self.searches: list[int] = []
         search = self.conductor.waiting_ids_since
 
-        def counted(start: int) -> Any:
-            self.searches.append(start)
-            return search(start)
+        def counted(start: int, workflow: str = "") -> Any:
+            if not workflow:
+                self.searches.append(start)
+            return search(start, workflow)
 
         self.conductor.waiting_ids_since = counted  # type: ignore[method-assign]
 
