@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from jsonpath_ng.jsonpath import JSONPath
@@ -84,6 +85,8 @@ def compile_expression(expression: Any, depth: int = 0) -> Find:
     if depth > _MAX_NESTING:
         raise Unsupported("it is nested too deeply")
     kind = type(expression).__name__
+    if kind in _SEGMENTS:
+        return partial(_SEGMENTS[kind], expression)
     make = _PARTS.get(kind)
     if make is None:
         raise Unsupported(
@@ -93,7 +96,80 @@ def compile_expression(expression: Any, depth: int = 0) -> Find:
     return make(expression, depth + 1)
 
 
-# --- segments
+# --- segments: each finds its nodes from one node
+
+
+def _root(_part: Any, node: Node, steps: Steps) -> list[Node]:
+    steps.take()
+    return [node.root]
+
+
+def _this(_part: Any, node: Node, steps: Steps) -> list[Node]:
+    steps.take()
+    return [node]
+
+
+def _fields(part: Any, node: Node, steps: Steps) -> list[Node]:
+    names = part.fields
+    if names == ("*",) and sys.version_info < (3, 11):  # whose jsonpath-ng, 1.8, has no wildcard
+        return _wildcard(part, node, steps)
+    steps.take(len(names))
+    value = node.value
+    if isinstance(value, dict):
+        return [Node(value[name], node, name) for name in names if name in value]
+    return []
+
+
+def _wildcard(_part: Any, node: Node, steps: Steps) -> list[Node]:
+    steps.take()
+    return _children(node, steps)
+
+
+def _children(node: Node, steps: Steps) -> list[Node]:
+    value = node.value
+    if not isinstance(value, (dict, list)):
+        return []
+    steps.take(len(value))
+    return [
+        Node(item, node, key)
+        for key, item in (value.items() if isinstance(value, dict) else enumerate(value))
+    ]
+
+
+def _index(part: Any, node: Node, steps: Steps) -> list[Node]:
+    indices = part.indices
+    steps.take(len(indices))
+    value = node.value
+    if not isinstance(value, list):
+        return []
+    return [
+        Node(value[index], node, index) for index in indices if -len(value) <= index < len(value)
+    ]
+
+
+def _slice(part: Any, node: Node, steps: Steps) -> list[Node]:
+    steps.take()
+    value = node.value
+    if not isinstance(value, list) or part.step == 0:
+        return []
+    places = range(len(value))[part.start : part.end : part.step]
+    steps.take(len(places))
+    return [Node(value[index], node, index) for index in places]
+
+
+_SEGMENTS: dict[str, Callable[[Any, Node, Steps], list[Node]]] = {
+    "Root": _root,
+    "This": _this,
+    "Fields": _fields,
+    "Wildcard": _wildcard,
+    "Index": _index,
+    "Slice": _slice,
+}
+"""By the names of jsonpath-ng's classes, which have changed less between versions than their
+locations."""
+
+
+# --- what consists of other parts
 
 
 def _chain(part: Any, depth: int) -> Find:
@@ -109,88 +185,6 @@ def _chain(part: Any, depth: int) -> Find:
         for segment in segments:
             nodes = [found for one in nodes for found in segment(one, steps)]
         return nodes
-
-    return find
-
-
-def _root(_part: Any, _depth: int) -> Find:
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take()
-        return [node.root]
-
-    return find
-
-
-def _this(_part: Any, _depth: int) -> Find:
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take()
-        return [node]
-
-    return find
-
-
-def _fields(part: Any, depth: int) -> Find:
-    names = tuple(part.fields)
-    if names == ("*",) and sys.version_info < (3, 11):  # whose jsonpath-ng, 1.8, has no wildcard
-        return _wildcard(part, depth)
-
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take(len(names))
-        value = node.value
-        if isinstance(value, dict):
-            return [Node(value[name], node, name) for name in names if name in value]
-        return []
-
-    return find
-
-
-def _children(node: Node, steps: Steps) -> list[Node]:
-    value = node.value
-    if not isinstance(value, (dict, list)):
-        return []
-    steps.take(len(value))
-    return [
-        Node(item, node, key)
-        for key, item in (value.items() if isinstance(value, dict) else enumerate(value))
-    ]
-
-
-def _wildcard(_part: Any, _depth: int) -> Find:
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take()
-        return _children(node, steps)
-
-    return find
-
-
-def _index(part: Any, _depth: int) -> Find:
-    indices = part.indices
-
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take(len(indices))
-        value = node.value
-        if not isinstance(value, list):
-            return []
-        return [
-            Node(value[index], node, index)
-            for index in indices
-            if -len(value) <= index < len(value)
-        ]
-
-    return find
-
-
-def _slice(part: Any, _depth: int) -> Find:
-    wanted = slice(part.start, part.end, part.step)
-
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take()
-        value = node.value
-        if not isinstance(value, list) or wanted.step == 0:
-            return []
-        places = range(len(value))[wanted]
-        steps.take(len(places))
-        return [Node(value[index], node, index) for index in places]
 
     return find
 
@@ -228,14 +222,10 @@ def _filter(part: Any, depth: int) -> Find:
     return find
 
 
-def _and(part: Any, depth: int) -> Find:
+def _combined(by: Callable[[Iterable[object]], bool], part: Any, depth: int) -> Find:
+    """`by`: `all` or `any`."""
     operands = [compile_expression(one, depth) for one in part.operands]
-    return lambda node, steps: [node] if all(operand(node, steps) for operand in operands) else []
-
-
-def _or(part: Any, depth: int) -> Find:
-    operands = [compile_expression(one, depth) for one in part.operands]
-    return lambda node, steps: [node] if any(operand(node, steps) for operand in operands) else []
+    return lambda node, steps: [node] if by(operand(node, steps) for operand in operands) else []
 
 
 def _expression(part: Any, depth: int) -> Find:
@@ -356,20 +346,13 @@ def _equal(left: Any, right: Any, steps: Steps) -> bool:
 
 _PARTS: dict[str, Callable[[Any, int], Find]] = {
     "Child": _chain,
-    "Root": _root,
-    "This": _this,
-    "Fields": _fields,
-    "Wildcard": _wildcard,
-    "Index": _index,
-    "Slice": _slice,
     "Descendants": _descendants,
     "Filter": _filter,
-    "And": _and,
-    "Or": _or,
+    "And": partial(_combined, all),
+    "Or": partial(_combined, any),
     "Expression": _expression,
 }
-"""By the names of jsonpath-ng's classes, which have changed less between versions than their
-locations."""
+"""Likewise."""
 _REFUSED = {"Operation": "arithmetic", "SortedThis": "sorting"}
 """What the user wrote, where the class's name doesn't say it; the others are functions such as
 `len` and `split`."""
