@@ -8,15 +8,19 @@ be found by looking its keys up, at a cost that doesn't grow with the number of 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from criteria.document import Document, Payload
 from criteria.equality import comparison_key
 from criteria.jsonpath import BadPath, Select, compile_path
 from criteria.missing import why_missing
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 NO_MATCHES = (
     "its inputParameters have no `matches`, and criteria written flat beside it, as Conductor's"
@@ -60,7 +64,7 @@ class Criteria:
         self.keys = tuple(map(comparison_key, expected))
 
     @classmethod
-    def parse(cls, matches: object) -> Criteria:
+    def parse(cls, matches: object) -> Self:
         """Parses ``{JSONPath: expected value}``; an empty object matches every event.
 
         Raises BadMatches with the reason if it isn't an object or a path isn't a JSONPath.
@@ -81,24 +85,24 @@ class Criteria:
     def holds(self, payload: Payload) -> bool:
         """Whether every criterion holds for the event."""
         document = Document.of(payload)
-        return all(
-            key is not None and key in document.keys(path, select)
-            for path, select, key in zip(self.paths, self.selects, self.keys, strict=True)
-        )
+        return all(self._holds(document, place) for place in range(len(self.paths)))
 
     def explain(self, payload: Payload) -> list[Criterion]:
         """Each criterion with what was found at its path. Raises TooCostly if the document's steps
         don't suffice."""
         document = Document.of(payload)
-        explained = []
-        for path, select, expected, key in zip(
-            self.paths, self.selects, self.expected, self.keys, strict=True
-        ):
-            found = document.found(path, select)
-            holds = key is not None and key in document.keys(path, select)
-            missing = "" if found else why_missing(path, document.value)
-            explained.append(Criterion(path, expected, found, holds, missing=missing))
-        return explained
+        explained = (self._explained(document, place) for place in range(len(self.paths)))
+        return list(chain.from_iterable(explained))
+
+    def _holds(self, document: Document, place: int) -> bool:
+        key = self.keys[place]
+        return key is not None and key in document.keys(self.paths[place], self.selects[place])
+
+    def _explained(self, document: Document, place: int) -> Iterable[Criterion]:
+        path, expected = self.paths[place], self.expected[place]
+        found = document.found(path, self.selects[place])
+        missing = "" if found else why_missing(path, document.value)
+        yield Criterion(path, expected, found, self._holds(document, place), missing=missing)
 
 
 def matches_of(inputs: Mapping[str, Any] | None) -> Any:
