@@ -51,8 +51,8 @@ def new_event_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class NewEvent:
-    """A verified delivery to be stored; with `split`, one of its elements."""
+class EventContent:
+    """What an event says, and what it is for."""
 
     id: str
     webhook: str
@@ -70,22 +70,29 @@ class NewEvent:
     summary_parts: Mapping[str, str] | None = None
     """JSONPath → what it says, for lists: the few values that tell what happened, in the order in
     which they are shown. None if they haven't been looked for."""
-    raw: RawDelivery | None = None
-    """The delivery that it is of, to be kept as it came; the same for all events of one delivery.
-    """
     origin: str | None = None
     """The sender's event that this is a replay of, or a replay of a replay; None for a delivery."""
     only: OneTarget | None = None
-    """For a replay to one target, and for a callback: which one."""
-    remote: str | None = None
-    """The address that sent it."""
-    proof: str | None = None
-    """How it was verified, in words."""
+    """For a replay to one target, and for a callback: the one target that it may have. None if it
+    may have any."""
     claims: Mapping[str, Any] | None = None
     """What the token that proved it says, if one did."""
     enclosing: Mapping[str, Any] | None = None
     """What the delivery has around this event, if `split` leads to it by a path and that isn't
     large."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent(EventContent):
+    """A verified delivery to be stored; with `split`, one of its elements."""
+
+    raw: RawDelivery | None = None
+    """The delivery that it is of, to be kept as it came; the same for all events of one delivery.
+    """
+    remote: str | None = None
+    """The address that sent it."""
+    proof: str | None = None
+    """How it was verified, in words."""
     answer: AnswerWanted | None = None
     """What its sender waits for; None if it is answered at once."""
 
@@ -102,41 +109,21 @@ class Committed:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(EventContent):
     """A stored event."""
 
     seq: int
     """Order of arrival, across all webhooks."""
-    id: str
-    webhook: str
-    received_at: int
-    delivery_id: str | None
-    payload: str
-    headers: dict[str, str]
-    query: dict[str, Any]
     status: EventStatus
-    hold_until: int
     decided_at: int | None
     """When its takers were decided; None while undecided."""
     hold: Hold
     settled_at: int | None
-    replay_of: str | None
-    type: str | None = None
-    summary_parts: Mapping[str, str] | None = None
-    """As in `NewEvent`."""
-    origin: str | None = None
-    """The sender's event that this is a replay of, or a replay of a replay; None for a delivery."""
-    only: OneTarget | None = None
-    """The one target that it may have; None if it may have any."""
     acknowledged_at: int | None = None
     """Since when it is acknowledged: nobody needs to act on it."""
     resolved_by: str | None = None
     """The replay that delivered what this event didn't."""
-    claims: Mapping[str, Any] | None = None
-    """As in `NewEvent`."""
-    enclosing: Mapping[str, Any] | None = None
-    """As in `NewEvent`."""
     unreadable: str | None = None
     """Why the stored event can't be read; None if it can. Others on the same page aren't affected.
     """
@@ -194,7 +181,7 @@ class Event:
             raise ValueError(self.unreadable)
 
 
-def document_of(event: NewEvent | Event, metadata: bool = True) -> dict[str, Any]:
+def document_of(event: EventContent, metadata: bool = True) -> dict[str, Any]:
     """What tasks match on and receive: the payload, with `_webhook` if it has `metadata`.
 
     Raises ValueError if the payload isn't a JSON object.
@@ -214,7 +201,7 @@ def _may_name_webhook(payload: str) -> bool:
     return '"_webhook"' in payload or ("\\u00" in payload and _ESCAPED.search(payload) is not None)
 
 
-def _metadata_of(event: NewEvent | Event) -> dict[str, Any]:
+def _metadata_of(event: EventContent) -> dict[str, Any]:
     about: dict[str, Any] = {
         "name": event.webhook,
         "eventId": event.id,
@@ -278,24 +265,55 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetCall:
     """A task completed, a workflow started, or a message given to a workflow, by an event: one call
     to Conductor. It must take effect exactly once; a message, at least once."""
 
-    id: int
-    event_id: str
     kind: TargetKind
     workflow: str
-    workflow_id: str | None
-    task_id: str | None
+    workflow_id: str | None = None
+    task_id: str | None = None
     """None for a start, and for a callback whose task can't be completed: its call finds out why.
     """
-    reference_name: str | None
-    version: int | None
+    reference_name: str | None = None
+    version: int | None = None
     """The version of the workflow to start; None for the latest."""
-    correlation_id: str | None
+    correlation_id: str | None = None
     """The correlation id of the workflow to start; for a message, its key: that of the workflow it
     is for."""
+    once_key: str | None = None
+    """The once key of a start (`store.rules.keys`)."""
+    once_while: OnceWhile | None = None
+    input: str | None = None
+    """What the entry of a start says its input is, as JSON (`criteria.inputs`); None for the whole
+    payload."""
+    only_versions: tuple[int, ...] | None = None
+    """For a completion in doubt, whose workflow couldn't be looked up: the versions, one of which
+    it must have; None if it isn't in doubt."""
+    lane: str | None = None
+    """Messages with the same lane are delivered one after the other (`store.rules.keys`); None for
+    other targets."""
+    otherwise: Otherwise | None = None
+    """For a message."""
+    iteration: int | None = None
+    """For a completion: its task's."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTarget(TargetCall):
+    """A target as the decider creates it."""
+
+    not_before: int = 0
+    """When its call may be made, at the earliest: not while its task's time-out is being extended.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target(TargetCall):
+    """A stored target."""
+
+    id: int
+    event_id: str
     state: TargetState
     attempts: int
     error: str | None
@@ -305,25 +323,9 @@ class Target:
     """When its call may be made, at the earliest."""
     created_at: int
     settled_at: int | None
-    once_key: str | None = None
-    """The once key of a start (`store.rules.keys`)."""
-    once_while: OnceWhile | None = None
-    input: str | None = None
-    """What the entry of a start says its input is, as JSON (`criteria.inputs`); None for the whole
-    payload."""
     failing_since: int | None = None
     """Since when Conductor has answered it with 5xx, or its workflow couldn't be looked up; None if
     neither."""
-    only_versions: tuple[int, ...] | None = None
-    """For a completion in doubt: the versions, one of which its workflow must have; None if it
-    isn't in doubt."""
-    lane: str | None = None
-    """Messages with the same lane are delivered one after the other (`store.rules.keys`); None for
-    other targets."""
-    otherwise: Otherwise | None = None
-    """For a message."""
-    iteration: int | None = None
-    """For a completion: its task's."""
     failures: tuple[Attempt, ...] = ()
     """The newest attempts that didn't succeed, oldest first."""
 
@@ -339,35 +341,7 @@ class OnceHolder:
     """The workflow that it started; None before that, and if it was permanently refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewTarget:
-    """A target as the decider creates it."""
-
-    kind: TargetKind
-    workflow: str
-    workflow_id: str | None = None
-    task_id: str | None = None
-    reference_name: str | None = None
-    version: int | None = None
-    correlation_id: str | None = None
-    once_key: str | None = None
-    once_while: OnceWhile | None = None
-    input: str | None = None
-    """As in `Target`."""
-    only_versions: tuple[int, ...] | None = None
-    """For a completion in doubt, whose workflow couldn't be looked up: the versions, one of which
-    it must have."""
-    lane: str | None = None
-    """As in `Target`."""
-    otherwise: Otherwise | None = None
-    iteration: int | None = None
-    """As in `Target`."""
-    not_before: int = 0
-    """When its call may be made, at the earliest: not while its task's time-out is being extended.
-    """
-
-
-def place_of(target: Target | NewTarget) -> OneTarget:
+def place_of(target: TargetCall) -> OneTarget:
     """The target's place."""
     if target.kind == "complete":
         name = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from store.records import NewTarget, OnceHolder, Result, Target
+from store.records import NewTarget, OnceHolder, Result, Target, TargetCall
 from store.rules.transitions import event_after_return
 from store.sql import rows, storable
 from store.sql.database import Database, Part, Signals, Transaction
@@ -68,7 +68,7 @@ class Lanes(Part):
         return rows.target(found[0]) if found else None
 
 
-def lanes_of(targets: Iterable[Target | NewTarget]) -> list[str]:
+def lanes_of(targets: Iterable[TargetCall]) -> list[str]:
     """The lanes of these targets."""
     return sorted({target.lane for target in targets if target.lane is not None})
 

@@ -22,8 +22,20 @@ PAYLOAD = {
 
 
 def event(payload: Any = None) -> Event:
-    given = json.dumps(payload or PAYLOAD), {"x-user": "robin"}, {"q": "robin"}
-    return Event(1, "e", "w", 0, None, *given, "pending", 0, None, "no", None, None)
+    return Event(
+        seq=1,
+        id="e",
+        webhook="w",
+        received_at=0,
+        payload=json.dumps(payload or PAYLOAD),
+        headers={"x-user": "robin"},
+        query={"q": "robin"},
+        status="pending",
+        hold_until=0,
+        decided_at=None,
+        hold="no",
+        settled_at=None,
+    )
 
 
 @pytest.mark.parametrize(

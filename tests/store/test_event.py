@@ -16,7 +16,20 @@ from store.records import Event, new_event_id
 def event(payload: str = "{}") -> Event:
     at = 1_700_000_000_123
     return Event(
-        1, "id", "w", at, None, payload, {"h": "v"}, {"q": "1"}, "pending", at, None, 0, None, None
+        seq=1,
+        id="id",
+        webhook="w",
+        received_at=at,
+        delivery_id=None,
+        payload=payload,
+        headers={"h": "v"},
+        query={"q": "1"},
+        status="pending",
+        hold_until=at,
+        decided_at=None,
+        hold=0,
+        settled_at=None,
+        replay_of=None,
     )
 
 

@@ -160,22 +160,22 @@ def test_what_hide_names_is_not_told_and_nothing_where_that_is_unknown(
     assert told(event, (path,)) == line
     kind, parts = Summarizer(Shop(), ()).summarize(event)
     stored = Event(
-        1,
-        "e",
-        "w",
-        0,
-        None,
-        json.dumps(event),
-        {},
-        {},
-        "pending",
-        0,
-        0,
-        "no",
-        None,
-        None,
-        kind,
-        parts,
+        seq=1,
+        id="e",
+        webhook="w",
+        received_at=0,
+        delivery_id=None,
+        payload=json.dumps(event),
+        headers={},
+        query={},
+        status="pending",
+        hold_until=0,
+        decided_at=0,
+        hold="no",
+        settled_at=None,
+        replay_of=None,
+        type=kind,
+        summary_parts=parts,
     )
     for shown in (masked_in_list(stored, (path,)), masked(stored, (path,))):
         assert " ".join((shown.summary_parts or {}).values()) == line, (

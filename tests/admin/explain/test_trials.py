@@ -16,7 +16,20 @@ from store.records import Event
 
 def event(name: str, payload: Any) -> Event:
     return Event(
-        1, name, "w", 0, None, json.dumps(payload), {}, {}, "pending", 0, None, "no", None, None
+        seq=1,
+        id=name,
+        webhook="w",
+        received_at=0,
+        delivery_id=None,
+        payload=json.dumps(payload),
+        headers={},
+        query={},
+        status="pending",
+        hold_until=0,
+        decided_at=None,
+        hold="no",
+        settled_at=None,
+        replay_of=None,
     )
 
 

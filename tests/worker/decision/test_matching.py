@@ -35,20 +35,20 @@ def event(
 ) -> Event:
     text = json.dumps(payload or {})
     return Event(
-        seq,
-        f"e{seq}",
-        webhook,
-        received_at,
-        None,
-        text,
-        {},
-        {},
-        "pending",
-        hold_until,
-        None,
-        1,
-        None,
-        None,
+        seq=seq,
+        id=f"e{seq}",
+        webhook=webhook,
+        received_at=received_at,
+        delivery_id=None,
+        payload=text,
+        headers={},
+        query={},
+        status="pending",
+        hold_until=hold_until,
+        decided_at=None,
+        hold=1,
+        settled_at=None,
+        replay_of=None,
     )
 
 

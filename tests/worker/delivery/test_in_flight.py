@@ -11,9 +11,40 @@ from store.records import Event, Target
 from worker.delivery.slots import HANGS, Claimed, InFlight, Slot
 
 TARGET = Target(
-    7, "event", "start", "flow", None, None, None, None, "event", "claimed", 1, None, "me", 5, 0, 0, None
-)  # fmt: skip
-EVENT = Event(1, "event", "w", 0, None, "{}", {}, {}, "pending", 0, 0, "no", None, None)
+    id=7,
+    event_id="event",
+    kind="start",
+    workflow="flow",
+    workflow_id=None,
+    task_id=None,
+    reference_name=None,
+    version=None,
+    correlation_id="event",
+    state="claimed",
+    attempts=1,
+    error=None,
+    claimed_by="me",
+    claimed_at=5,
+    due_at=0,
+    created_at=0,
+    settled_at=None,
+)
+EVENT = Event(
+    seq=1,
+    id="event",
+    webhook="w",
+    received_at=0,
+    delivery_id=None,
+    payload="{}",
+    headers={},
+    query={},
+    status="pending",
+    hold_until=0,
+    decided_at=0,
+    hold="no",
+    settled_at=None,
+    replay_of=None,
+)
 
 
 def claimed(number: int, payload: str = "{}", webhook: str = "w") -> list[Claimed]:

@@ -59,8 +59,24 @@ class Server:
 HEARTBEAT = Heartbeat(None, Term("me"))  # type: ignore[arg-type]
 
 TARGET = Target(
-    7, "event", "complete", "flow", "w", "t", "wait", None, None, "pending", 1, None, "other", 5, 111, 0, None
-)  # fmt: skip
+    id=7,
+    event_id="event",
+    kind="complete",
+    workflow="flow",
+    workflow_id="w",
+    task_id="t",
+    reference_name="wait",
+    version=None,
+    correlation_id=None,
+    state="pending",
+    attempts=1,
+    error=None,
+    claimed_by="other",
+    claimed_at=5,
+    due_at=111,
+    created_at=0,
+    settled_at=None,
+)
 
 
 class Store:
