@@ -83,32 +83,31 @@ def word_of(name: str, words: Sequence[str], instead: str) -> Read:
     return read
 
 
-def json_of(name: str, instead: Read) -> Read:
-    """A JSON text. `instead` makes from a text that is none what the record has instead."""
+def parsed(what: str, parse: Read, instead: Read = lambda _: None) -> Read:
+    """A text that `parse` reads, which raises TypeError or ValueError; `what` is what people call
+    it. `instead` makes of a text that can't be read what the record has instead."""
 
     def read(value: Any) -> Any:
         if type(value) is not str:
             raise Unreadable(NOT_PLAIN, instead(value))
         try:
-            return json.loads(value)
+            return parse(value)
         except (TypeError, ValueError) as error:
-            why = f"its {name} in the store can't be read: {error}"
-            raise Unreadable(why, instead(value)) from None
+            raise Unreadable(f"{what} can't be read: {error}", instead(value)) from None
 
     return read
+
+
+def json_of(name: str, instead: Read) -> Read:
+    """A JSON text; `name` is what people call the column."""
+    return parsed(f"its {name} in the store", json.loads, instead)
 
 
 def object_of(name: str) -> Read:
     """A JSON object, or None."""
+    return optional(parsed(f"its {name} in the store", lambda text: dict(json.loads(text))))
 
-    def read(value: Any) -> dict[str, Any] | None:
-        if value is None:
-            return None
-        if type(value) is not str:
-            raise Unreadable(NOT_PLAIN, None)
-        try:
-            return dict(json.loads(value))
-        except (TypeError, ValueError) as error:
-            raise Unreadable(f"its {name} in the store can't be read: {error}", None) from None
 
-    return read
+def optional(read: Read) -> Read:
+    """The same, or None."""
+    return lambda value: None if value is None else read(value)

@@ -9,7 +9,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import ClassVar
+
+import structlog
 
 from store.delivery_records import RawDelivery, Verdict
 from store.records import NewEvent
@@ -18,6 +20,8 @@ from store.sql import rows
 from store.sql.columns import Columns, number, text
 from store.sql.database import Part, Rows, Transaction
 from store.sql.storable import text_without_nul
+
+log = structlog.get_logger()
 
 LISTENED = Bounds(number=200, bytes=32 * 1024 * 1024, age=3_600_000)
 """Of the accepted deliveries of one webhook."""
@@ -124,14 +128,20 @@ def _row(raw: RawDelivery) -> tuple[object, ...]:
     return (*values, json.dumps(dict(headers)), base64.b64encode(body).decode(), raw.size)
 
 
-def _delivery(row: Sequence[Any]) -> RawDelivery:
-    """From the columns of `_COLUMNS`. Raises TypeError or ValueError if headers or body can't be
-    read."""
-    return RawDelivery(**_RAW.for_people(row))
-
-
 def _deliveries(found: Rows) -> list[RawDelivery]:
-    return list(rows.readable_ones("raw delivery", found, _delivery))
+    """From the columns of `_COLUMNS`. Those whose headers or body can't be read are left out."""
+    readable = []
+    for row in found:
+        try:
+            readable.append(RawDelivery(**_RAW.for_people(row)))
+        except (TypeError, ValueError) as error:
+            log.error(
+                "a row of the store can't be read, and is left out",
+                what="raw delivery",
+                id=str(row[0]),
+                error=str(error),
+            )
+    return readable
 
 
 class RawDeliveries(Part):

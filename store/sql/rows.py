@@ -4,15 +4,12 @@ and index jumps."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any, TypeVar, get_args
 
-import structlog
-
 from store import one_target
-from store.one_target import OneTarget
 from store.records import (
     Event,
     EventStatus,
@@ -31,12 +28,13 @@ from store.records import (
 )
 from store.sql import storable
 from store.sql.columns import (
-    NOT_PLAIN,
     Columns,
     Unreadable,
     json_of,
     number,
     object_of,
+    optional,
+    parsed,
     text,
     word_of,
 )
@@ -67,8 +65,6 @@ def hold_of(number: int) -> Hold | None:
     return None
 
 
-log = structlog.get_logger()
-
 _Item = TypeVar("_Item")
 
 
@@ -86,17 +82,6 @@ def _summary_parts(found: str | None) -> dict[str, str] | None:
         return {str(path): str(value) for path, value in json.loads(found).items()}
     except (AttributeError, ValueError):  # it only serves lists: the event can be read without it
         return {}
-
-
-def _only(found: Any) -> OneTarget | None:
-    if found is None:
-        return None
-    if type(found) is not str:
-        raise Unreadable(NOT_PLAIN, None)
-    try:
-        return one_target.from_text(found)
-    except (TypeError, ValueError) as error:  # it must not go to other targets
-        raise Unreadable(f"the target that it is for can't be read: {error}", None) from None
 
 
 def _versions(found: Any) -> tuple[int, ...] | None:
@@ -127,7 +112,8 @@ _EVENT = Columns(
     type=text,
     telling=_summary_parts,
     origin=text,
-    only_target=_only,
+    # Of one that can't be read the event is unreadable: it must not go to other targets.
+    only_target=optional(parsed("the target that it is for", one_target.from_text)),
     acknowledged_at=number,
     resolved_by=text,
     claims=object_of("claims"),
@@ -348,23 +334,6 @@ def target_for_people(row: Sequence[Any]) -> Target:
     if unreadable is not None:
         values["error"] = unreadable
     return Target(**values)
-
-
-def readable_ones(
-    what: str, found: Iterable[Sequence[Any]], convert: Callable[[Sequence[Any]], _Item]
-) -> Iterator[_Item]:
-    """The rows that can be converted; `convert` raises TypeError or ValueError for one that can't
-    be read."""
-    for row in found:
-        try:
-            yield convert(row)
-        except (TypeError, ValueError) as error:
-            log.error(
-                "a row of the store can't be read, and is left out",
-                what=what,
-                id=str(row[0]),
-                error=str(error),
-            )
 
 
 def target(row: Sequence[Any]) -> Target:
