@@ -99,11 +99,6 @@ class EventChange:
     settled_at: int | None
     """When it was finished; None while something may still happen to it."""
 
-    @property
-    def for_decider(self) -> bool:
-        """Whether the leader has something to decide now."""
-        return self.hold == "recheck"
-
 
 @dataclass(frozen=True, slots=True)
 class TaskChange:
@@ -111,11 +106,6 @@ class TaskChange:
 
     state: TaskState
     settled_at: int | None
-
-    @property
-    def for_decider(self) -> bool:
-        """Whether the leader has something to decide now."""
-        return self.state == "returned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +223,11 @@ def events_after(
 ) -> dict[str, EventChange]:
     """What becomes of the events with these holds, whose targets have these kinds and states once
     the results are recorded."""
-    found = {}
-    for event_id, hold in holds.items():
-        taker_ended = event_id in changes.lost_a_taker
-        change = event_after(hold, states[event_id], taker_ended, now)
-        if change is not None:
-            found[event_id] = change
-    return found
+    after = {
+        event_id: event_after(hold, states[event_id], event_id in changes.lost_a_taker, now)
+        for event_id, hold in holds.items()
+    }
+    return {event_id: change for event_id, change in after.items() if change is not None}
 
 
 def event_after(
@@ -256,8 +244,7 @@ def event_after(
     # may have the event.
     if taker_ended and hold == "no" and takers == {"cancelled"}:
         return _event_with("recheck", kinds_and_states, now)
-    live = any(state in LIVE for _, state in kinds_and_states)
-    if live:
+    if any(state in LIVE for _, state in kinds_and_states):
         return None
     return _event_with(hold, kinds_and_states, now)
 

@@ -223,8 +223,8 @@ class Claims(ABC):
             self._change_tasks(transaction, changes.tasks)
             self._hurry_once(transaction, {target.once_key for target in changes.ended}, now)
             events = self._change_events(transaction, locked, changes, now)
-        freed_task = any(change.for_decider for change in changes.tasks.values())
-        if freed_task or any(change.for_decider for change in events.values()):
+        has_returned = any(change.state == "returned" for change in changes.tasks.values())
+        if has_returned or any(change.hold == "recheck" for change in events.values()):
             self._signals.notify("events")
         if has_advanced:
             self._signals.notify("targets")

@@ -158,9 +158,6 @@ def test_a_task_follows_its_target(
 def test_the_decider_is_to_look_at_what_is_free_again() -> None:
     freed = transitions.event_after("no", [("complete", "cancelled")], True, NOW)
     assert freed == transitions.EventChange("pending", "recheck", None)
-    assert freed.for_decider
-    assert transitions.TaskChange("returned", None).for_decider
-    assert not transitions.TaskChange("gone", NOW).for_decider
 
 
 def a_target(kind: TargetKind, task_id: str | None) -> Target:
