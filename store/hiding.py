@@ -64,26 +64,20 @@ def masked_in_list(event: Event, hide: Hidden) -> Event:
     """The same for an event that was read without its payload, or whose payload isn't shown."""
     if _hides_nothing(hide):
         return event
-    event = _without_hidden_parts(event, hide)
-    if event.delivery_id is not None:
-        event = replace(event, delivery_id=BLANK)
-    return event
+    parts = event.summary_parts or {}
+    # `hide` may have changed since it arrived.
+    shown = {path: text for path, text in parts.items() if not _is_hidden(path, hide)}
+    type_is_shown = next(iter(parts), None) in shown
+    return replace(
+        event,
+        summary_parts=shown if parts else event.summary_parts,
+        type=event.type if type_is_shown else None,
+        delivery_id=None if event.delivery_id is None else BLANK,
+    )
 
 
 def _hides_nothing(hide: Hidden) -> bool:
     return hide is not None and not hide
-
-
-def _without_hidden_parts(event: Event, hide: Hidden) -> Event:
-    """The event without hidden values in its summary: `hide` may have changed since it arrived."""
-    if not event.summary_parts:
-        return replace(event, type=None)
-    parts = event.summary_parts.items()
-    shown = {path: text for path, text in parts if not _is_hidden(path, hide)}
-    type_is_from = next(iter(event.summary_parts))
-    if type_is_from in shown:
-        return replace(event, summary_parts=shown)
-    return replace(event, summary_parts=shown, type=None)
 
 
 def _is_hidden(path: str, hide: Hidden) -> bool:

@@ -9,7 +9,7 @@ what it names when somebody looks (`store.hiding.masked`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -32,17 +32,15 @@ _LONGEST_TYPE = 100
 _ALL = 240
 """Characters of all values together."""
 _TYPES = (
-    *(
-        "type",
-        "event_type",
-        "eventType",
-        "event_name",
-        "eventName",
-        "event",
-        "topic",
-        "kind",
-        "action",
-    ),
+    "type",
+    "event_type",
+    "eventType",
+    "event_name",
+    "eventName",
+    "event",
+    "topic",
+    "kind",
+    "action",
     "object_kind",
 )
 """Members that often say what kind of event it is, the likeliest first."""
@@ -77,19 +75,13 @@ _Places = Mapping[str | int, Sequence[_Place]]
 """By the first step: of a platform's dozens of places, most events have a few."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    path: str
-    name: str
-    """For people."""
-
-
 class Summarizer:
     """Makes the summaries of one webhook's events."""
 
     def __init__(self, platform: Platform, hide: Hidden):
         """`hide`: JSONPaths of values that must not be shown; None for all."""
-        self._hide = known = None if hide is None else tuple(hide)
+        self._hides_all = hide is None
+        self._hide = known = tuple(hide or ())
         types, summary = tuple(platform.types), tuple(platform.summary)
         self._object = _places(types, "$", known), _places(summary, "$", known)
         element = f"{_ARRAY}[0]"
@@ -107,7 +99,7 @@ class Summarizer:
             return None, {}
 
     def _summarize(self, value: Any) -> tuple[str | None, dict[str, str]]:
-        if self._hide is None:
+        if self._hides_all:
             return None, {}
         if isinstance(value, list) and value and isinstance(value[0], dict):
             kind, found = self._of_object(value[0], self._element, f"{_ARRAY}[0]")
@@ -116,7 +108,7 @@ class Summarizer:
             return kind, found
         if isinstance(value, dict):
             return self._of_object(value, self._object, "$")
-        return None, self._first_fields({"request": value}, "$", _FIELDS)
+        return None, self._first_fields({"request": value}, "$")
 
     def _of_object(
         self, value: Mapping[str, Any], places: tuple[_Places, _Places], root: str
@@ -138,7 +130,7 @@ class Summarizer:
                 left -= len(text)
         if not found:
             kind, found = self._usual_type(value, root)
-            found |= self._first_fields(value, root, _FIELDS, found)
+            found |= self._first_fields(value, root, found)
         return kind, found
 
     def _usual_type(self, value: Mapping[str, Any], root: str) -> tuple[str | None, dict[str, str]]:
@@ -146,23 +138,13 @@ class Summarizer:
             found = value.get(name)
             if not isinstance(found, str) or not 0 < len(found) <= _LONGEST_TYPE:
                 continue
-            field = self._field(root, None, name)
-            if field is not None:
+            if _field(self._hide, root, None, name) is not None:
                 kind = visible(found)
-                return kind, {field.path: kind}
+                return kind, {f"{root}.{name}": kind}
         return None, {}
 
-    def _field(self, root: str, outer: str | None, name: str) -> _Field | None:
-        if self._hide is None:
-            return None
-        return _find_field(self._hide, root, outer, name)
-
     def _first_fields(
-        self,
-        value: Mapping[str, Any],
-        root: str,
-        most: int,
-        without: Mapping[str, str] | None = None,
+        self, value: Mapping[str, Any], root: str, without: Collection[str] = ()
     ) -> dict[str, str]:
         """Path → ``name=value`` of the first members, and of those of objects in it, that may be
         shown."""
@@ -171,27 +153,25 @@ class Summarizer:
             text = None if type(item) is bool else _text(item)
             if not text:
                 continue
-            field = self._field(root, outer, name)
-            if field is not None and field.path not in (without or {}):
-                found[field.path] = visible(f"{field.name}={_cut(text, _LONGEST)}")
-                if len(found) == most:
+            field = _field(self._hide, root, outer, name)
+            if field is not None and f"{root}.{field}" not in without:
+                found[f"{root}.{field}"] = visible(f"{field}={_cut(text, _LONGEST)}")
+                if len(found) == _FIELDS:
                     break
         return found
 
 
 @lru_cache(maxsize=8192)
-def _find_field(hide: tuple[str, ...], root: str, outer: str | None, name: str) -> _Field | None:
-    """The member of this name, of the object itself or of one in it; None if it may not be shown.
+def _field(hide: tuple[str, ...], root: str, outer: str | None, name: str) -> str | None:
+    """The steps to the member of this name, of the object itself or of one in it; None if it may
+    not be shown.
 
     Cached: the events of a webhook mostly have the same members.
     """
     if not _may_be_shown(name) or (outer is not None and not _may_be_shown(outer)):
         return None
     dotted = name if outer is None else f"{outer}.{name}"
-    path = f"{root}.{dotted}"
-    if hide and may_hide(hide, _steps(path)):
-        return None
-    return _Field(path, dotted)
+    return None if may_hide(hide, _steps(f"{root}.{dotted}")) else dotted
 
 
 def _members(value: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any]]:
@@ -220,7 +200,7 @@ def _may_be_shown(name: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _places(declared: tuple[SummaryPart, ...], root: str, hide: tuple[str, ...] | None) -> _Places:
+def _places(declared: tuple[SummaryPart, ...], root: str, hide: tuple[str, ...]) -> _Places:
     """Where the declared values are, of those that may be shown. Cached: many webhooks are of one
     platform."""
     found: dict[str | int, list[_Place]] = {}
@@ -228,7 +208,7 @@ def _places(declared: tuple[SummaryPart, ...], root: str, hide: tuple[str, ...] 
         value = Value(one) if isinstance(one, str) else one
         steps = _steps(value.path)
         path = root + value.path.removeprefix("$")
-        if hide is not None and not may_hide(hide, _steps(path)):
+        if not may_hide(hide, _steps(path)):
             found.setdefault(steps[0], []).append(_Place(rank, path, steps, value))
     return found
 
