@@ -48,22 +48,8 @@ def _misfits_in(text: str) -> tuple[Misfit, ...]:
     )
 
 
-def _text_of_misfits(misfits: Sequence[Misfit]) -> str:
-    return _text_of([asdict(misfit) for misfit in misfits])
-
-
-def _names_in(text: str) -> frozenset[str]:
-    return frozenset(json.loads(text))
-
-
-def _text_of_names(names: Collection[str]) -> str:
-    return _text_of(sorted(names))
-
-
 def _text_of(values: Sequence[object]) -> str:
-    if not values:
-        return ""
-    return json.dumps(values)
+    return json.dumps(values) if values else ""
 
 
 @dataclass(frozen=True)
@@ -105,14 +91,20 @@ class Reports:
     index_searched_to: int | None = _row("index_searched_to", int)
     """The server's time up to which the index was searched, in milliseconds."""
     index_searched_for: Collection[str] | None = _row(
-        "index_searched_for", _names_in, _text_of_names
+        "index_searched_for",
+        lambda text: frozenset(json.loads(text)),
+        lambda names: _text_of(sorted(names)),
     )
     """The receivers for whose tasks the index was searched up to then."""
     unreconciled: str | None = _row("unreconciled")
     """``yes`` from when Conductor was away until all running workflows have been read."""
     found_by_index_alone_at: int | None = _row("tasks_by_index_alone", int)
     """When a task was last found by the index alone, in Unix milliseconds."""
-    misfits: Sequence[Misfit] | None = _row("workflow_problems", _misfits_in, _text_of_misfits)
+    misfits: Sequence[Misfit] | None = _row(
+        "workflow_problems",
+        _misfits_in,
+        lambda misfits: _text_of(list(map(asdict, misfits))),
+    )
     """What in the definitions doesn't fit Conductor's workflows. The last one may say how many
     more there are."""
     relay_definitions_error: str | None = _row("definitions_error:relay")
