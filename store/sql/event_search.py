@@ -190,15 +190,6 @@ def only_of(column: str, value: str | None) -> tuple[str, list[str]]:
     return f" AND {column} = %s", [value]
 
 
-def condition_of(query: EventFilter) -> str:
-    """What an event must be besides its webhook and status, to be appended to a condition.
-    Parameters: `values_of`."""
-    found = _about(query)
-    if query.text:
-        found += _where_searchable(query, _TEXT)
-    return found
-
-
 def by_id(query: EventFilter, which: str) -> str:
     """Table and condition of the event whose id the text is, wherever it is."""
     only = query.of_webhook
@@ -209,7 +200,9 @@ def by_id(query: EventFilter, which: str) -> str:
     return f"bridge.events WHERE id = %(text)s AND seq < %(before)s{only}{which}"
 
 
-def _about(query: EventFilter) -> str:
+def condition_of(query: EventFilter) -> str:
+    """What an event must be besides its webhook and status, to be appended to a condition.
+    Parameters: `values_of`."""
     found = ""
     if query.resolved:
         found += " AND resolved_by IS NOT NULL"
@@ -224,6 +217,8 @@ def _about(query: EventFilter) -> str:
         found += " AND received_at < %(until)s"
     for number in range(len(query.contains)):
         found += _where_searchable(query, f"strpos({_PAYLOAD}, %(contains{number})s) > 0")
+    if query.text:
+        found += _where_searchable(query, _TEXT)
     return found
 
 
