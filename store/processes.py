@@ -10,7 +10,7 @@ from typing import Protocol
 from store.sql.admin import Acknowledgements, Changes, Erasures, HiddenPaths, Sessions
 from store.sql.answers import Answers
 from store.sql.claims import Claims
-from store.sql.database import Leadership, Signals
+from store.sql.database import Clock, Leadership, Signals
 from store.sql.decisions import Decisions, KnownWorkflows, Tasks
 from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.facts import (
@@ -28,7 +28,7 @@ from store.sql.queries import Queries
 from store.sql.raw_deliveries import RawDeliveries
 
 
-class _Process(Protocol):
+class _Process(Clock, Protocol):
     """What every process may do: add events, and tell people what it does."""
 
     deliveries: Deliveries
@@ -37,60 +37,56 @@ class _Process(Protocol):
     reports: StoredReports
     kept_definitions: KeptDefinitions
 
-    def now(self) -> int:
-        """The store's time, in Unix milliseconds. Needs no round trip, and never raises."""
 
+class _Senders(Protocol):
+    """What is known of those who send."""
 
-class RelayStore(_Process, Protocol):
-    """What the relay may do: it knows of deliveries and their events, but not of what comes of
-    them."""
-
-    signals: Signals
     raw_deliveries: RawDeliveries
     verifications: Verifications
     hidden_paths: HiddenPaths
 
 
-class WorkerStore(_Process, Protocol):
+class _Work(Protocol):
+    """What comes of events."""
+
+    leadership: Leadership
+    tasks: Tasks
+    workflows: KnownWorkflows
+    quarantine: Quarantine
+    pauses: Pauses
+    changes: Changes
+    maintenance: Maintenance
+    queries: Queries
+
+
+class RelayStore(_Process, _Senders, Protocol):
+    """What the relay may do: it knows of deliveries and their events, but not of what comes of
+    them."""
+
+    signals: Signals
+
+
+class WorkerStore(_Process, _Work, Protocol):
     """What the worker may do: as leader it decides and keeps house, and it calls for what is
     decided."""
 
     signals: Signals
-    leadership: Leadership
     decisions: Decisions
-    tasks: Tasks
-    workflows: KnownWorkflows
     claims: Claims
     once_keys: OnceKeys
     lanes: Lanes
     conversations: Conversations
     effects: EffectsOfCalls
-    quarantine: Quarantine
-    pauses: Pauses
-    changes: Changes
-    maintenance: Maintenance
-    queries: Queries
 
 
-class AdminStore(_Process, Protocol):
+class AdminStore(_Process, _Senders, _Work, Protocol):
     """What people may do, by the admin process or the command line: look at everything, and change
     what waits or has ended."""
 
-    queries: Queries
-    raw_deliveries: RawDeliveries
-    verifications: Verifications
-    hidden_paths: HiddenPaths
-    leadership: Leadership
-    tasks: Tasks
-    workflows: KnownWorkflows
-    quarantine: Quarantine
-    pauses: Pauses
-    changes: Changes
     acknowledgements: Acknowledgements
     erasures: Erasures
     sessions: Sessions
     orkes_clients: OrkesClients
-    maintenance: Maintenance
 
     def close(self) -> None:
         """Closes this process's connections; the next use opens them again."""

@@ -76,14 +76,18 @@ class Transaction(Protocol):
         """
 
 
-class Database(Protocol):
+class Clock(Protocol):
+    """The time that all processes on one store agree on."""
+
+    def now(self) -> int:
+        """The store's time, in Unix milliseconds. Needs no round trip, and never raises."""
+
+
+class Database(Clock, Protocol):
     """Opens connections as they are needed.
 
     Its methods raise StoreUnavailable, by `until` (monotonic clock) at the latest.
     """
-
-    def now(self) -> int:
-        """The store's time in Unix milliseconds. Never raises."""
 
     def read(
         self, statement: str, parameters: Parameters = (), /, *, until: float = float("inf")
@@ -128,13 +132,6 @@ class Deciding(Protocol):
 Topic = Literal["events", "targets", "answers"]
 """What a listener waits for. `events`: there may be something to decide. `targets`: there may be
 something to claim. `answers`: there may be an answer for a sender that waits."""
-
-
-class Clock(Protocol):
-    """The time that all processes on one store agree on."""
-
-    def now(self) -> int:
-        """The store's time, in Unix milliseconds. Needs no round trip, and never raises."""
 
 
 class Listener(ABC):
