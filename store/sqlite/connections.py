@@ -260,19 +260,19 @@ class Connections:
         until = self.wait_limits.until(self.busy_timeout, until)
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
             raise StoreUnavailable("SQLite: others of this process wait for the database")
-        try:
-            if self._writer is None:
-                self._writer = self._open_writer()
-            with self._committing(self._writer, until) as db:
-                yield db
-        except sqlite3.Error as error:
-            if _is_stale_after(error):
-                self._close_writer()
-            self._raise_if_of_rows(error)
-            _raise_in_the_stores_words(error)
-            raise
-        finally:
-            self._writing.release()
+        with translated():
+            try:
+                if self._writer is None:
+                    self._writer = self._open_writer()
+                with self._committing(self._writer, until) as db:
+                    yield db
+            except sqlite3.Error as error:
+                if _is_stale_after(error):
+                    self._close_writer()
+                self._raise_if_of_rows(error)
+                raise
+            finally:
+                self._writing.release()
 
     @contextmanager
     def _committing(self, db: Connection, until: float) -> Iterator[Connection]:
@@ -441,16 +441,13 @@ def _is_stale_after(error: sqlite3.Error) -> bool:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns SQLite's temporary errors (locked, full, read-only, gone) into StoreUnavailable."""
+    """Turns SQLite's temporary errors (locked, full, read-only, gone) into StoreUnavailable, and
+    those about a value into Unstorable."""
     try:
         yield
-    except sqlite3.Error as error:
-        _raise_in_the_stores_words(error)
-        raise
-
-
-def _raise_in_the_stores_words(error: sqlite3.Error) -> None:
-    if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):
+    except (sqlite3.IntegrityError, sqlite3.DataError) as error:
         raise Unstorable(f"SQLite: {error}") from error
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _ABOUT_A_STATEMENT):
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, _ABOUT_A_STATEMENT):
+            raise
         raise StoreUnavailable(f"SQLite: {error}") from error
