@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
 from config.json_schemas import PayloadSchema
-from config.value_types import Name, StrictModel, error_detail, why_unrooted
+from config.value_types import Name, StrictModel, raise_faults, why_unrooted
 from criteria.jsonpath import BadPath, compile_path
 
 Encoding = Literal["json", "base64", "base64-json", "gzip"]
@@ -25,27 +26,26 @@ def _check_decode(value: object) -> object:
             "neither false nor a mapping; write one such as {$.payload: base64-json}, or false to"
             " decode nothing"
         )
-    faults = []
-    for path, encoding in value.items():
-        if isinstance(path, str) and (unrooted := why_unrooted(path)) is not None:
-            faults.append(error_detail("rule", "; ".join(unrooted), (path,)))
-            continue
-        try:
-            compile_path(path)
-        except BadPath as error:
-            faults.append(
-                error_detail("rule", f"{error}; write one such as $.payload", (str(path),))
-            )
-        if encoding not in _ENCODINGS:
-            message = f"{encoding!r} is not an encoding; write one of {', '.join(_ENCODINGS)}"
-            faults.append(error_detail("rule", message, (str(path),)))
-    if faults:
-        raise ValidationError.from_exception_data("decode", faults, hide_input=True)
+    raise_faults("decode", _faults_of_decode(value))
     if len(value) > _MOST_PATHS:
         raise ValueError(
             f"more than {_MOST_PATHS} paths; use fewer, such as $.records[*].data for all of a list"
         )
     return value
+
+
+def _faults_of_decode(written: dict[object, object]) -> Iterator[tuple[tuple[str], str]]:
+    for path, encoding in written.items():
+        if isinstance(path, str) and (unrooted := why_unrooted(path)) is not None:
+            yield (path,), "; ".join(unrooted)
+            continue
+        try:
+            compile_path(path)
+        except BadPath as error:
+            yield (str(path),), f"{error}; write one such as $.payload"
+        if encoding not in _ENCODINGS:
+            message = f"{encoding!r} is not an encoding; write one of {', '.join(_ENCODINGS)}"
+            yield (str(path),), message
 
 
 Decode = Annotated[

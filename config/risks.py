@@ -274,11 +274,10 @@ def _guessable_headers(webhook: Mapping[str, Any], _: Platform | None) -> Iterat
     weak_headers = {place[1] for place in placeholders + guessable}
     if weak_headers != set(_mapping(webhook.get("headers"))):
         return
+    what = "a short value, which can be guessed, and nothing else proves the sender"
     for place in guessable:
-        if place in placeholders:
-            continue
-        what = "a short value, which can be guessed, and nothing else proves the sender"
-        yield ProblemAt(place, what, "use at least 16 random characters")
+        if place not in placeholders:
+            yield ProblemAt(place, what, "use at least 16 random characters")
 
 
 def _header_values(webhook: Mapping[str, Any]) -> dict[Where, str]:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from dotenv import load_dotenv
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -99,7 +100,7 @@ class Settings(BaseSettings):
         default=Path("config/webhooks.yaml"),
         description="webhook definitions: a YAML file, or a folder of *.yaml files",
     )
-    bridge_database: str = Field(
+    bridge_database: Annotated[str, AfterValidator(check_database_url)] = Field(
         default="sqlite:///data/bridge.db",
         repr=False,  # it may hold a password
         description=(
@@ -296,11 +297,6 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
-
-    @field_validator("bridge_database")
-    @classmethod
-    def _known_store(cls, value: str) -> str:
-        return check_database_url(value)
 
     @field_validator("bridge_relay_metrics", "bridge_worker_metrics")
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +48,14 @@ def error_detail(
     return InitErrorDetails(
         type=PydanticCustomError(kind, "{text}", {"text": message}), loc=place, input=None
     )
+
+
+def raise_faults(title: str, faults: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raises ValidationError, with a line of its own for each fault (place and message), if there
+    are any."""
+    details = [error_detail("rule", message, place) for place, message in faults]
+    if details:
+        raise ValidationError.from_exception_data(title, details, hide_input=True)
 
 
 class StrictModel(BaseModel):
@@ -178,9 +186,7 @@ def _check_expected(value: object) -> object:
     """Operators are checked one by one, so that each error has its own line."""
     if is_operators(value):
         assert isinstance(value, dict)
-        faults = [error_detail("rule", message, where) for where, message in find_faults(value)]
-        if faults:
-            raise ValidationError.from_exception_data("operators", faults, hide_input=True)
+        raise_faults("operators", find_faults(value))
     elif isinstance(value, dict) and (inner := _inner_operator(value)) is not None:
         raise ValueError(
             f"the operator {inner} deep inside an object; operators belong directly below a path:"
@@ -191,9 +197,7 @@ def _check_expected(value: object) -> object:
 
 def _check_input(value: object) -> object:
     """Checked part by part, so that each error has its own line."""
-    faults = [error_detail("rule", message, where) for where, message in find_input_faults(value)]
-    if faults:
-        raise ValidationError.from_exception_data("input", faults, hide_input=True)
+    raise_faults("input", find_input_faults(value))
     return value
 
 
