@@ -21,14 +21,12 @@ from platforms.base import Platform
 from platforms.bodies import (
     MAX_DEPTH,
     MAX_VALUES,
-    BadBody,
     Body,
     is_nested_deeper,
     read_json,
     refuse_unstorable,
     values_in,
 )
-from relay.events.payload import CONDUCTOR_PAYLOAD
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _GZIP = 16 + zlib.MAX_WBITS
@@ -39,7 +37,7 @@ within them."""
 
 
 class _Stays(ValueError):
-    """The text can't be decoded."""
+    """The text can't be decoded, as any other ValueError says, too: of the JSON, Base64 or UTF-8."""
 
 
 def decoding_of(webhook: Webhook, platform: Platform) -> Mapping[str, Encoding]:
@@ -100,32 +98,26 @@ def _changes(
         return
     for place, text in found:
         if isinstance(text, str):
-            with suppress(_Stays):
+            with suppress(ValueError):  # what can't be decoded
                 yield place, _decoded(text, encoding, budget, MAX_DEPTH - len(place))
 
 
 def _decoded(text: str, encoding: Encoding, budget: _Budget, depth: int) -> Any:
-    """Raises _Stays."""
+    """Raises ValueError, such as _Stays or BadBody."""
     if encoding != "json":
         data = _from_base64(text)
         if encoding == "gzip":
             data = _inflated(data, budget)
         else:
             budget.take(len(data))
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            raise _Stays from None
+        text = data.decode("utf-8")
     else:
         budget.take(len(text))
     if encoding == "base64" or (encoding == "gzip" and not _may_be_json(text)):
         value: Any = text
     else:
         value = _from_json(text, budget, depth)
-    try:
-        refuse_unstorable(value)
-    except BadBody:
-        raise _Stays from None
+    refuse_unstorable(value)
     return value
 
 
@@ -138,10 +130,7 @@ def _from_json(text: str, budget: _Budget, depth: int) -> Any:
     if not _may_be_json(text):
         raise _Stays
     budget.take(0, values_in(text, budget.values))
-    try:
-        value = read_json(text)
-    except BadBody:
-        raise _Stays from None
+    value = read_json(text)
     if is_nested_deeper(value, depth):
         raise _Stays
     return value
@@ -152,10 +141,7 @@ def _from_base64(text: str) -> bytes:
     if not _BASE64.fullmatch(text) or ("=" in text and len(text) % 4):
         raise _Stays
     bare = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-    except ValueError:
-        raise _Stays from None
+    return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
 
 
 def _inflated(data: bytes, budget: _Budget) -> bytes:
@@ -178,8 +164,3 @@ def _inflated(data: bytes, budget: _Budget) -> bytes:
     if not inflater.eof or inflater.unused_data:
         raise _Stays
     return bytes(found)
-
-
-def decoded(webhook: Webhook, platform: Platform, body: Body) -> Body:
-    """The body as the webhook's `decode` makes it."""
-    return Decoder(decoding_of(webhook, platform), CONDUCTOR_PAYLOAD).decode(body)

@@ -11,8 +11,8 @@ from criteria.evaluator import TooCostly
 from criteria.jsonpath import Place, places
 from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody
-from relay.events.decoding import decoded
-from relay.events.payload import dump
+from relay.events.decoding import Decoder, decoding_of
+from relay.events.payload import CONDUCTOR_PAYLOAD, dump
 
 _LARGEST = 10_000
 """Characters of what is around an array, as JSON: every one of its elements gets it."""
@@ -97,7 +97,5 @@ def _without(value: Any, place: Place) -> Any:
 def shaped(webhook: Webhook, platform: Platform, body: Body) -> Sequence[Body]:
     """What the webhook's `decode` and `split` make of the body: one for each event, of which there
     may be few."""
-    return [
-        part.body
-        for part in parts_of(decoded(webhook, platform, body), webhook.split, _MOST_OF_SAMPLE)
-    ]
+    decoded = Decoder(decoding_of(webhook, platform), CONDUCTOR_PAYLOAD).decode(body)
+    return [part.body for part in parts_of(decoded, webhook.split, _MOST_OF_SAMPLE)]
