@@ -115,23 +115,19 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 def _background(application: Any) -> Any:
     """`relay.background.Background`, which can't be imported from here."""
-    extensions = getattr(application, "extensions", {})
-    return extensions.get("relay")
+    return application.extensions["relay"]
 
 
 def when_ready(server: Any) -> None:
     """New workers start with the parent's definitions, so the parent keeps them up to date."""
     background = _background(server.app.callable)
-    if background:
-        background.before_fork()
-        gevent.spawn(background.keep_up)
+    background.before_fork()
+    gevent.spawn(background.keep_up)
 
 
 def on_reload(server: Any) -> None:
     """SIGHUP: gunicorn replaces its workers."""
-    background = _background(server.app.callable)
-    if background:
-        background.reload_now()
+    _background(server.app.callable).reload_now()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -140,9 +136,8 @@ def post_worker_init(worker: Any) -> None:
 
     concurrency.start_threads()
     background = _background(worker.wsgi)
-    if background:
-        background.start()
-        _at_sigterm(background.waiting.stop)
+    background.start()
+    _at_sigterm(background.waiting.stop)
 
 
 def _at_sigterm(act: Any) -> None:
@@ -159,9 +154,8 @@ def _at_sigterm(act: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Writes what has been counted but not written yet."""
-    background = _background(getattr(worker, "wsgi", None))
-    if background:
-        background.stop()
+    if hasattr(worker, "wsgi"):  # else it was stopped before it had the application
+        _background(worker.wsgi).stop()
 
 
 def child_exit(server: Any, worker: Any) -> None:
