@@ -14,11 +14,10 @@ from admin.explain.pairs import Context, compare, is_left, share_that_holds
 from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation
 from admin.explain.story import story_of, waiting_sender_steps
 from admin.wording.statuses import EventTargets, read_targets
-from admin.wording.targets import NOTHING, SetAsides, by_item, item_of, task_set_aside
-from config.webhooks import Webhook
+from admin.wording.targets import SetAsides, item_of, task_set_aside
 from criteria.document import Document
 from criteria.evaluator import Steps
-from store.records import Event, Target, Task, Workflow
+from store.records import Event, Target, Task
 from store.sql.event_search import EventFilter
 
 
@@ -51,22 +50,17 @@ def _compared(
         yield compare(event, document, task, context)
 
 
-def describe_task(
-    task: Task,
-    webhooks: Mapping[str, Webhook],
-    targets: Sequence[Target],
-    set_aside: SetAsides = NOTHING,
-    left: Collection[str] = (),
-) -> str:
+def describe_task(task: Task, targets: Sequence[Target], context: Context) -> str:
     """What the task's state means."""
-    reached_by = [webhook for webhook in webhooks.values() if task.workflow in webhook.receivers]
+    webhooks = context.webhooks.values()
+    reached_by = [webhook for webhook in webhooks if task.workflow in webhook.receivers]
     for_callbacks_only = bool(reached_by) and all(webhook.callback for webhook in reached_by)
     if task.broken and not for_callbacks_only:
         return f"Broken, so no event completes it: {task.broken}"
     taken = _taken(task, targets)
     if taken is not None:
         return taken
-    if task.workflow in left:
+    if task.workflow in context.left:
         return f"Waiting, but not for the bridge: {is_left(task.workflow)}."
     if not reached_by:
         return (
@@ -74,7 +68,7 @@ def describe_task(
             f"Add `{task.workflow}: any` to the `receivers` of its webhook."
         )
     waiting = f"Waiting for an event from {' or '.join(webhook.name for webhook in reached_by)}"
-    why = task_set_aside(task, set_aside)
+    why = task_set_aside(task, context.set_aside)
     return f"{waiting}." if why is None else f"{waiting}; {why}."
 
 
@@ -216,9 +210,7 @@ class Explainer:
                 events.setdefault(event.id, event)
         context = self._context(self._bridge.targets_by_event(events.values()), [task])
         near = explain_task(task, self.with_payloads(list(events)), context, limit, Steps(STEPS))
-        meaning = describe_task(
-            task, self._bridge.definitions.by_name, targets, context.set_aside, context.left
-        )
+        meaning = describe_task(task, targets, context)
         return TaskExplanation(meaning, targets, near, item_of(task, context.set_aside))
 
     def with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
@@ -243,35 +235,28 @@ class Explainer:
             after = page[-1].id
 
     def _context(
-        self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()
+        self, targets_of: Mapping[str, Sequence[Target]], tasks: Collection[Task]
     ) -> Context:
-        targets_on: dict[str, list[Target]] = {}
-        workflows: dict[str, Workflow] = {}
-        looked_at = list(tasks)
-        for task in looked_at:
-            targets_on[task.id] = self._store.queries.targets_on(task.id)
-            workflow = self._store.workflows.find(task.workflow_id)
-            if workflow is not None:
-                workflows[task.workflow_id] = workflow
+        found = {task.workflow_id: self._store.workflows.find(task.workflow_id) for task in tasks}
         reports = self._store.reports.read()
         return Context(
             webhooks=self._bridge.definitions.by_name,
             hide=self._bridge.hide,
             targets_of=targets_of,
-            targets_on=targets_on,
-            workflows=workflows,
+            targets_on={task.id: self._store.queries.targets_on(task.id) for task in tasks},
+            workflows={id_: workflow for id_, workflow in found.items() if workflow is not None},
             conductor_offset=reports.clock_offset or 0,
             clock_skew=int(self._bridge.settings.bridge_clock_skew * 1000),
             conductor_error=reports.conductor_error,
             conductor_since=reports.conductor_at,
             misfits=reports.misfits or (),
             paused=self._store.pauses.paused(),
-            set_aside=self._set_aside(targets_of, looked_at),
+            set_aside=self._set_aside(targets_of, tasks),
             left=self._bridge.settings.bridge_leave_to_conductor,
         )
 
     def _set_aside(
-        self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()
+        self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task]
     ) -> SetAsides:
         """What is set aside among these events and their targets, and these tasks and their
         workflows."""
@@ -283,7 +268,8 @@ class Explainer:
         }
         for task in tasks:
             ids |= {task.id, task.workflow_id}
-        return by_item(self._store.quarantine.items(ids=sorted(ids), limit=len(ids)))
+        items = self._store.quarantine.items(ids=sorted(ids), limit=len(ids))
+        return {(item.kind, item.id): item for item in items}
 
 
 def _add_nearest(

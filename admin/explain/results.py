@@ -159,33 +159,9 @@ _SHOWN = 5
 """Tasks that people see without asking for more, each for those like it."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """Tasks of one workflow with the same verdict for the same reason."""
-
-    tasks: Sequence[Comparison]
-    """Closest first."""
-
-    def __str__(self) -> str:
-        nearest, number = self.tasks[0], len(self.tasks)
-        is_one = number == 1
-        workflow = nearest.task.workflow
-        tasks = f"the task of {workflow}" if is_one else f"{number} tasks of {workflow}"
-        failed = nearest.first_failed
-        match nearest.verdict:
-            case "differs" if failed is not None:
-                return f"{tasks} {'differs' if is_one else 'differ'} in {failed.path}"
-            case "taken":
-                return f"this event took {tasks}"
-            case "matches":
-                return f"{tasks} {'matches' if is_one else 'match'}"
-            case verdict:
-                return f"{tasks} {'is' if is_one else 'are'} {verdict}"
-
-
-def grouped(comparisons: Sequence[Comparison]) -> list[Group]:
-    """The groups in the order of the comparisons, without tasks that are out of reach and differ,
-    too."""
+def grouped(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
+    """Groups of tasks of one workflow with the same verdict for the same reason, closest first, in
+    the order of the comparisons; without tasks that are out of reach and differ, too."""
     found: dict[tuple[str, str, str], list[Comparison]] = {}
     for one in comparisons:
         failed = one.first_failed
@@ -193,7 +169,24 @@ def grouped(comparisons: Sequence[Comparison]) -> list[Group]:
             continue
         path = failed.path if failed is not None and one.verdict == "differs" else ""
         found.setdefault((one.verdict, one.task.workflow, path), []).append(one)
-    return [Group(tasks) for tasks in found.values()]
+    return list(found.values())
+
+
+def _in_words(group: Sequence[Comparison]) -> str:
+    nearest, number = group[0], len(group)
+    is_one = number == 1
+    workflow = nearest.task.workflow
+    tasks = f"the task of {workflow}" if is_one else f"{number} tasks of {workflow}"
+    failed = nearest.first_failed
+    match nearest.verdict:
+        case "differs" if failed is not None:
+            return f"{tasks} {'differs' if is_one else 'differ'} in {failed.path}"
+        case "taken":
+            return f"this event took {tasks}"
+        case "matches":
+            return f"{tasks} {'matches' if is_one else 'match'}"
+        case verdict:
+            return f"{tasks} {'is' if is_one else 'are'} {verdict}"
 
 
 def standing_for(comparisons: Sequence[Comparison]) -> list[int]:
@@ -211,10 +204,10 @@ def shown_first(
     groups = grouped(comparisons)
     if each:
         found = [(one, 1) for one in comparisons]
-    elif sum(len(group.tasks) for group in groups) <= _SHOWN:
-        found = [(one, 1) for group in groups for one in group.tasks]
+    elif sum(map(len, groups)) <= _SHOWN:
+        found = [(one, 1) for group in groups for one in group]
     else:
-        found = [(group.tasks[0], len(group.tasks)) for group in groups[:_SHOWN]]
+        found = [(group[0], len(group)) for group in groups[:_SHOWN]]
     return found, len(comparisons) - sum(number for _, number in found)
 
 
@@ -228,10 +221,10 @@ def answer(comparisons: Sequence[Comparison]) -> str:
             f"No waiting task could take it: all {len(comparisons)} that were compared are out of"
             " reach."
         )
-    others = sum(len(group.tasks) for group in groups[2:])
-    told = "; ".join(map(str, groups[:2]))
+    others = sum(map(len, groups[2:]))
+    told = "; ".join(map(_in_words, groups[:2]))
     if others:
         told += f"; and {others} more"
-    if any(group.tasks[0].verdict == "taken" for group in groups):
+    if any(group[0].verdict == "taken" for group in groups):
         return f"{told[0].upper()}{told[1:]}."
     return f"No waiting task took it: {told}."

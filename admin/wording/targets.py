@@ -8,12 +8,6 @@ from store.records import SetAside, SetAsideKind, Target, TargetKind, Task, iso
 
 SetAsides = Mapping[tuple[SetAsideKind, str], SetAside]
 """(kind, id) → what is known about it."""
-NOTHING: SetAsides = {}
-
-
-def by_item(found: list[SetAside]) -> SetAsides:
-    """Indexes what was found by kind and id."""
-    return {(item.kind, item.id): item for item in found}
 
 
 def name_of(item: SetAside) -> str:

@@ -159,7 +159,7 @@ def test_a_workflow_that_is_left_to_conductor_is_told() -> None:
     explained = explain_event(event(status="ignored"), [], here)
     assert "left to Conductor (BRIDGE_LEAVE_TO_CONDUCTOR)" in explained.meaning[0]
     assert [(start.holds, start.reason) for start in explained.starts] == [(False, text)]
-    assert text in describe_task(task(), here.webhooks, (), left=here.left)
+    assert text in describe_task(task(), (), here)
 
 
 def test_another_version_is_out_of_reach() -> None:
@@ -550,7 +550,7 @@ def test_the_events_that_came_nearest_to_a_task_come_first_then_the_newest() -> 
 def test_what_a_tasks_state_means_is_told(
     fields: dict[str, Any], targets: tuple[Target, ...], text: str
 ) -> None:
-    assert text in describe_task(task(**fields), {"hook": webhook()}, targets)
+    assert text in describe_task(task(**fields), targets, context())
 
 
 # --- operators ---

@@ -46,6 +46,4 @@ def test_a_task_that_never_came_may_still_get_it_by_a_replay() -> None:
 def test_a_task_that_only_callbacks_complete_needs_no_matches() -> None:
     assert Definitions((HOOK,)).for_callbacks_only == ["flow"]
     assert Definitions((HOOK, webhook())).for_callbacks_only == []
-    assert (
-        describe_task(task(broken="why"), {"hook": HOOK}, ()) == "Waiting for an event from hook."
-    )
+    assert describe_task(task(broken="why"), (), context(HOOK)) == "Waiting for an event from hook."
