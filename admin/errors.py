@@ -10,6 +10,13 @@ class CantDo(Exception):
     """The API's and the page's HTTP status."""
 
 
+class BadRequest(CantDo):
+    """What was asked for can't be understood, or isn't possible as it was asked; the text says
+    why."""
+
+    status = 400
+
+
 class NotFound(CantDo):
     """There is no such event, task or webhook; the text says which."""
 

@@ -29,7 +29,7 @@ from admin.api.objects import (
 from admin.api_object import ApiObject, Time
 from admin.bridge import DAY, Bridge
 from admin.definitions.writer import DefinitionsFolder
-from admin.errors import CantDo
+from admin.errors import BadRequest, CantDo
 from admin.events.filters import check_webhook
 from admin.events.replay import replay
 from admin.explain.explainer import Explainer
@@ -55,16 +55,6 @@ _TASKS_READ = 50
 """Tasks that an event is compared with, to say what its status means."""
 _AGAIN = 0.5
 """Seconds between two looks whether an event is over."""
-
-
-class CantTry(CantDo):
-    """The criteria can't be tried; the text says why."""
-
-    status = 400
-
-
-class CantErase(CantDo):
-    """The event isn't over; the text says what to do."""
 
 
 # --- webhooks
@@ -216,12 +206,12 @@ def erase_event(bridge: Bridge, event_id: str, patience: float = 0.0) -> str:
     whole id.
 
     While a call for it is in flight, waits for its end, `patience` seconds at most. Raises
-    NotFound, CantErase, StoreUnavailable.
+    NotFound, CantDo, StoreUnavailable.
     """
     event, until = bridge.event_meant(event_id), time.monotonic() + patience
     while not bridge.store.erasures.erase(event.id):
         if time.monotonic() >= until:
-            raise CantErase(
+            raise CantDo(
                 f"event {event.id} is still pending: its workflows need its payload. Try again once"
                 " it is over, or remove what it waits for: its hold, or its webhook"
             )
@@ -234,7 +224,7 @@ def try_criteria(bridge: Bridge, name: str, kind: Kind, given: Sequence[str]) ->
     """Which of the webhook's newest events criteria would have fitted; `given`: ``$.path=value``,
     of `once` a path.
 
-    Raises NotFound, CantTry, BadFilter, StoreUnavailable.
+    Raises NotFound, BadRequest, BadFilter, StoreUnavailable.
     """
     hide = bridge.hide(bridge.webhook(name).name)
     if kind == "once" and len(given) != 1:
@@ -243,7 +233,7 @@ def try_criteria(bridge: Bridge, name: str, kind: Kind, given: Sequence[str]) ->
     lines = [read_line(path, value, kind, hide) for path, value in pairs]
     for line in lines:
         if line.problem is not None:
-            raise CantTry(f"{line.path}: {line.problem}")
+            raise BadRequest(f"{line.path}: {line.problem}")
     trier = Trier(kind, lines)
     found = try_newest(bridge, name, trier)
     return Tried.of(
@@ -313,22 +303,16 @@ class Callback(ApiObject):
     expires_at: Time
 
 
-class CantMakeUrl(CantDo):
-    """No such URL can be made; the text says why, and what to do."""
-
-    status = 400
-
-
 def make_callback(bridge: Bridge, asked: ToCallBack) -> Callback:
     """The URL that completes this task. Nobody asks Conductor whether there is such a task: it may
     be to come.
 
-    Raises NotFound, CantMakeUrl, StoreUnavailable.
+    Raises NotFound, BadRequest, StoreUnavailable.
     """
     webhook, task = bridge.webhook(asked.webhook), asked.task
     callback = webhook.callback
     if callback is None:
-        raise CantMakeUrl(
+        raise BadRequest(
             f"{webhook.name} has no `callback`; add callback: {{secret: ${{NAME}}}} to its"
             " definition"
         )
@@ -336,17 +320,17 @@ def make_callback(bridge: Bridge, asked: ToCallBack) -> Callback:
         address = Address.of(asked.workflow_id, task, asked.iteration)
         seconds = callback.expires if asked.expires is None else check_expires(asked.expires)
     except NoSuchTask as error:
-        raise CantMakeUrl(str(error)) from None
+        raise BadRequest(str(error)) from None
     except ValueError as error:
-        raise CantMakeUrl(f"how long it can be used is {error}") from None
+        raise BadRequest(f"how long it can be used is {error}") from None
     if callback.tasks and not set(callback.tasks).intersection(names_of(address.reference_name)):
-        raise CantMakeUrl(
+        raise BadRequest(
             f"{webhook.name} completes only {', '.join(callback.tasks)}; add {task} to"
             " callback.tasks"
         )
     base = base_url_of(webhook, bridge.settings)
     if callback.secret is None:
-        raise CantMakeUrl(
+        raise BadRequest(
             f"{webhook.name} says `by: id`, so the workflow makes its URLs itself: "
             f"{base}/${{workflow.workflowId}}/{task}"
         )

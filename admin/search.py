@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
-from admin.errors import CantDo
+from admin.errors import BadRequest
 from admin.wording.statuses import failure_reasons
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
@@ -41,10 +41,8 @@ _ANY = ""
 """Found in every payload, but only within the bounds of a search."""
 
 
-class BadFilter(CantDo):
+class BadFilter(BadRequest):
     """The filter can't be used; the text says why."""
-
-    status = 400
 
 
 def split_condition(text: str) -> tuple[str, str]:

@@ -36,7 +36,7 @@ from admin.definitions.entry_text import (
     with_value,
 )
 from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_yaml_value
-from admin.errors import CantDo
+from admin.errors import BadRequest, CantDo
 from config import private
 from config.value_types import URL_PART
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
@@ -65,10 +65,8 @@ class Changed(CantDo):
     """Somebody else has changed or removed the webhook since it was read."""
 
 
-class Invalid(CantDo):
+class Invalid(BadRequest):
     """The definitions would have errors: `problems`."""
-
-    status = 400
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = tuple(problems)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from admin.definitions.values import Secret, Verbatim, verbatim
-from admin.errors import CantDo
+from admin.errors import BadRequest
 from admin.orkes.importing import VERIFIERS, Imported, convert, platform_of
 from config.value_types import URL_PART
 from config.webhooks import Webhook
@@ -40,12 +40,6 @@ _PROOF = {
     "challenge", "verifier", "callback",
 }  # fmt: skip
 """The keys that a client replaces together when it asks for another kind of proof."""
-
-
-class NotAWebhook(CantDo):
-    """The body can't be turned into a webhook; the text says why."""
-
-    status = 400
 
 
 # --- out
@@ -105,13 +99,13 @@ def from_orkes(
     """The webhook's keys. For a change, `old` is the current definition, and its keys as written.
     `taken`: other webhooks' names and last parts of URLs.
 
-    Raises NotAWebhook.
+    Raises BadRequest.
     """
     if not isinstance(body.get("name"), str) or not body["name"].strip():
-        raise NotAWebhook("name is missing")
+        raise BadRequest("name is missing")
     for field in ("receiverWorkflowNamesToVersions", "workflowsToStart", "headers"):
         if body.get(field) is not None and not isinstance(body[field], dict):
-            raise NotAWebhook(f"{field} must be an object")
+            raise BadRequest(f"{field} must be an object")
     given = {key: value for key, value in body.items() if value is not None and key != "id"}
     _check_words(given)
     (made,) = convert([given])
@@ -120,7 +114,7 @@ def from_orkes(
     else:
         keys = _changed(made, given, references, *old)
     if not any(keys.get(key) for key in ("receivers", "starts", "messages")):
-        raise NotAWebhook(
+        raise BadRequest(
             "it reaches no workflow: set receiverWorkflowNamesToVersions or workflowsToStart"
         )
     return keys
@@ -129,12 +123,12 @@ def from_orkes(
 def _check_words(body: Mapping[str, Any]) -> None:
     source, verifier = body.get("sourcePlatform"), body.get("verifier")
     if source is not None and platform_of(source) is None:
-        raise NotAWebhook(
+        raise BadRequest(
             f"sourcePlatform {shown(source)} is unknown; known are {', '.join(sorted(PLATFORMS))}"
         )
     if verifier not in VERIFIERS:
         said = "is missing" if verifier is None else f"{shown(verifier)} is unknown"
-        raise NotAWebhook(f"verifier {said}; known are {', '.join(VERIFIERS)}")
+        raise BadRequest(f"verifier {said}; known are {', '.join(VERIFIERS)}")
 
 
 def _new(
@@ -148,13 +142,13 @@ def _new(
     if given_id in (None, ""):
         given_id = None
     elif not isinstance(given_id, str) or not URL_PART.fullmatch(given_id):
-        raise NotAWebhook(
+        raise BadRequest(
             f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.'"
             " and '~'"
         )
     for what, value in (("id", given_id), ("name", name)):
         if value in taken:
-            raise NotAWebhook(f"a webhook with the {what} {value} already exists")
+            raise BadRequest(f"a webhook with the {what} {value} already exists")
     keys = _with_secrets(made, body, references)
     if given_id not in (None, name):
         keys["id"] = given_id
@@ -169,7 +163,7 @@ def _changed(
     written: Mapping[str, Any],
 ) -> dict[str, Any]:
     if webhook.name not in (body["name"], made.keys["name"]):
-        raise NotAWebhook(
+        raise BadRequest(
             f"the name {webhook.name} can't be changed: make another webhook, and delete this one"
         )
     keys, before = verbatim(written), to_orkes(webhook, False)
@@ -201,9 +195,9 @@ def _has_same_proof(
 def _with_other_proof(
     keys: Mapping[str, Any], made: Imported, body: Mapping[str, Any], references: References
 ) -> dict[str, Any]:
-    """The keys with another kind of proof. Raises NotAWebhook."""
+    """The keys with another kind of proof. Raises BadRequest."""
     if body.get("secretValue") == HIDDEN:
-        raise NotAWebhook(
+        raise BadRequest(
             "secretValue is ***, which keeps the secret of another verifier; send the new one"
         )
     others = {key: value for key, value in keys.items() if key not in _PROOF}
@@ -280,7 +274,7 @@ def _with_secrets(
         signature = {**keys["signature"], "secret": value or Secret(_unknown_secret())}
         keys["signature"] = _with_key_encoding(signature, signature.get("encoding"), sent)
     elif "secret" not in keys and keys.get("platform") != "slack":
-        raise NotAWebhook(next(reversed(made.notes), "nothing would verify its deliveries"))
+        raise BadRequest(next(reversed(made.notes), "nothing would verify its deliveries"))
     elif value is None and keys["platform"] == "slack":
         keys.pop("secret", None)
     else:
@@ -301,7 +295,7 @@ def _value(text: str, references: References) -> Secret | Verbatim:
     """A secret as a client sends it: the secret itself, or a reference to one of the bridge's.
     Never a reference as a literal.
 
-    Raises NotAWebhook for a reference that can't be resolved.
+    Raises BadRequest for a reference that can't be resolved.
     """
     if "${" not in text:
         return Secret(text)
@@ -309,7 +303,7 @@ def _value(text: str, references: References) -> Secret | Verbatim:
     def replace(match: re.Match[str]) -> str:
         found = references(match[1])
         if found is None:
-            raise NotAWebhook(
+            raise BadRequest(
                 f"{match[0]} is not a secret of the bridge; set the environment variable {match[1]}"
                 f" for relay and admin process, or put it into the file secrets/{match[1]} beside"
                 " the definitions"
@@ -318,7 +312,7 @@ def _value(text: str, references: References) -> Secret | Verbatim:
 
     referred = _REFERENCE.sub(replace, text)
     if "${" in _REFERENCE.sub("", text) or "$${" in text:
-        raise NotAWebhook(
+        raise BadRequest(
             "secretValue or a header has a ${…} that is not a reference; write"
             " ${workflow.secrets.NAME}"
         )
@@ -331,9 +325,9 @@ def _header_values(
     found: dict[str, Secret | Verbatim] = {}
     for name, value in headers.items():
         if value == HIDDEN and name not in old:
-            raise NotAWebhook("a header's value is ***, but there is no current one to keep")
+            raise BadRequest("a header's value is ***, but there is no current one to keep")
         if not isinstance(value, str):
-            raise NotAWebhook("a header's value must be text")
+            raise BadRequest("a header's value must be text")
         found[str(name)] = Verbatim(old[name]) if value == HIDDEN else _value(value, references)
     return found
 
@@ -342,11 +336,11 @@ def _with_key_encoding(
     signature: Mapping[str, Any], encoding: object, sent: str | None
 ) -> dict[str, Any]:
     """HMAC_BASED, whose signatures are in Base64, sends its key in Base64 too, and it is kept like
-    that. Raises NotAWebhook for anything else."""
+    that. Raises BadRequest for anything else."""
     if encoding != "base64":
         return dict(signature)
     if sent is not None and "${" not in sent and decode_base64(sent.strip()) is None:
-        raise NotAWebhook(
+        raise BadRequest(
             "secretValue of HMAC_BASED is the key in Base64; what was sent is not Base64"
         )
     return {**signature, "key_encoding": "base64"}
