@@ -75,7 +75,3 @@ def main() -> None:
     that match, and starts workflows. These commands check its definitions, show what it received
     and what came of it, and let an admin act. They work whether or not the bridge is running.
     """
-
-
-if __name__ == "__main__":
-    main()

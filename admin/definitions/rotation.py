@@ -65,19 +65,20 @@ def generated_for(written: dict[str, Any], proof: Proof, platform: Platform) -> 
         word = scheme[0] if scheme else ""
         return f"{word}{random.token_urlsafe(32)}"
     if platform.made_as_whsec:
-        return f"whsec_{_random_base64()}"
+        return f"whsec_{random_base64()}"
     signature = written.get("signature")
     encoding = signature.get("key_encoding") if isinstance(signature, dict) else None
     match encoding:
         case "base64":
-            return _random_base64()
+            return random_base64()
         case "hex":
             return random.token_hex(32)
         case _:
             return random.token_urlsafe(32)
 
 
-def _random_base64() -> str:
+def random_base64() -> str:
+    """A value that nobody knows, of 32 bytes."""
     return base64.b64encode(random.token_bytes(32)).decode()
 
 
@@ -164,7 +165,6 @@ def remove_old(
 
 
 def _proof(written: Written, header: str | None) -> Proof:
-    for proof in proofs_of(written.keys):
-        if (proof.header or "").lower() == (header or "").lower():
-            return proof
-    return Proof(header, _SECRETS[-1], [])
+    named = (header or "").lower()
+    found = (proof for proof in proofs_of(written.keys) if (proof.header or "").lower() == named)
+    return next(found, Proof(header, _SECRETS[-1], []))

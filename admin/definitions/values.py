@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -24,20 +24,14 @@ Refer = Callable[[str, str], str]
 class Secret:
     """A secret, which goes into a file of its own."""
 
-    value: str
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Verbatim:
     """A value that is written as it is, references included."""
 
-    value: Any
-
-    def __repr__(self) -> str:
-        return "Verbatim(…)"  # it may be a secret that the YAML contains
+    value: Any = field(repr=False)  # it may be a secret that the YAML contains
 
 
 def verbatim(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import re
-import secrets as random
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from admin.definitions.rotation import random_base64
 from admin.definitions.values import Secret, Verbatim, verbatim
 from admin.errors import BadRequest
 from admin.orkes.importing import VERIFIERS, Imported, convert, platform_of
@@ -271,7 +271,7 @@ def _with_secrets(
     if "headers" in keys:
         keys["headers"] = _header_values(body.get("headers") or {}, references, {})
     elif "signature" in keys:
-        signature = {**keys["signature"], "secret": value or Secret(_unknown_secret())}
+        signature = {**keys["signature"], "secret": value or _placeholder("custom")}
         keys["signature"] = _with_key_encoding(signature, signature.get("encoding"), sent)
     elif "secret" not in keys and keys.get("platform") != "slack":
         raise BadRequest(next(reversed(made.notes), "nothing would verify its deliveries"))
@@ -283,7 +283,9 @@ def _with_secrets(
 
 
 def _placeholder(platform: str) -> Secret:
-    return Secret(_unknown_public_key() if platform == "sendgrid" else _unknown_secret())
+    """Stands for the platform's secret until that is sent: nobody knows it, so nothing is accepted
+    until then."""
+    return Secret(_unknown_public_key() if platform == "sendgrid" else random_base64())
 
 
 def _secret_sent(body: Mapping[str, Any]) -> str | None:
@@ -344,12 +346,6 @@ def _with_key_encoding(
             "secretValue of HMAC_BASED is the key in Base64; what was sent is not Base64"
         )
     return {**signature, "key_encoding": "base64"}
-
-
-def _unknown_secret() -> str:
-    """A placeholder until the platform's secret is sent: nobody knows it, so nothing is accepted
-    until then."""
-    return base64.b64encode(random.token_bytes(32)).decode()
 
 
 def _unknown_public_key() -> str:
