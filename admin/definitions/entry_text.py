@@ -175,14 +175,15 @@ def _replaced(text: str, written: Callable[[Where, str], str]) -> str:
 
 
 def _scalars(node: Node | None, where: Where) -> Iterator[tuple[Where, ScalarNode]]:
-    if isinstance(node, ScalarNode):
-        yield where, node
-    elif isinstance(node, SequenceNode):
-        for number, item in enumerate(node.value):
-            yield from _scalars(item, (*where, number))
-    elif isinstance(node, MappingNode):
-        for key, item in node.value:
-            yield from _scalars(item, (*where, str(key.value)))
+    match node:
+        case ScalarNode():
+            yield where, node
+        case SequenceNode():
+            for number, item in enumerate(node.value):
+                yield from _scalars(item, (*where, number))
+        case MappingNode():
+            for key, item in node.value:
+                yield from _scalars(item, (*where, str(key.value)))
 
 
 def _spliced(text: str, node: Node, new: str) -> str:

@@ -41,20 +41,22 @@ def verbatim(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_yaml_value(value: Any, refer: Refer, label: str = "") -> Any:
     """The value for the YAML."""
-    if isinstance(value, Verbatim):
-        return value.value
-    if isinstance(value, Secret):
-        return refer(value.value, label)
-    if isinstance(value, str):
-        return value.replace("${", "$${")
-    if isinstance(value, Mapping):
-        return {
-            to_yaml_value(key, refer): to_yaml_value(item, refer, str(key))
-            for key, item in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [to_yaml_value(item, refer, label) for item in value]
-    return value
+    match value:
+        case Verbatim():
+            return value.value
+        case Secret():
+            return refer(value.value, label)
+        case str():
+            return value.replace("${", "$${")
+        case Mapping():
+            return {
+                to_yaml_value(key, refer): to_yaml_value(item, refer, str(key))
+                for key, item in value.items()
+            }
+        case list() | tuple():
+            return [to_yaml_value(item, refer, label) for item in value]
+        case _:
+            return value
 
 
 def preview(keys: Keys) -> Any:

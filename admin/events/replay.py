@@ -205,12 +205,11 @@ class Plan:
         return len(self.chosen) + self.left_out.total()
 
     @property
-    def by_webhook(self) -> dict[str, dict[str, int]]:
+    def by_webhook(self) -> dict[str, Counter[str]]:
         """webhook → status → events to replay."""
-        found: dict[str, dict[str, int]] = {}
+        found: dict[str, Counter[str]] = {}
         for event in self.chosen:
-            statuses = found.setdefault(event.webhook, {})
-            statuses[event.status] = statuses.get(event.status, 0) + 1
+            found.setdefault(event.webhook, Counter())[event.status] += 1
         return dict(sorted(found.items()))
 
     @property

@@ -176,10 +176,8 @@ def _with_repeats(tried: Sequence[tuple[Trial, str | None]]) -> tuple[Trial, ...
     trials: list[Trial] = []
     for trial, key in reversed(tried):
         same_as = trial.event.id if key is None else first.setdefault(key, trial.event.id)
-        if same_as == trial.event.id:
-            trials.append(trial)
-        else:
-            trials.append(replace(trial, same_as=same_as))
+        is_first = same_as == trial.event.id
+        trials.append(trial if is_first else replace(trial, same_as=same_as))
     return tuple(reversed(trials))
 
 

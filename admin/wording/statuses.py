@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from config.quantities import counted
 from store.processes import AdminStore
 from store.records import Event, SetAside, Target, TargetKind, TargetState
 from store.rules.transitions import FAILED
@@ -93,12 +94,11 @@ def _set_aside(event: Event, waiting: Iterable[Target], context: StatusContext) 
 def describe_effects(targets: Iterable[Target]) -> str:
     """``completed 2 tasks, started 1 workflow``; empty if nothing has come of it."""
     done = Counter(target.kind for target in targets if target.state == "done")
-    found = []
-    for kind, (did, one) in _EFFECTS.items():
-        if done[kind]:
-            many = "" if done[kind] == 1 else "s"
-            found.append(f"{did} {_counted(done[kind])} {one}{many}")
-    return ", ".join(found)
+    return ", ".join(
+        f"{did} {_at_most_listed(done[kind], what)}"
+        for kind, (did, what) in _EFFECTS.items()
+        if done[kind]
+    )
 
 
 _EFFECTS: Mapping[TargetKind, tuple[str, str]] = {
@@ -108,9 +108,9 @@ _EFFECTS: Mapping[TargetKind, tuple[str, str]] = {
 }
 
 
-def _counted(number: int) -> str:
-    """The number; a list reads no more than so many."""
-    return f"{number} or more" if number == TARGETS_LISTED else str(number)
+def _at_most_listed(number: int, what: str) -> str:
+    """``2 tasks``; a list reads no more than so many."""
+    return f"{number} or more {what}s" if number == TARGETS_LISTED else counted(number, what)
 
 
 def _tries(number: int) -> str:

@@ -171,15 +171,17 @@ def _turn(verifier: Verifier) -> int:
 
 
 def _describe(verifier: Verifier, platform: str) -> str:
-    if isinstance(verifier, HeaderEquals):
-        return f"the header {verifier.header}"
-    if isinstance(verifier, Jwt):
-        return f"a token of {verifier.issuer}"
-    if isinstance(verifier, ClientCertificate):
-        return f"the client certificate in {verifier.header}"
-    if isinstance(verifier, (Hmac, TimedHmac, CustomHmac)):
-        return f"the signature in {verifier.header}"
-    return f"the proof that {platform} sends"
+    match verifier:
+        case HeaderEquals():
+            return f"the header {verifier.header}"
+        case Jwt():
+            return f"a token of {verifier.issuer}"
+        case ClientCertificate():
+            return f"the client certificate in {verifier.header}"
+        case Hmac() | TimedHmac() | CustomHmac():
+            return f"the signature in {verifier.header}"
+        case _:
+            return f"the proof that {platform} sends"
 
 
 # --- verified or not
