@@ -113,7 +113,11 @@ def how_to_try(webhook: Webhook, url: str) -> str | None:
     return f"webhook-bridge send {name} --sample {shlex.quote(found[0])}{token}"
 
 
-_MARKS = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|\[([^\]]+)\]\(([^)]+)\)")
+_MARKS = re.compile(
+    r"`(?P<code>[^`]+)`|\*\*(?P<strong>[^*]+)\*\*|\*(?P<em>[^*]+)\*"
+    r"|\[(?P<words>[^\]]+)\]\((?P<url>[^)]+)\)"
+)
+"""Each mark by the name of its element in HTML, and links."""
 
 
 def as_html(text: str) -> Markup:
@@ -122,14 +126,10 @@ def as_html(text: str) -> Markup:
 
 
 def _html(match: re.Match[str]) -> str:
-    code, strong, soft, words, url = match.groups()
-    if code is not None:
-        return f"<code>{code}</code>"
-    if strong is not None:
-        return f"<strong>{strong}</strong>"
-    if soft is not None:
-        return f"<em>{soft}</em>"
-    inner = _MARKS.sub(_html, words)
+    element, url = str(match.lastgroup), match["url"]
+    if url is None:
+        return f"<{element}>{match[element]}</{element}>"
+    inner = _MARKS.sub(_html, match["words"])
     return f'<a href="{url}" rel="noreferrer">{inner}</a>' if url.startswith("https://") else inner
 
 

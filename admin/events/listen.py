@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from admin.errors import CantDo
-from admin.events.send import LARGEST_ANSWER, Answer, NotReachable, call, draft_for, post, signed
+from admin.events.send import LARGEST_ANSWER, Answer, NotReachable, call, post, signed
 from config.target_keys import LONGEST_WAIT
 from config.urls import is_loopback
 from config.value_types import HeaderName
@@ -173,18 +173,12 @@ class LocalBridge:
             and not name.lower().startswith(("x-forwarded-", "x-real-", "proxy-"))
         }
         url = _with_query(self.signed_url or self.url, delivery)
-        draft = draft_for(url, delivery.body, headers, delivery.method)
+        draft = Draft(delivery.method, url, headers, delivery.body, time.time())
         if self.resign is None:
             return draft
         made = signed(self.resign, draft)
         # The last of each name is the new one.
-        return Draft(
-            made.method,
-            made.url,
-            {n.lower(): v for n, v in made.headers.items()},
-            made.body,
-            made.now,
-        )
+        return replace(made, headers={name.lower(): v for name, v in made.headers.items()})
 
 
 def _with_query(url: str, delivery: Delivery) -> str:

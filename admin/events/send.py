@@ -118,11 +118,6 @@ def signed(webhook: Webhook, draft: Draft) -> Draft:
     return draft
 
 
-def draft_for(url: str, body: bytes, headers: Mapping[str, str], method: str = "POST") -> Draft:
-    """An unsigned delivery; `url` is the one that the platform would call."""
-    return Draft(method, url, dict(headers), body, time.time())
-
-
 def urls_of(
     webhook: Webhook, settings: Settings, query: str = "", relay: str | None = None
 ) -> tuple[str, str]:
@@ -154,7 +149,7 @@ def for_relay(
     Raises CannotSign.
     """
     at, known_as = urls_of(webhook, settings, delivery.query, relay)
-    draft = draft_for(known_as, delivery.body, delivery.headers, delivery.method)
+    draft = Draft(delivery.method, known_as, dict(delivery.headers), delivery.body, time.time())
     if not unsigned:
         draft = signed(webhook, draft)
     wait = webhook.respond.wait if webhook.respond is not None else None

@@ -74,7 +74,7 @@ _BROKEN = 20
 _TASKS_EXPLAINED = 100
 _FOLLOWED_EVERY = 2
 """Seconds between two loads of an event's page that is followed."""
-_LONGEST_SHOWN = 100_000
+LONGEST_SHOWN = 100_000
 """Characters of a payload on its page; the API has all of it."""
 
 
@@ -262,7 +262,7 @@ def event(event_id: str) -> Response:
     explained = Explainer(here).event(found, _TASKS_EXPLAINED, targets)
     shown = here.shown(found)
     try:
-        payload = pretty(json.loads(shown.payload), _LONGEST_SHOWN)
+        payload = pretty(json.loads(shown.payload), LONGEST_SHOWN)
     except ValueError:  # it can't be read
         payload = plain(shown.payload, lines=True)
     webhook = here.definitions.by_name.get(found.webhook)
@@ -280,8 +280,8 @@ def event(event_id: str) -> Response:
         beyond=targets.beyond(TARGETS_LISTED),
         status_words=describe_status(found, targets.some, context),
         explained=explained,
-        payload=payload[:_LONGEST_SHOWN],
-        cut=len(payload) > _LONGEST_SHOWN,
+        payload=payload[:LONGEST_SHOWN],
+        cut=len(payload) > LONGEST_SHOWN,
         webhook=webhook,
         tasks_explained=_TASKS_EXPLAINED,
     )
@@ -345,7 +345,7 @@ def task(task_id: str) -> str:
         meaning=explained.meaning,
         targets=explained.targets,
         near=explained.near,
-        matches=pretty(found.matches, _LONGEST_SHOWN)[:_LONGEST_SHOWN],
+        matches=pretty(found.matches, LONGEST_SHOWN)[:LONGEST_SHOWN],
     )
 
 

@@ -10,14 +10,12 @@ from admin.api.objects import KeptRejection
 from admin.api.openapi import answers
 from admin.events.filters import check_webhook, names_for
 from admin.events.kept_rejections import ALL, AcceptedRejection, KeptRejections
-from admin.page.pages import blueprint, bridge, chosen_webhook, render
+from admin.page.pages import LONGEST_SHOWN, blueprint, bridge, chosen_webhook, render
 from admin.wording.terminal import pretty
 
 api = Blueprint("rejections_api", __name__, url_prefix="/api")
 
 _LISTED = 200
-_LONGEST_SHOWN = 100_000
-"""Characters of a payload on its page; the API has all of it."""
 
 
 @blueprint.get("/rejections")
@@ -39,12 +37,12 @@ def rejections() -> str:
 @blueprint.get("/rejections/<rejection_id>")
 def rejection(rejection_id: str) -> str:
     shown = KeptRejections(bridge()).shown(rejection_id)
-    payload = pretty(shown.payload, _LONGEST_SHOWN) if shown.payload is not None else None
+    payload = pretty(shown.payload, LONGEST_SHOWN) if shown.payload is not None else None
     return render(
         "rejection.html",
         shown=shown,
         delivery=shown.delivery,
-        payload=payload[:_LONGEST_SHOWN] if payload else None,
+        payload=payload[:LONGEST_SHOWN] if payload else None,
     )
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from admin.events.send import draft_for, signed
+from admin.events.send import signed
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from platforms.base import Platform
 from platforms.guide import guides, of_the_same_form, samples, with_rows
-from platforms.verifiers import CannotSign
+from platforms.verifiers import CannotSign, Draft
 from relay.app import create_app
 from store.open import open_store
 from store.sql.event_search import EventFilter
@@ -95,7 +96,8 @@ def test_a_sample_is_what_the_relay_takes(platform: str, name: str, tmp_path: Pa
     (webhook,) = load_definitions(settings.bridge_webhooks, PLATFORMS, {}).webhooks
     sample = samples(platform)[name]
     headers = {"Content-Type": sample.content_type, **sample.headers}
-    draft = draft_for("https://hooks.example.com/webhook/hook", sample.body, headers)
+    url = "https://hooks.example.com/webhook/hook"
+    draft = Draft("POST", url, headers, sample.body, time.time())
     if platform in CANNOT:
         with pytest.raises(CannotSign):
             signed(webhook, draft)
@@ -109,9 +111,7 @@ def test_a_sample_is_what_the_relay_takes(platform: str, name: str, tmp_path: Pa
     assert answer.status_code == 200, answer.text
     again = sample.made_anew()
     headers = {"Content-Type": again.content_type, **again.headers}
-    draft = signed(
-        webhook, draft_for("https://hooks.example.com/webhook/hook", again.body, headers)
-    )
+    draft = signed(webhook, Draft("POST", url, headers, again.body, time.time()))
     query = draft.url.partition("?")[2]
     answer = client.post(
         "/webhook/hook", data=draft.body, headers=draft.headers, query_string=query
