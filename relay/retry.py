@@ -29,7 +29,8 @@ def request_of(route: Route, kept: RawDelivery) -> Request:
 
 
 def _parsed(route: Route, kept: RawDelivery) -> Parsed:
-    """The delivery, verified, with its body. Raises StillRejected.
+    """The delivery, verified, with its body. Raises StillRejected, Refused, BadBody or
+    KeysUnavailable.
 
     A signed time is compared with that of the arrival: what was too old then stays refused.
     """
@@ -44,11 +45,8 @@ def _parsed(route: Route, kept: RawDelivery) -> Parsed:
         raise StillRejected("the address is not in allow_ips")
     if kept.method not in route.platform.methods:
         raise StillRejected(f"the platform doesn't deliver by {kept.method}")
-    try:
-        delivery = route.verification.verify(request_of(route, kept))
-        parsed = route.parser.parse(delivery)
-    except (Refused, BadBody, KeysUnavailable) as error:
-        raise StillRejected(str(error)) from None
+    delivery = route.verification.verify(request_of(route, kept))
+    parsed = route.parser.parse(delivery)
     if route.signed_challenge(parsed.body) is not None:
         raise StillRejected(
             "it is a challenge, which needs an answer: let the platform send it again"
@@ -64,16 +62,13 @@ def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
     """
     try:
         events = route.parser.events(_parsed(route, kept), now, remote=kept.remote)
-    except BadBody as error:
-        raise StillRejected(str(error)) from None
-    if not events:
-        raise StillRejected("it is an empty list: there is no event in it")
-    for number, event in enumerate(events):
-        if event.delivery_id is None:
-            events[number] = replace(event, delivery_id=f"refused {kept.id} {number}")
-    try:
+        if not events:
+            raise StillRejected("it is an empty list: there is no event in it")
+        for number, event in enumerate(events):
+            if event.delivery_id is None:
+                events[number] = replace(event, delivery_id=f"refused {kept.id} {number}")
         selected = route.selection.of(events)
-    except (Misfit, BadBody) as error:
+    except (Refused, KeysUnavailable, Misfit, BadBody) as error:
         raise StillRejected(str(error)) from None
     if not selected.events:
         raise StillRejected([*selected.filtered.reasons, *selected.misfits.reasons][0])
