@@ -139,9 +139,8 @@ def _new(
     taken: frozenset[str],
 ) -> dict[str, Any]:
     name = made.keys["name"]
-    if given_id in (None, ""):
-        given_id = None
-    elif not isinstance(given_id, str) or not URL_PART.fullmatch(given_id):
+    has_id = given_id not in (None, "")
+    if has_id and not (isinstance(given_id, str) and URL_PART.fullmatch(given_id)):
         raise BadRequest(
             f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.'"
             " and '~'"
@@ -150,7 +149,7 @@ def _new(
         if value in taken:
             raise BadRequest(f"a webhook with the {what} {value} already exists")
     keys = _with_secrets(made, body, references)
-    if given_id not in (None, name):
+    if has_id and given_id != name:
         keys["id"] = given_id
     return keys
 

@@ -283,10 +283,7 @@ def _tags(name: str) -> list[dict[str, str]]:
 
 def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
     folder()  # tags belong to the definition, so they need the same permission
-    text = ""
-    if tags:
-        text = json.dumps(tags)
-    bridge().store.orkes_clients.set("tags", name, text)
+    bridge().store.orkes_clients.set("tags", name, json.dumps(tags) if tags else "")
     bridge().record(
         "tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200]
     )

@@ -174,12 +174,8 @@ def events() -> ResponseReturnValue:
 
 def _older(page: EventPage, filters: dict[str, str]) -> str | None:
     """Where the list goes on: after the last one that is shown, or where the search ended."""
-    before: int | None = None
-    if len(page.events) > PAGE:
-        before = page.events[PAGE - 1].seq
-    elif page.searched_to is not None:
-        before = page.searched_to.seq
-    return url_for(".events", **filters, before=before) if before is not None else None  # type: ignore[arg-type]
+    last = page.events[PAGE - 1] if len(page.events) > PAGE else page.searched_to
+    return url_for(".events", **filters, before=last.seq) if last is not None else None  # type: ignore[arg-type]
 
 
 def rows_of(here: Bridge, events: Sequence[Event]) -> list[dict[str, Any]]:

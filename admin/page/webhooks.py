@@ -78,11 +78,7 @@ def is_in_force(written: Written) -> bool:
 # --- one webhook ---
 
 
-@blueprint.get("/webhooks/<name>")
-def webhook(name: str) -> Response:
-    return webhook_page(name)
-
-
+@blueprint.get("/webhooks/<name>", endpoint="webhook")
 def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     """The webhook's page; `more` is what a form on it has led to."""
     here = bridge()
