@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from admin.api_object import ApiObject, Json
+from admin.api_object import Json
 from admin.api_object import as_json as to_json
 from admin.bridge import Bridge, open_definitions, os_user
 from admin.cli.common import HTTP_URL, note_search, secret_given
@@ -210,8 +210,9 @@ def whole_event(here: Here, event_id: str) -> Json:
     """One event with all that is shown of it."""
     from admin import operations
 
-    def show(bridge: Bridge) -> ApiObject:
-        return operations.show_event(bridge, bridge.event_meant(event_id))
-
-    found: Json = here.ask("GET events/{event_id}", show, event_id=event_id)
+    found: Json = here.ask(
+        "GET events/{event_id}",
+        lambda bridge: operations.show_event(bridge, bridge.event_meant(event_id)),
+        event_id=event_id,
+    )
     return found

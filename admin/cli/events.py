@@ -268,11 +268,12 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
     reach (not a receiver, another version, started later, taken by another event). For what is in
     doubt or set aside, because Conductor can't show it: the reason, and when it is tried next.
     """
-
-    def why(bridge: Bridge) -> objects.Why:
-        return operations.explain_event(bridge, event_id, limit)
-
-    found = here.ask("GET events/{event_id}/why", why, event_id=event_id, limit=limit)
+    found = here.ask(
+        "GET events/{event_id}/why",
+        lambda bridge: operations.explain_event(bridge, event_id, limit),
+        event_id=event_id,
+        limit=limit,
+    )
     tasks = found["tasks"]
     if as_json:
         echo_json(tasks)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 
 from admin import operations
-from admin.api.objects import KeptRejection, Rejection
+from admin.api.objects import KeptRejection
 from admin.bridge import Bridge
 from admin.cli.bridges import Here, asks, here
 from admin.cli.common import (
@@ -60,11 +60,13 @@ def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_j
       webhook-bridge rejections show 01935c2e-6f3a-7000-8000-000000000000
       webhook-bridge rejections retry --webhook github-deploys --since 2h --dry-run
     """
-
-    def listed(bridge: Bridge) -> list[Rejection]:
-        return operations.list_rejections(bridge, webhook, limit, filtered)
-
-    found = here.ask("GET rejections", listed, webhook=webhook, limit=limit, filtered=filtered)
+    found = here.ask(
+        "GET rejections",
+        lambda bridge: operations.list_rejections(bridge, webhook, limit, filtered),
+        webhook=webhook,
+        limit=limit,
+        filtered=filtered,
+    )
     echo_list(found, _COLUMNS, "none filtered" if filtered else "no rejections", as_json)
     if len(found) == limit:
         click.echo(f"only the newest {limit} are listed; see --limit", err=True)

@@ -323,9 +323,9 @@ def erase(here: Here, event_id: str, yes: bool) -> None:
         click.confirm(
             f"Erase the payload of event {found} of {webhook} for good?", abort=True, err=True
         )
-
-    def erased(bridge: Bridge) -> None:
-        operations.erase_event(bridge, found, patience=30.0)
-
-    here.ask("POST events/{event_id}/erase", erased, event_id=found)
+    here.ask(
+        "POST events/{event_id}/erase",
+        lambda bridge: operations.erase_event(bridge, found, patience=30.0),
+        event_id=found,
+    )
     click.echo(f"{found} is erased")

@@ -7,8 +7,6 @@ import sys
 import click
 
 from admin import operations
-from admin.api import objects
-from admin.bridge import Bridge
 from admin.cli.bridges import Here, asks, here
 from admin.cli.common import (
     LIMIT,
@@ -42,11 +40,13 @@ def tasks(here: Here, workflow: str | None, broken: bool, limit: int, as_json: b
       webhook-bridge tasks show TASK_ID          which recent events came close, and what they lacked
       webhook-bridge tasks forget TASK_ID        Conductor has lost it for good: it no longer waits
     """
-
-    def listed(bridge: Bridge) -> list[objects.Task]:
-        return operations.list_tasks(bridge, workflow, limit, broken=broken)
-
-    found = here.ask("GET tasks", listed, workflow=workflow, limit=limit, broken=broken)
+    found = here.ask(
+        "GET tasks",
+        lambda bridge: operations.list_tasks(bridge, workflow, limit, broken=broken),
+        workflow=workflow,
+        limit=limit,
+        broken=broken,
+    )
     columns: Columns = {
         "TASK": "taskId",
         "WORKFLOW": "workflow",
@@ -93,11 +93,12 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
     For a task that is set aside, because it or its workflow can't be read: the reason, and when it
     is tried next.
     """
-
-    def shown(bridge: Bridge) -> objects.WholeTask:
-        return operations.show_task(bridge, task_id, limit)
-
-    task = here.ask("GET tasks/{task_id}", shown, task_id=task_id, limit=limit)
+    task = here.ask(
+        "GET tasks/{task_id}",
+        lambda bridge: operations.show_task(bridge, task_id, limit),
+        task_id=task_id,
+        limit=limit,
+    )
     if as_json:
         echo_json(task)
         return

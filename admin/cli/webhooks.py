@@ -301,12 +301,14 @@ def callback(
         "iteration": iteration,
         "expires": expires,
     }
-
-    def make(bridge: Bridge) -> operations.Callback:
-        return operations.make_callback(bridge, operations.ToCallBack.model_validate(asked))
-
     try:
-        made = here.ask("POST callbacks", make, **asked)
+        made = here.ask(
+            "POST callbacks",
+            lambda bridge: operations.make_callback(
+                bridge, operations.ToCallBack.model_validate(asked)
+            ),
+            **asked,
+        )
     except ValidationError as error:
         raise click.UsageError(f"--{what_is_wrong(error, ())}") from None
     if as_json:
