@@ -280,8 +280,8 @@ def _set_aside(seen: Seen) -> Iterator[Message]:
 def _tokens(seen: Seen) -> Iterator[Message]:
     if seen.wrong_tokens >= WRONG_TOKENS:
         body = (
-            f"{seen.wrong_tokens} wrong ones arrived in the last hour or two. The admin process logs"
-            " their addresses."
+            f"{seen.wrong_tokens} wrong ones arrived in the last hour or two. The admin process"
+            " logs their addresses."
         )
         yield Message("tokens", "Somebody is guessing tokens at the admin page", body, ("tokens",))
 

@@ -37,7 +37,7 @@ within them."""
 
 
 class _Stays(ValueError):
-    """The text can't be decoded, as any other ValueError says, too: of the JSON, Base64 or UTF-8."""
+    """The text can't be decoded, as other ValueErrors say of its JSON, Base64 or UTF-8."""
 
 
 def decoding_of(webhook: Webhook, platform: Platform) -> Mapping[str, Encoding]:
