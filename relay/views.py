@@ -74,7 +74,8 @@ def webhooks(receiver: Receiver, waiting: Waiting, knows_proxies: bool) -> Bluep
 
     @blueprint.before_app_request
     def let_others_in() -> None:
-        take_turns()  # whoever sends requests without waiting for answers never has to wait for anything else
+        # Whoever sends requests without waiting for answers never has to wait for anything else.
+        take_turns()
 
     @blueprint.endpoint("webhook")
     def webhook(url_id: str, path: str) -> FlaskResponse:
