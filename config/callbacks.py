@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from config.quantities import Duration, format_duration, parse_duration
+from config.quantities import Duration, format_duration
 from config.value_types import Name, Secrets, StrictModel, from_list
 
 DEFAULT_EXPIRES = 7 * 86_400.0
@@ -53,12 +53,6 @@ def check_expires(seconds: float) -> float:
     return seconds
 
 
-def _read_expires(value: object) -> object:
-    if isinstance(value, str):
-        check_expires(parse_duration(value))
-    return value
-
-
 class Callback(StrictModel):
     """Makes the webhook's URLs name one task each, which the body completes."""
 
@@ -67,7 +61,7 @@ class Callback(StrictModel):
         description="signs the URLs; a list while it is being rotated, whose first signs new ones",
         examples=["${APPROVALS_SECRET}"],
     )
-    expires: Annotated[Duration, BeforeValidator(_read_expires)] = Field(
+    expires: Annotated[Duration, AfterValidator(check_expires)] = Field(
         default=DEFAULT_EXPIRES,
         description="how long a new URL can be used, unless whoever asks for it says otherwise",
         examples=["7d"],

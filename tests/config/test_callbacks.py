@@ -56,6 +56,7 @@ def test_by_id_is_a_risk_that_a_secret_is_not(tmp_path: Path) -> None:
         ({"by": "id", "query": ["decision"]}, "people confirm what they never see; remove it"),
         ({"secret": SECRET, "query": "decision"}, "callback.query: not a list; write [decision]"),
         ({"secret": SECRET, "expires": "0s"}, "write a duration such as 2h or 7d"),
+        ({"secret": SECRET, "expires": 0}, "write a duration such as 2h or 7d"),
         ({"secret": SECRET, "expires": "400d"}, "write a duration such as 2h or 7d"),
         ({"secret": SECRET, "expires": 5}, "callback.expires"),
         ({"secret": "${NONE}"}, "NONE is not set"),
