@@ -179,7 +179,7 @@ def show_event(bridge: Bridge, event: Event) -> WholeEvent:
         payload = json.loads(shown.payload)
     except ValueError:  # `explained` says that it can't be read
         payload = {}
-    held_until = shown.hold_until if shown.hold != "no" else None
+    held_until = shown.hold_until if shown.hold not in ("no", "unless") else None
     only = str(shown.only) if shown.only is not None else None
     given = {"targets": targets, "held_until": held_until, "payload": payload, "only_target": only}
     return WholeEvent.of(shown, explained, **given)

@@ -25,6 +25,10 @@ class SecretPlace:
     """The file with the secret."""
 
 
+_PACE_BY_ID = 25.0
+"""Calls a second for a webhook with `by: id`, unless it has a pace."""
+
+
 @dataclass(frozen=True)
 class Definitions:
     """A set of webhooks that was read without errors."""
@@ -53,8 +57,12 @@ class Definitions:
 
     @cached_property
     def paces(self) -> dict[str, float]:
-        """webhook → most calls to Conductor a second, for those with a pace."""
-        return {webhook.name: webhook.pace for webhook in self.webhooks if webhook.pace is not None}
+        """webhook → most calls to Conductor a second, for those with a pace, and for those whose
+        URLs anyone can make up: each is looked up."""
+        default = {
+            one.name: _PACE_BY_ID for one in self.webhooks if one.callback and one.callback.by
+        }
+        return default | {one.name: one.pace for one in self.webhooks if one.pace is not None}
 
     @cached_property
     def by_receiver(self) -> dict[str, list[Webhook]]:

@@ -11,6 +11,11 @@ from typing import Literal, Protocol
 _ITERATION = re.compile(r"__\d+\Z")
 """What Conductor adds to the reference name of a task in a loop, from its second iteration on."""
 
+STILL_TO_COME = "its task is still to come: replay the event"
+ONLY_NOW = "its task waits only now: replay the event"
+NEVER_CAME = frozenset({STILL_TO_COME, ONLY_NOW})
+"""Why a callback hasn't completed its task: that didn't wait before the end of the hold."""
+
 
 class _Task(Protocol):
     @property

@@ -84,6 +84,8 @@ class Reports:
     """When Conductor was last seen to be the server whose tasks wait here, in Unix milliseconds."""
     another_server: str | None = _row("another_server")
     """Which tasks Conductor doesn't know while it knows none that tell the right server."""
+    watermark: str | None = _row("watermark")
+    """Up to when all tasks are known, as JSON (`worker.discovery.watermark.Known`)."""
     discovery: str | None = _row("discovery")
     """How waiting tasks that no queue hands out are found, and why no better way is used."""
     index_fails: str | None = _row("index_fails")

@@ -22,6 +22,11 @@ EXPIRED = Gauge(
     "Events that expired within the last hour, of the newest 1,000 that did",
     ["webhook"],
 )
+LATE_JOINS = Counter(
+    "bridge_late_joins_total",
+    "Events that took a task more than 30 s after both were there, by where it was found that late",
+    ["cause"],
+)
 PAUSED_SECONDS = Gauge(
     "bridge_paused_seconds",
     "How long a webhook has been paused while events wait for it to be resumed",

@@ -145,10 +145,7 @@ def _conductor(state: State) -> Iterator[Issue]:
         text = "Conductor lacks calls that the bridge needs, or doesn't allow them."
         yield Issue("error", text, _lines([lacks]))
     elif fails := reports.index_fails:
-        text = (
-            "Conductor's index can't be searched: events of these webhooks wait for it, unless a"
-            " known task matches."
-        )
+        text = "Conductor's index can't be searched: tasks that it alone shows are found late."
         yield Issue("error", text, _lines([fails]), in_check="warning")
     elif (discovery := reports.discovery or "").startswith("workflows"):
         text = (

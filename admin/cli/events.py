@@ -265,8 +265,8 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
 
     First the answer, then the tasks that came closest, grouped by what failed: the criteria of one
     of them with the values found. With --all each task by itself, and also those that were out of
-    reach (not a receiver, another version, started later, taken by another event). For what is in
-    doubt or set aside, because Conductor can't show it: the reason, and when it is tried next.
+    reach (not a receiver, another version, started later, taken by another event). For what is set
+    aside, because Conductor can't show it: the reason, and when it is tried next.
     """
     found = here.ask(
         "GET events/{event_id}/why",

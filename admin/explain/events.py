@@ -24,7 +24,7 @@ from criteria.document import Document
 from criteria.evaluator import TooCostly
 from criteria.matches import BadMatches, Criterion
 from store.hiding import Veiled
-from store.one_target import OneTarget
+from store.one_target import NEVER_CAME, OneTarget
 from store.records import Event, Target, TargetState, Task, iso, place_of
 from store.rules.keys import NoKey, message_key
 
@@ -64,7 +64,8 @@ def explain_event(
     webhook = context.webhooks.get(event.webhook)
     veiled = context.veiled(event.webhook, document)
     entries = tuple(_explain_entries(event, webhook, veiled, context)) if webhook else ()
-    comparisons = [compare(event, document, task, context) for task in tasks]
+    offer = context.offer(event, document)
+    comparisons = [compare(offer, task, context) for task in tasks]
     comparisons.sort(key=lambda comparison: comparison.task.id)
     comparisons.sort(key=lambda comparison: comparison.nearness, reverse=True)
     status = _status(event, webhook, context.targets_of.get(event.id, ()), context)
@@ -246,9 +247,8 @@ def _pending(event: Event, webhook: Webhook | None, context: Context) -> str:
             )
         case "held" if event.decided_at > event.hold_until:
             return (
-                f"Its hold ended at {iso(event.hold_until)}, before it was decided. It is kept, for"
-                " an hour at most, until every task that waited by then is known; one of those may"
-                f" take it{because(context)}."
+                f"Its hold ended at {iso(event.hold_until)}, before it was decided. It expires in a"
+                f" moment, unless a task that waited by then takes it{because(context)}."
             )
         case "held":
             return (
@@ -259,6 +259,11 @@ def _pending(event: Event, webhook: Webhook | None, context: Context) -> str:
             return (
                 "All tasks that took it had already ended, so it is free again: the worker will"
                 " look for others."
+            )
+        case "unless":
+            return (
+                "It starts a workflow unless a task that was waiting takes it: the worker makes"
+                f" sure, in 30 seconds at most, that it knows them{because(context)}."
             )
         case "aside":
             return "It was held, and will be again at its next try: no task can take it until then."
@@ -274,8 +279,12 @@ def _expired(event: Event, webhook: Webhook | None) -> str:
             "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are"
             " not held."
         )
+    still = ""
+    if event.joinable_until is not None:
+        still = " A task that did, and is found late, still takes it."
     return (
-        f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
+        f"Expired: it was held until {iso(event.hold_until)}, and no matching task started"
+        f" waiting.{still}"
     )
 
 
@@ -335,7 +344,7 @@ def single_target_without_effect(event: Event, only: OneTarget, targets: Sequenc
     its_only = f"the {only}, the only target it may have,"
     if event.status == "ignored":
         return f"Ignored: {its_only} isn't there for it any more, or never was."
-    if not targets:
+    if all(target.error in NEVER_CAME for target in targets):
         return (
             f"Expired: {its_only} didn't start waiting until {iso(event.hold_until)}. If it waits"
             " now, or still will, replay the event: it is held for it again."

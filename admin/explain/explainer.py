@@ -47,7 +47,7 @@ def _compared(
             document = Document(event.document(), steps)
         except ValueError:  # as its own page says
             continue
-        yield compare(event, document, task, context)
+        yield compare(context.offer(event, document), task, context)
 
 
 def describe_task(task: Task, targets: Sequence[Target], context: Context) -> str:
@@ -138,7 +138,8 @@ class Explainer:
         else:
             found = self._explained(event, document, targets, tasks, limit)
         origins = self._store.acknowledgements.origins(event.id)
-        story = story_of(event, targets, origins, family, self._store.now(), self._waited(event))
+        waited = self._waited(event)
+        story = story_of(event, targets, origins, family, self._store.now(), waited, tasks)
         return replace(found, story=story, replays=tuple(family.replays_of(event.id)))
 
     def _explained(
@@ -183,8 +184,14 @@ class Explainer:
         It need not be in the store.
         """
         webhook = self._bridge.definitions.by_name.get(event.webhook)
+        now = self._store.now()
         arriving = replace(
-            event, id="new", received_at=self._store.now(), decided_at=None, status="pending"
+            event,
+            id="new",
+            received_at=now,
+            hold_until=max(now, event.hold_until),
+            decided_at=None,
+            status="pending",
         )
         tasks: dict[str, Task] = {}
         document = Document(arriving.document(), Steps(STEPS))
@@ -192,7 +199,8 @@ class Explainer:
             arriving, document, self._waiting(webhook.receivers if webhook else ()), tasks, limit
         )
         context = self._context({}, tasks.values())
-        found = [compare(arriving, document, task, context) for task in tasks.values()]
+        offer = context.offer(arriving, document)
+        found = [compare(offer, task, context) for task in tasks.values()]
         return sorted(found, key=lambda comparison: comparison.nearness, reverse=True)
 
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
@@ -245,7 +253,9 @@ class Explainer:
             targets_of=targets_of,
             targets_on={task.id: self._store.queries.targets_on(task.id) for task in tasks},
             workflows={id_: workflow for id_, workflow in found.items() if workflow is not None},
-            conductor_offset=reports.clock_offset or 0,
+            added_at={
+                (one.webhook, one.workflow): one.added_at for one in self._store.joins.receivers()
+            },
             clock_skew=int(self._bridge.settings.bridge_clock_skew * 1000),
             conductor_error=reports.conductor_error,
             conductor_since=reports.conductor_at,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 
 from admin.events.replay import Family
 from admin.explain.results import StoryStep
@@ -12,9 +13,10 @@ from admin.wording.targets import describe_target
 from config.quantities import ago
 from store import answers
 from store.answers import Answer, Waited
-from store.records import Event, Target, iso, place_of
+from store.records import Event, Target, Task, iso, place_of
 from store.rules.transitions import FAILED
 from store.story import Note, Origins
+from worker.decision.late import LateCause, why_late
 
 _TARGETS = 20
 """Targets whose calls are listed, at most."""
@@ -32,12 +34,14 @@ def story_of(
     family: Family | None,
     now: int,
     waited: Iterable[StoryStep] = (),
+    tasks: Mapping[str, Task] = MappingProxyType({}),
 ) -> tuple[StoryStep, ...]:
     """What has happened to the event so far, and what is under way, in order of time. `waited`: the
-    steps of the answer that its sender waits for."""
+    steps of the answer that its sender waits for. `tasks`: by their ids, those of its targets that
+    are still known."""
     found = [
         *_arrival(event, origins),
-        *_decisions(event, targets, origins),
+        *_decisions(event, targets, origins, tasks),
         *(one for target in targets.some[:_TARGETS] for one in _calls(target, now)),
         *waited,
         *_replays(event, family),
@@ -68,17 +72,49 @@ def _arrival(event: Event, origins: Origins | None) -> Iterator[StoryStep]:
         yield StoryStep(at, f"Verified {_BY_A_CHALLENGE}.")
 
 
-def _decisions(event: Event, targets: EventTargets, origins: Origins | None) -> Iterator[StoryStep]:
+def _decisions(
+    event: Event, targets: EventTargets, origins: Origins | None, tasks: Mapping[str, Task]
+) -> Iterator[StoryStep]:
     if event.decided_at is None:
         return
     yield _first_decision(event, event.decided_at, targets, origins)
-    later = (target for target in targets.some if target.created_at > event.decided_at)
-    for at, together in groupby(later, key=lambda target: target.created_at):
+    later = [target for target in targets.some if target.created_at > event.decided_at]
+    late = {target.id: why for target in later if (why := _joined_late(event, target, tasks))}
+    yield from (
+        StoryStep(target.created_at, late[target.id]) for target in later if target.id in late
+    )
+    others = (target for target in later if target.id not in late)
+    for at, together in groupby(others, key=lambda target: target.created_at):
         yield StoryStep(at, f"Decided again, because a target appeared: {_named(list(together))}.")
     if event.status != "expired" or (event.is_callback and targets.some):
         return
     if event.settled_at is not None and event.settled_at > event.decided_at:
         yield StoryStep(event.settled_at, "Its hold ended: no task took it.")
+
+
+def _joined_late(event: Event, target: Target, tasks: Mapping[str, Task]) -> str | None:
+    """When the target's task was found, and why not earlier; None if it was found soon, or isn't
+    known any more."""
+    task = tasks.get(target.task_id or "")
+    if task is None or task.wait != target.wait:
+        return None
+    cause = why_late(event, task, target.created_at)
+    if cause is None:
+        return None
+    return (
+        f"Joined late, to complete the {place_of(target)}: its task was found at"
+        f" {iso(task.adopted_at)}, scheduled at {iso(task.scheduled_at)}, because {_LATE[cause]}."
+    )
+
+
+_LATE: Mapping[LateCause, str] = {
+    "queue": "no poll of the queue had returned it before",
+    "index": "it had left the queue unseen, and the index showed it only then",
+    "other": (
+        "it couldn't take the event before: its workflow was still to be read, its webhook was"
+        " paused, or the event had a taker that has ended without it"
+    ),
+}
 
 
 def _first_decision(

@@ -62,6 +62,8 @@ def describe_status(event: Event, targets: Sequence[Target], context: StatusCont
         return "paused" if event.webhook in context.paused else "to be decided"
     if event.hold == "held":
         return f"held until {_clock(event.hold_until, context.now)}"
+    if event.hold == "unless":
+        return "looking for a taker"
     if event.hold == "recheck":
         return "free again"
     if not waiting and any(target.state == "queued" for target in targets):

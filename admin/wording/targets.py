@@ -55,14 +55,14 @@ def describe_target(target: Target) -> str:
             return f"Next in turn: {what} waits for earlier messages with its key."
         case "skipped" | "cancelled" if target.kind == "message":
             return f"Not delivered: {what}: {target.error}."
-        case "skipped":
+        case "skipped" if target.kind == "start":
             return (
                 f"Not started: {target.workflow} already exists for the same `once.key`"
                 f" ({target.workflow_id})."
             )
         case "pending" | "claimed":
-            return f"{doing} {what}{_condition(target)}{_tries(target)}."
-        case "cancelled":
+            return f"{doing} {what}{_tries(target)}."
+        case "cancelled" | "skipped":
             gone = "it had already ended: cancelled, timed out, or completed by someone else"
             return f"{what[:1].upper()}{what[1:]} wasn't completed: {target.error or gone}."
         case "unknown":
@@ -85,6 +85,8 @@ _VERBS: Mapping[TargetKind, tuple[str, str]] = {
 def _named(target: Target) -> str:
     workflow_id = f" ({target.workflow_id})" if target.workflow_id else ""
     match target.kind:
+        case "complete" if target.task_id is None:
+            return f"task {target.reference_name} of workflow {target.workflow_id}"
         case "complete":
             return f"task {target.reference_name} of {target.workflow}{workflow_id}"
         case "message":
@@ -92,13 +94,6 @@ def _named(target: Target) -> str:
         case "start":
             version = f" version {target.version}" if target.version else ""
             return f"{target.workflow}{version}{workflow_id}"
-
-
-def _condition(target: Target) -> str:
-    if target.only_versions is None:
-        return ""
-    versions = " or ".join(map(str, sorted(target.only_versions)))
-    return f" if its workflow is version {versions}, which is still to be looked up in Conductor"
 
 
 def _tries(target: Target) -> str:

@@ -30,10 +30,11 @@ from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Rows, Statement, WaitLimits
 
 _NUMBERS = (
-    "at due_at first_target hold_until hour iteration number received_at response_timeout"
-    " root_started_at scheduled_at seen_at since size status target_id tries version wait_until"
+    "added_at adopted_at at due_at fill_from first_target hold_until hour iteration key number"
+    " read_at received_at response_timeout root_started_at scheduled_at seen_at seq shape shown_at"
+    " since size status target_id tries used_at version wait wait_until waiting_since"
 )
-_TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
+_TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8", "free": "bool"}
 """Types of the inserted columns; all others are text."""
 
 

@@ -1,9 +1,7 @@
 """What follows from a decision, from a call's result and from the end of a hold: for targets, tasks
-and events; which task may take an event, as far as times decide; and which events a replay
-resolves.
+and events; and which events a replay resolves.
 
-All times are Unix milliseconds by one clock; `skew` is how much Conductor's and the bridge's clocks
-may differ.
+All times are Unix milliseconds by one clock.
 
 Pure functions of values. A store reads what they need, and writes what they return, in one
 transaction.
@@ -127,7 +125,7 @@ def after_decision(decision: Decision, now: int) -> EventChange:
     """The event that was decided. (`decided_at` is the time of the first decision.)"""
     settled_at = None
     if decision.hold == "no" and decision.status != "pending":
-        settled_at = _LONG_AGO if decision.forgotten else now
+        settled_at = now
     return EventChange(decision.status, decision.hold, settled_at)
 
 
@@ -166,13 +164,12 @@ def may_have_acted(target: Target) -> bool:
 def task_after(result: Result, now: int) -> TaskChange | None:
     """The target's task; None if nothing changes for it.
 
-    A task whose event is permanently refused, or turned out not to be for it, waits again: another
-    event may match it.
+    A task whose event is permanently refused waits again: another event may match it.
     """
     if result.target.task_id is None or result.state not in ENDED:
         return None
-    if result.unfit or result.state == "failed":
-        return TaskChange("returned", None)
+    if result.state == "failed":
+        return TaskChange("waiting", None)
     return TaskChange(_TASK_AFTER[result.state], now)
 
 
@@ -189,6 +186,10 @@ class Changes:
     tasks: Mapping[str, TaskChange]
     lost_a_taker: frozenset[str]
     """Events of which a completion has ended: they may be free again."""
+    final: frozenset[str] = frozenset()
+    """Events that no other task may have."""
+    forgotten: frozenset[str] = frozenset()
+    """Those of them that a stranger made up."""
 
 
 def may_advance_lane(result: Result) -> bool:
@@ -212,6 +213,8 @@ def after_results(results: Sequence[Result], now: int) -> Changes:
         leaving=tuple(result.target for result in results if result.leaves_lane),
         tasks=tasks,
         lost_a_taker=frozenset(result.target.event_id for result in takers),
+        final=frozenset(result.target.event_id for result in ended if result.final),
+        forgotten=frozenset(result.target.event_id for result in ended if result.forgotten),
     )
 
 
@@ -223,11 +226,16 @@ def events_after(
 ) -> dict[str, EventChange]:
     """What becomes of the events with these holds, whose targets have these kinds and states once
     the results are recorded."""
-    after = {
-        event_id: event_after(hold, states[event_id], event_id in changes.lost_a_taker, now)
-        for event_id, hold in holds.items()
-    }
-    return {event_id: change for event_id, change in after.items() if change is not None}
+    after: dict[str, EventChange] = {}
+    for event_id, hold in holds.items():
+        hold_now = "no" if event_id in changes.final else hold
+        lost_a_taker = event_id in changes.lost_a_taker
+        change = event_after(hold_now, states[event_id], lost_a_taker, now)
+        if change is not None and event_id in changes.forgotten:
+            change = replace(change, settled_at=_LONG_AGO)
+        if change is not None:
+            after[event_id] = change
+    return after
 
 
 def event_after(
@@ -267,9 +275,10 @@ def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int
 def _event_with(
     hold: Hold, kinds_and_states: set[tuple[TargetKind, TargetState]], now: int
 ) -> EventChange:
-    # A skipped start has its workflow; a skipped message went nowhere.
-    ignored = ("message", "skipped") in kinds_and_states
-    states = {state for kind, state in kinds_and_states if (kind, state) != ("message", "skipped")}
+    # A skipped start has its workflow; a skipped message or completion had no effect.
+    without_effect = {("message", "skipped"), ("complete", "skipped")}
+    ignored = not without_effect.isdisjoint(kinds_and_states)
+    states = {state for _, state in kinds_and_states - without_effect}
     status: EventStatus = "expired"
     if states & FAILED:
         status = "failed"
@@ -284,31 +293,6 @@ def _event_with(
     if live or status != "failed":
         status = "pending"
     return EventChange(status, hold, None)
-
-
-def was_waiting(scheduled_at: float, received_at: float) -> bool:
-    """Whether a task scheduled then was waiting when the event arrived: every such task takes it."""
-    return scheduled_at <= received_at
-
-
-def came_in_time(scheduled_at: float, hold_until: float) -> bool:
-    """Whether a task began to wait before the event's hold ended."""
-    return scheduled_at <= hold_until
-
-
-def was_running(root_started_at: float, received_at: float, skew: float) -> bool:
-    """Whether a workflow whose outermost parent started then was running when the event arrived."""
-    return root_started_at <= received_at + skew
-
-
-def surely_was_running(scheduled_at: float, received_at: float, skew: float) -> bool:
-    """Whether the task's schedule time already answers that, without looking up the workflow."""
-    return scheduled_at <= received_at - skew
-
-
-def is_started_by(event_id: str, root_correlation_id: str | None) -> bool:
-    """Whether the event itself started the outermost workflow: then its tasks don't take it."""
-    return root_correlation_id is not None and root_correlation_id.partition("#")[0] == event_id
 
 
 UNRESOLVED: tuple[EventStatus, ...] = ("failed", "expired", "ignored")

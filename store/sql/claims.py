@@ -9,9 +9,11 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
+from store.one_target import plain_name
 from store.records import Result, Target
 from store.rules import fairness, transitions
 from store.sql import rows
@@ -20,6 +22,8 @@ from store.sql.event_rows import EventRows, Locked
 from store.sql.keys import advance, lanes_of, leave, note_given
 from store.sql.quarantine import take_back
 
+Ahead = Literal["for its workflow", "of its webhook"]
+"""Which callbacks that came before one, and still look for their tasks, are counted."""
 NO_PACES: Mapping[str, float] = MappingProxyType({})
 CLAIM = """
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
@@ -55,7 +59,30 @@ WHERE id IN (
 ) RETURNING {rows.TARGET}
 """
 _IS_TAKEN = f"SELECT 1 FROM bridge.targets WHERE {_IS_OF_TASK}"
+_IS_UNNAMED = """
+workflow_id = %(workflow_id)s AND kind = 'complete' AND task_id IS NULL AND state IN ('pending', 'claimed')
+AND id < %(id)s"""
+_GO_FIRST = f"""
+UPDATE bridge.targets SET due_at = CASE WHEN due_at > %(now)s THEN %(now)s ELSE due_at END WHERE id = (
+    SELECT id FROM bridge.targets WHERE {_IS_UNNAMED} AND reference_name = ANY(%(names)s) AND webhook = ANY(%(webhooks)s)
+    AND (state = 'claimed' OR claimed_at IS NULL OR claimed_at < %(since)s) ORDER BY id LIMIT 1
+)
+"""
+_TAKERS = """
+SELECT state, claimed_at, wait FROM bridge.targets
+WHERE task_id = %s AND state IN ('pending', 'claimed', 'done', 'unknown')
+"""
+_WAIT_OF = "SELECT wait FROM bridge.tasks WHERE id = %s FOR UPDATE"
+_NAME = """
+UPDATE bridge.targets SET workflow = %s, task_id = %s, reference_name = %s, iteration = %s, wait = %s WHERE id = %s
+"""
+_TAKE = "UPDATE bridge.tasks SET state = 'taken', settled_at = NULL, wait = %s WHERE id = %s"
+_AHEAD: Mapping[Ahead, str] = {
+    "for its workflow": f"{_IS_UNNAMED} AND webhook = %(webhook)s",
+    "of its webhook": "webhook = %(webhook)s AND state = 'pending' AND id < %(id)s",
+}
 _IS_CLAIM = f"id = %s AND {_IS_CLAIMED} AND claimed_by = %s AND attempts = %s"
+_LOCK_CLAIM = f"SELECT 1 FROM bridge.targets WHERE {_IS_CLAIM} FOR UPDATE"
 _RENEW = f"UPDATE bridge.targets SET claimed_at = %s WHERE {_IS_CLAIM}"
 _GIVE_BACK = (
     "UPDATE bridge.targets SET state = 'pending', due_at = %s, attempts = attempts - 1 WHERE"
@@ -201,12 +228,71 @@ class Claims(ABC):
         with self._database.transaction() as transaction:
             return transaction.write(_RENEW, (now, target.id, worker, target.attempts)) == 1
 
+    def name_task(
+        self,
+        worker: str,
+        named: Target,
+        scheduled_at: int,
+        since: int,
+        webhooks: Collection[str],
+        now: int,
+    ) -> Target | Literal["taken", "behind"]:
+        """Gives a callback's completion, which this worker has claimed, the task that it looked
+        for, and returns it. `named` is the target with the task, which waits since `scheduled_at`.
+
+        `taken` if another target has the task, or has completed it since it began to wait. `behind`
+        if an older callback of these `webhooks` is for the task too and hasn't looked for it since
+        `since`: that one is due now. Also if another worker has claimed the target meanwhile.
+        """
+        assert named.task_id is not None
+        assert named.reference_name is not None
+        claim = (named.id, worker, named.attempts)
+        with self._database.transaction() as transaction:
+            # A task of another type has no row that could be locked.
+            self._events.lock_lanes(transaction, [named.task_id])
+            older = {
+                "workflow_id": named.workflow_id,
+                "id": named.id,
+                "names": [
+                    named.reference_name,
+                    plain_name(named.reference_name, named.iteration),
+                ],
+                "webhooks": list(webhooks),
+                "since": since,
+                "now": now,
+            }
+            if transaction.write(_GO_FIRST, older) or not transaction.fetch(_LOCK_CLAIM, claim):
+                return "behind"
+            known = [wait for (wait,) in transaction.fetch(_WAIT_OF, (named.task_id,))]
+            takers = transaction.fetch(_TAKERS, (named.task_id,))
+            if any(state in transitions.LIVE or at >= scheduled_at for state, at, _ in takers):
+                return "taken"
+            # A task that runs again may keep its id: then this is another wait.
+            wait = max([1, *known, *(before + 1 for *_, before in takers)])
+            place = (named.workflow, named.task_id, named.reference_name, named.iteration)
+            transaction.write(_NAME, (*place, wait, named.id))
+            if known:
+                transaction.write(_TAKE, (wait, named.task_id))
+        return replace(named, wait=wait)
+
+    def ahead(self, target: Target, webhook: str, which: Ahead, most: int) -> int:
+        """How many callbacks came before this one of the webhook, and still look for their tasks;
+        at most `most`."""
+        values = {
+            "workflow_id": target.workflow_id,
+            "id": target.id,
+            "webhook": webhook,
+            "most": most,
+        }
+        one = f"SELECT 1 FROM bridge.targets WHERE {_AHEAD[which]} LIMIT %(most)s"
+        [(number,)] = self._database.read(f"SELECT count(*) FROM ({one}) AS ahead", values)
+        return int(number)
+
     def record_results(self, worker: str, results: Sequence[Result], now: int) -> None:
         """Records the results of calls, and what follows for tasks and events. Results of lost
         claims are ignored. What has ended isn't set aside any more.
 
-        Wakes the leader if that leaves something to decide (an event is free again, a task has
-        returned).
+        Wakes the leader if that leaves something to decide: an event or a task is free again.
         """
         # Of several for one target, that under its last claim: of one worker's claims, the others
         # are lost.
@@ -223,8 +309,8 @@ class Claims(ABC):
             self._change_tasks(transaction, changes.tasks)
             self._hurry_once(transaction, {target.once_key for target in changes.ended}, now)
             events = self._change_events(transaction, locked, changes, now)
-        has_returned = any(change.state == "returned" for change in changes.tasks.values())
-        if has_returned or any(change.hold == "recheck" for change in events.values()):
+        is_free = any(change.state == "waiting" for change in changes.tasks.values())
+        if is_free or any(change.hold == "recheck" for change in events.values()):
             self._signals.notify("events")
         if has_advanced:
             self._signals.notify("targets")

@@ -325,7 +325,7 @@ def test_with_by_id_a_workflow_has_its_own_urls_and_made_up_ids_are_forgotten(
         return event is None or event.status == "ignored"  # it is pruned within a minute
 
     wait_for(is_ignored, "the made-up id is ignored")
-    assert bridge.targets(made_up) == []
+    assert [target.state for target in bridge.targets(made_up)] in (["skipped"], [])
 
 
 @pytest.mark.slow(30)

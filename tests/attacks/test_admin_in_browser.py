@@ -11,6 +11,9 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.deciding import adopt
+from tests.support.deciding import decide as decide_all
+
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
 from selenium.webdriver.common.by import By
@@ -84,14 +87,12 @@ def attacked(sample: Sample) -> list[str]:
         Task("hostile-task", ALL, "flow", ALL, {"$.let": "in", f"$['{ATTACKS[0]}']": ALL}, 0),
         Task("hostile-name", "w", ALL, ALL, {"$[": ALL}, 0, broken=ALL),
     ]
-    store.tasks.adopt(Term("sample"), tasks, now)
+    adopt(store, Term("sample"), tasks, now)
     new = (
         NewTarget("complete", "flow", ALL, "hostile-task", ALL),
         NewTarget("start", ALL, correlation_id=ALL),
     )
-    claimed = store.decisions.decide(
-        Term("sample"), [Decision(event_id, "pending", "no", new)], [], now, 9
-    )
+    claimed = decide_all(store, Term("sample"), [Decision(event_id, "pending", "no", new)], now, 9)
     store.claims.record_results(
         "sample", [Result(target, "failed", ALL, ALL) for target in claimed], now
     )

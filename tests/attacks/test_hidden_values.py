@@ -22,6 +22,8 @@ from store.records import Decision, NewEvent, Task, new_event_id
 from store.sql.store import Store
 from tests.admin.conftest import Cli
 from tests.attacks.page import STRONG
+from tests.support.deciding import adopt
+from tests.support.deciding import decide as decide_all
 from tests.support.makers import ME
 from tests.support.sample import settings_for
 from tools.servers import PATIENCE
@@ -52,7 +54,7 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
     relay.extensions["relay"].stop()
     answer = relay.test_client().post("/webhook/pay", json={"card": CARD, "kept": "yes"})
     assert store.leadership.elect("me", 10**6)
-    store.tasks.adopt(ME, [Task("t", "w", "flow", "ref", {"$.card": "4999"}, 0)], 1)
+    adopt(store, ME, [Task("t", "w", "flow", "ref", {"$.card": "4999"}, 0)], 1)
     return create_app(settings).test_client(), file, store, answer.get_json()["eventId"]
 
 
@@ -155,7 +157,7 @@ def test_the_command_line_hides_what_it_follows_to_the_end(
     (news,) = follower.look()
     assert news.is_new
     assert CARD not in str(ApiEvent.of(news.event, targets=[]))
-    store.decisions.decide(ME, [Decision(event_id, "expired", "no")], [], 3, 10)
+    decide_all(store, ME, [Decision(event_id, "expired", "no")], 3, 10)
     (news,) = follower.look()
     assert not news.is_new
     assert CARD not in str(ApiEvent.of(news.event, targets=[]))

@@ -15,6 +15,7 @@ from store.open import open_store
 from store.records import Task
 from tests.attacks.page import SECRET, STRONG
 from tests.attacks.page import page as page
+from tests.support.deciding import adopt
 from tests.support.makers import ME
 from tests.support.sample import HOSTILE, settings_for
 from tests.support.webhook_page import Page
@@ -131,8 +132,8 @@ def test_no_control_character_of_a_name_reaches_a_title_or_a_picture(
     settings = settings_for(tmp_path)
     store = open_store(settings.bridge_database)
     assert store.leadership.elect("me", 10**6)
-    store.tasks.adopt(
-        ME, [Task("t", "w", f"flow{name}", f"ref{name}", {"$.a": HOSTILE["control"]}, 0)], 1
+    adopt(
+        store, ME, [Task("t", "w", f"flow{name}", f"ref{name}", {"$.a": HOSTILE["control"]}, 0)], 1
     )
     client = create_app(settings).test_client()
     for path in (

@@ -46,6 +46,15 @@ def test_by_id_is_a_risk_that_a_secret_is_not(tmp_path: Path) -> None:
     assert "those tasks" in str(warning)
 
 
+def test_urls_that_nothing_signs_are_called_for_at_a_pace(tmp_path: Path) -> None:
+    for callback, more, paces in (
+        ({"secret": SECRET}, {}, {}),
+        ({"by": "id"}, {}, {"approvals": 25}),
+        ({"by": "id"}, {"pace": "50/s"}, {"approvals": 50}),
+    ):
+        assert load(tmp_path, callback, **more).paces == paces
+
+
 @pytest.mark.parametrize(
     ("callback", "message"),
     [

@@ -48,9 +48,9 @@ class SqliteBackend:
     """SQLite: a file in the test's folder."""
 
     _LIVE = (
-        *("events_pending", "events_undecided", "events_held"),
+        *("events_pending", "events_undecided", "events_held", "events_holds", "events_unless"),
         *("targets_pending", "targets_claimed"),
-        *("tasks_waiting", "tasks_of_workflow", "tasks_returned", "tasks_broken"),
+        *("tasks_waiting", "tasks_of_workflow", "tasks_free", "tasks_to_read", "tasks_broken"),
         "quarantine_due",
     )
 

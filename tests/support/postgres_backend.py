@@ -25,7 +25,7 @@ from tools.servers.postgres import Postgres
 
 GROWING = ("events", "ended_events", "targets", "tasks", "quarantine", "answers")
 _LIVE = re.compile(
-    "unsettled_events.*|targets_(pending|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)"
+    "unsettled_events.*|targets_(pending|of_webhook|once)|tasks_(waiting|of_workflow|free|to_read|broken)"
 )
 """Indexes of only the few rows that are live: they may be read from end to end. Not that of claims:
 statements about a few of them come with every call."""
@@ -43,8 +43,9 @@ INSERT INTO webhook_bridge.targets
     SELECT 'old' || n, 'w', 'complete', 'f', 'w' || n, 't' || n, 'done', 1, n, n, n
     FROM generate_series(1, {_FINISHED}) AS n;
 INSERT INTO webhook_bridge.tasks
-    (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at, settled_at)
-    SELECT 't' || n, 'w' || n, 'f', 'r', '{{}}', n, 'queue', 'completed', n, n
+    (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at, settled_at,
+     shown_at, adopted_at, waiting_since)
+    SELECT 't' || n, 'w' || n, 'f', 'r', '{{}}', n, 'queue', 'completed', n, n, n, n, n
     FROM generate_series(1, {_FINISHED}) AS n;
 INSERT INTO webhook_bridge.quarantine (kind, id, reason, since, tries, due_at)
     SELECT CASE WHEN n % 2 = 0 THEN 'task' ELSE 'event' END, 'i' || n, 'r', n, 1, n

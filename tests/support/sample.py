@@ -19,6 +19,7 @@ from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Wor
 from store.reports import Reports
 from store.sqlite import SqliteStore, open_store
 from store.summary import Summarizer
+from tests.support.deciding import adopt, decide
 from tests.support.settings import settings_with
 from tools.demo import signing
 
@@ -196,7 +197,7 @@ def _fill(sample: Sample, now: int) -> None:
         _task("old", "release", {"$.ref": "refs/heads/main"}, now - 40 * minute),
     ]
     store.leadership.elect("sample", 10**9)
-    store.tasks.adopt(Term("sample"), tasks, now)
+    adopt(store, Term("sample"), tasks, now)
     store.workflows.remember(
         [Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)]
     )
@@ -258,7 +259,8 @@ def _fill(sample: Sample, now: int) -> None:
         store.deliveries.append([replace(event, type=kind, summary_parts=parts)])
 
     ids = sample.events
-    store.decisions.decide(
+    decide(
+        store,
         Term("sample"),
         [
             Decision(
@@ -283,7 +285,6 @@ def _fill(sample: Sample, now: int) -> None:
             Decision(ids["hostile"], "pending", "held"),
             Decision(ids["pending"], "pending", "held"),
         ],
-        [],
         now - 3 * minute,
         10,
     )

@@ -16,6 +16,7 @@ from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, new
 from store.reports import Reports
 from store.sqlite import open_store
 from store.summary import Summarizer
+from tests.support.deciding import adopt, decide
 from tests.support.sample import Sample, settings_for
 
 _HOUR = 3_600_000
@@ -179,7 +180,7 @@ def _settle(sample: Sample, events: list[NewEvent], now: int, draw: Random) -> N
     """What becomes of an hour's events: nearly all are delivered."""
     store = sample.store
     decisions = [_decision(event, now - event.received_at, draw) for event in events]
-    store.decisions.decide(Term("worker"), decisions, [], now, len(decisions))
+    decide(store, Term("worker"), decisions, now, len(decisions))
     webhooks = {event.id: (event.webhook, event.received_at) for event in events}
     results = []
     for target in store.queries.targets_of(list(webhooks)):
@@ -228,4 +229,4 @@ def _fill_tasks(sample: Sample, now: int) -> None:
         )
         for number, (workflow, name, matches, minutes) in enumerate(waits)
     ]  # fmt: skip
-    sample.store.tasks.adopt(Term("worker"), tasks, now)
+    adopt(sample.store, Term("worker"), tasks, now)

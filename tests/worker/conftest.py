@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from worker.decision import workflows
+from worker.decision import lookups
 from worker.delivery import earlier_starts
 
 
@@ -22,7 +22,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def patient_look_ups(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look-up of a workflow that doesn't hang ends in time on a busy machine, too."""
-    monkeypatch.setattr(workflows, "_PATIENCE", 5.0)
+    monkeypatch.setattr(lookups, "_PATIENCE", 5.0)
 
 
 @pytest.fixture

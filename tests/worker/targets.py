@@ -15,7 +15,9 @@ import pytest
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.clock import MonotonicClock
+from store.one_target import OneTarget
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task, new_event_id
+from store.sql.decisions import Plan
 from store.sqlite import SqliteStore, open_store
 from tests.support.makers import ME
 from tests.support.settings import settings_with
@@ -60,21 +62,28 @@ class Bench:
         """A task that waits in Conductor and in the store."""
         workflow = self.conductor.begin("flow")
         task = self.conductor.schedule(workflow.id, "wait", {})
-        self.store.tasks.adopt(ME, [Task(task.id, workflow.id, "flow", "wait", {}, 0)], 0)
+        known = Task(task.id, workflow.id, "flow", "wait", {}, 0)
+        self.store.tasks.adopt(ME, [(known, None)], 0, {})
         return task
 
     def decide(
-        self, *targets: NewTarget, claim: bool = True, received_at: int | None = None, hold: int = 0
+        self,
+        *targets: NewTarget,
+        claim: bool = True,
+        received_at: int | None = None,
+        hold: int = 0,
+        only: OneTarget | None = None,
     ) -> list[Target]:
         """The event that has these targets is decided, and they are claimed."""
         now = int(time.time() * 1000)
         received_at = now if received_at is None else received_at
         self.event = new_event_id()
         self.store.deliveries.append(
-            [NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now + hold)]
+            [NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now + hold, only=only)]
         )
-        decision = Decision(self.event, "pending", "no", targets)
-        return self.store.decisions.decide(ME, [decision], [], now, 10 if claim else 0)
+        decision = Decision(self.event, "pending", "no" if only is None else "held", targets)
+        plan = Plan([decision], {self.event: self.stored()})
+        return self.store.decisions.decide(ME, plan, now, 10 if claim else 0)
 
     def completion(self, task: SimulatedTask) -> NewTarget:
         return NewTarget("complete", "flow", task.workflow_id, task.id, task.reference_name)

@@ -21,6 +21,7 @@ from store.records import Decision, NewEvent, NewTarget, Result, SetAside
 from store.reports import Reports
 from store.sqlite import SqliteStore, open_store
 from store.story import Note
+from tests.support.deciding import decide as decide_all
 from tests.support.stand_in import Answer, StandIn
 from worker import troubles as wrong
 from worker.notify import QUIET, Apprise, Notices, Notifier
@@ -164,7 +165,7 @@ def fail(store: SqliteStore, *ids: str) -> None:
         Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),))
         for id_ in ids
     ]
-    targets = store.decisions.decide(term, decisions, [], now, len(ids))
+    targets = decide_all(store, term, decisions, now, len(ids))
     store.claims.record_results(
         "me", [Result(target, "failed", "no such workflow") for target in targets], now
     )

@@ -20,6 +20,7 @@ from config.process import WakeUp
 from store.open import open_store
 from store.records import Decision, NewEvent, NewTarget
 from store.sql.store import Store
+from tests.support.deciding import decide as decide_all
 from tests.support.makers import ME
 from tests.support.stand_in import Answer, Request, StandIn
 from tools.servers import PATIENCE
@@ -50,7 +51,7 @@ class Stopped:
         decision = Decision(
             "event", "pending", "no", (NewTarget("start", "flow", correlation_id="event"),)
         )
-        self.store.decisions.decide(ME, [decision], [], now, 0)
+        decide_all(self.store, ME, [decision], now, 0)
         self.store.leadership.resign(ME)
         self.worker: Child | None = None
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from config.webhooks import Webhook
 from store.one_target import OneTarget, plain_name
-from store.records import Task
 from worker.conductor.errors import Garbled
-from worker.conductor.responses import UNDER_WAY, iteration_of, task_of, version_of
+from worker.conductor.responses import UNDER_WAY, iteration_of, version_of
 from worker.conductor.search import TASK_TYPE
 
 _QUEUED = ("SIMPLE", TASK_TYPE)
@@ -70,16 +69,14 @@ class AddressedTask:
     reference_name: str
     scheduled_at: int
     """By Conductor's clock."""
-    task: Task | None
-    """The whole task, if it is a WAIT_FOR_WEBHOOK task: events may take it, too."""
-    plain_name: str
-    """The reference name without the number of its iteration; a number that is part of the name
-    stays."""
+    iteration: int
+    """Of its loop; 0 outside of loops, where a number at the end of the name is part of it."""
 
     def is_among(self, names: Collection[str]) -> bool:
         """Whether the task is one of those that a webhook's `callback.tasks` names; none stands for
         all."""
-        return not names or self.reference_name in names or self.plain_name in names
+        plain = plain_name(self.reference_name, self.iteration)
+        return not names or self.reference_name in names or plain in names
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,4 @@ def _addressed_task(item: dict[str, Any]) -> AddressedTask:
     scheduled = item.get("scheduledTime") or item.get("startTime") or 0
     if not isinstance(id_, str) or not isinstance(name, str) or not isinstance(scheduled, int):
         raise Garbled(f"a task can't be read: it has {(id_, name, scheduled)}"[:500])
-    whole = (
-        task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
-    )
-    return AddressedTask(id_, name, scheduled, whole, plain_name(name, iteration_of(item) or 0))
+    return AddressedTask(id_, name, scheduled, iteration_of(item) or 0)

@@ -41,6 +41,7 @@ from store.rules.transitions import FAILED
 from store.tracing import in_logs
 from worker import metrics
 from worker.context import Context, Inbox
+from worker.delivery.callbacks import WAITS
 from worker.delivery.due_targets import CLAIM_EVERY, DueTargets
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.outcomes import Outcome, TargetCalls, claim_lasts
@@ -62,6 +63,7 @@ _GIVEN_BACK_FOR = 2.0
 """Seconds until a target that can't be called for because its group hangs is due again."""
 _TRY_AGAIN = 0.5
 """Seconds before the store is tried again."""
+_HELD = WAITS | {NONE_RUNS}
 WAIT = 5.0
 """Seconds that a stop waits for calls, and for the store to record them."""
 
@@ -327,9 +329,9 @@ class Executor:
             "webhook": event.webhook,
             **in_logs(event.headers),
             "kind": target.kind,
-            "workflow": target.workflow,
+            "workflow": result.target.workflow,
             "workflow_id": result.workflow_id or target.workflow_id,
-            "task_id": target.task_id,
+            "task_id": result.target.task_id,
             "attempt": target.attempts,
         }
         if result.error:
@@ -338,9 +340,10 @@ class Executor:
 
 
 def _level(target: Target, result: Result) -> int:
-    """The log's level: nothing is wrong while a message is held, and its first look-up says so."""
-    is_held = result.error == NONE_RUNS
-    if is_held and target.error == NONE_RUNS:
+    """The log's level: nothing is wrong while a message or a callback is held, and its first look-up
+    says so."""
+    is_held = result.error in _HELD
+    if is_held and target.error in _HELD:
         return logging.DEBUG
     if result.state in {*FAILED, "pending"} and not is_held:
         return logging.WARNING

@@ -18,9 +18,8 @@ from criteria.inputs import InputTooLarge
 from store.errors import StoreUnavailable
 from store.records import Event, Result, Target, TargetKind
 from store.rules.keys import standing
-from store.rules.transitions import failed_alone, may_have_acted, others_since
+from store.rules.transitions import ENDED, failed_alone, may_have_acted, others_since
 from store.tracing import span
-from worker.conductor.addressed import listed
 from worker.conductor.errors import (
     ConductorError,
     NotNow,
@@ -33,9 +32,9 @@ from worker.conductor.errors import (
 )
 from worker.conductor.search import fits_path
 from worker.context import Context
+from worker.delivery.callbacks import CallbackCalls
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
-from worker.delivery.refused_callbacks import refused_callback
 from worker.retries import RARELY, wait_before
 
 log = structlog.get_logger()
@@ -106,6 +105,7 @@ class TargetCalls:
         self._clock = context.clock
         self._earlier_starts = EarlierStarts(conductor)
         self._messages = MessageCalls(context, self._earlier_starts)
+        self._callbacks = CallbackCalls(context, worker_id)
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
         """When it was last recorded, or began to be, that calls of a kind take effect."""
@@ -115,15 +115,22 @@ class TargetCalls:
 
         Raises ClaimLost if another worker has it now, and StoreUnavailable.
         """
+        outcome = self._outcome(target, event)
+        if event.is_callback and outcome.result.state in ENDED:
+            return replace(outcome, result=replace(outcome.result, final=True))
+        return outcome
+
+    def _outcome(self, target: Target, event: Event) -> Outcome:
         try:
             outcome = self._without_call(target)
             if outcome is not None:
                 return outcome
-            result = self._call(target, event)
-            # No further task is found for a callback whose task has ended.
-            if event.is_callback and result.state == "cancelled":
-                result = replace(result, final=True)
-            return Outcome(result, "answered")
+            if target.kind == "complete" and target.task_id is None:
+                found = self._callbacks.find_task(target, event)
+                if isinstance(found, Result):
+                    return Outcome(found, "answered")
+                target = found
+            return Outcome(self._call(target, event), "answered")
         except Refused as error:
             return Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
@@ -212,12 +219,7 @@ class TargetCalls:
     def _call(self, target: Target, event: Event) -> Result:
         if target.kind == "message":
             return self._deliver(target, event)
-        if target.kind == "complete" and target.task_id is None:
-            webhook = self._definitions.current.by_name.get(event.webhook)
-            return refused_callback(self._conductor, target, event, webhook)
         known = self._look_up_earlier(target, event)
-        if known is None:
-            known = self._unfit(target)
         if known is not None:
             return known
         if target.kind == "start":
@@ -299,35 +301,6 @@ class TargetCalls:
     def _has_metadata(self, event: Event) -> bool:
         webhook = self._definitions.current.by_name.get(event.webhook)
         return webhook is None or webhook.metadata
-
-    def _unfit(self, target: Target) -> Result | None:
-        """The result of a completion that is only for certain versions, if its workflow has none of
-        them; None if it may be made.
-
-        Raises ConductorError if that can't be found out. It is tried for as long as it takes: only
-        the version shows whether the event may have the task.
-        """
-        versions = target.only_versions
-        if versions is None:
-            return None
-        assert target.workflow_id is not None
-        place = f"workflow {target.workflow_id}"
-        try:
-            workflow = self._conductor.workflow(target.workflow_id)
-        except Unreachable:
-            raise
-        except ConductorError as error:
-            raise NotNow(
-                f"{place} can't be looked up, and the outcome depends on its version: {error}"
-            ) from error
-        if workflow is None:
-            what = "no longer exists"
-        elif workflow.version not in versions:
-            what = f"has version {workflow.version}"
-        else:
-            return None
-        reason = f"{place} {what}; the webhook's receivers have {listed(versions)}"
-        return Result(target, "cancelled", reason, unfit=True)
 
     def _without_call(self, target: Target) -> Outcome | None:
         """The outcome of a start if another start has, or may have, the same key; None if this one

@@ -1,22 +1,13 @@
 """Finds waiting tasks that are in no queue: by a search, or in running workflows, as indexing may
 be off.
 
-A task or workflow that can't be read although
-others can is a suspect (`worker.discovery.suspects`): the others are found without it.
+A task or workflow that can't be read although others can is a suspect (`worker.discovery.suspects`):
+the others are found without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import (
-    Callable,
-    Collection,
-    Container,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from itertools import islice
 from typing import Literal, TypeVar
@@ -26,10 +17,9 @@ import structlog
 from store.clock import MonotonicClock
 from store.records import Task
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotNow, Unreachable
+from worker.conductor.errors import ConductorError
 from worker.conductor.responses import Listed, TaskStatus, Unreadable
 from worker.conductor.search import fits_path
-from worker.discovery.barrier import ShownAt
 from worker.discovery.suspects import Kind, Suspect, Suspects
 
 log = structlog.get_logger()
@@ -46,17 +36,14 @@ _FIRST_READ = 1.0
 """Seconds that the first read of a single item waits for its answer. Later ones have their own
 patience."""
 _AT_ONCE = 100
-"""Tasks that a search reads at once; further ones are read aside."""
+"""Items that are read at once; further tasks of a search are read aside."""
 _RETRIES = 4
 """Suspects that are read at a time: those that hang must not hold up other reads."""
-_OF_ONE = (403, 429)
-"""Answers that may concern a single item: a permission, or a limit of requests that the others were
-within."""
 _NOBODY = "webhook-bridge-nobody"
 """An id that no workflow and no task has."""
 NEVER = (403, 404, 405, 501)
 """Answers that mean a server can't do this search, or doesn't allow it."""
-CANNOT = (*NEVER, 500)
+_CANNOT = (*NEVER, 500)
 """Answers to a search that may never work: some back ends answer 500 to one that they don't have.
 Others say nothing about the search itself."""
 
@@ -64,20 +51,21 @@ _T = TypeVar("_T")
 
 
 class Index:
-    """Asks Conductor for waiting tasks that no queue hands out. Thread-safe."""
+    """Asks Conductor for waiting tasks that no queue hands out. Thread-safe. What asks for the
+    tasks that are known raises StoreUnavailable."""
 
     def __init__(
         self,
         conductor: Conductor,
         pool: Pool | None,
-        known: Container[str],
+        known: Callable[[Collection[str]], set[str]],
         clock: MonotonicClock,
     ):
-        """Single reads run on the `pool`; one after the other if there is none. `known`: the ids of
-        tasks known to wait."""
+        """Single reads run on the `pool`; one after the other if there is none. `known`: which of
+        these tasks are known to wait (`WaitingTasks.among`)."""
         self._conductor = conductor
         self._map = pool.map if pool is not None else map
-        self.known = known
+        self._known = known
         self.clock = clock
         self.way: Way = "search"
         self.reason = ""
@@ -86,7 +74,9 @@ class Index:
         """Whether any way has worked yet."""
         self._is_off = False
         """Whether the index has lacked tasks that it should know, and has shown none since."""
-        self._search_at = float("inf")
+        self._why_not = ""
+        """Why there is no search, as long as it isn't known whether there is another way."""
+        self._search_at = float("-inf")
         """When a search is tried again, if there is none."""
         self.suspects = Suspects(clock)
         self._over: dict[str, str] = {}
@@ -96,47 +86,63 @@ class Index:
         them."""
 
     def waiting_since(
-        self,
-        start: int,
-        seen: set[str] | None = None,
-        patience: float = float("inf"),
-        must_show: bool = False,
-        listed: set[str] | None = None,
+        self, start: int, patience: float = float("inf")
     ) -> Generator[list[Task], None, float]:
         """Pages of tasks in progress that started after that time by the server's clock; all of
-        them for 0, or if running workflows are read.
+        them for 0, or if running workflows are read. Leaves out known tasks.
 
-        Leaves out known tasks; `seen` collects the ids of all that a search shows. `patience`:
-        seconds to wait for each page. `must_show`: whether a working index has something to show.
-        `listed`: as for `running`; stays empty after a search. Returns the seconds that this took,
-        without the reads of single tasks after a search. Raises ConductorError.
+        `patience`: seconds to wait for each page. Returns the seconds that this took, without the
+        reads of single tasks after a search. Raises ConductorError.
         """
-        if seen is None:
-            seen = set()
-        conductor, why_not = self._conductor.within(patience), ""
+        took = yield from self.search(start, set(), patience)
+        if took is not None:
+            return took
         began = self.clock.monotonic()
-        if self.way == "search" or self.clock.monotonic() >= self._search_at:
-            try:
-                took = yield from self._search(conductor, conductor.waiting_ids_since(start), seen)
-            except ConductorError as error:
-                if error.status not in CANNOT:
-                    raise
-                why_not = str(error)
-            else:
-                self._is_off = not seen and (must_show or self._is_off)
-                if not self._is_off:
-                    self.way, self.reason, self.proven = "search", "", True
-                    self._over = {
-                        id_: as_of for id_, as_of in list(self._over.items()) if id_ in seen
-                    }
-                    return took
-                why_not = _OFF
-        yield from self._running_tasks(conductor, set() if listed is None else listed)
-        self.proven = True
-        if why_not:
-            self.way, self.reason = "workflows", why_not
-            self._search_at = self.clock.monotonic() + _SEARCH_EVERY
+        conductor = self._conductor.within(patience)
+        for name, ids in self._running(conductor):
+            unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
+            for some in batches(unsuspected):
+                for tasks in self.waiting_in(dict.fromkeys(some, name)):
+                    yield self.unknown(tasks)
+        self.workflows_are_read()
         return self.clock.monotonic() - began
+
+    def search(
+        self,
+        start: int,
+        seen: set[str],
+        patience: float = float("inf"),
+        must_show: Callable[[], bool] = lambda: False,
+    ) -> Generator[list[Task], None, float | None]:
+        """The same by a search alone; returns None if there is none.
+
+        `seen` collects the ids of all that it shows. `must_show`: whether a working index had
+        something to show, if it has shown nothing.
+        """
+        if self.way == "workflows" and self.clock.monotonic() < self._search_at:
+            return None
+        conductor = self._conductor.within(patience)
+        try:
+            took = yield from self._pages(conductor, conductor.waiting_ids_since(start), seen)
+        except ConductorError as error:
+            if error.status not in _CANNOT:
+                raise
+            self._why_not = str(error)
+            return None
+        self._is_off = not seen and (self._is_off or must_show())
+        if self._is_off:
+            self._why_not = _OFF
+            return None
+        self.way, self.reason, self._why_not, self.proven = "search", "", "", True
+        self._over = {id_: as_of for id_, as_of in list(self._over.items()) if id_ in seen}
+        return took
+
+    def workflows_are_read(self) -> None:
+        """Running workflows could be read: so tasks are found if there is no search."""
+        self.proven = True
+        if self._why_not:
+            self.way, self.reason, self._why_not = "workflows", self._why_not, ""
+            self._search_at = self.clock.monotonic() + _SEARCH_EVERY
 
     def waiting_of(self, workflow: str, patience: float) -> Generator[list[Task], None, float]:
         """Pages of all tasks in progress of one receiver, as for `waiting_since`. None if running
@@ -144,7 +150,7 @@ class Index:
         if self.way != "search":
             return 0.0
         conductor = self._conductor.within(patience)
-        return (yield from self._search(conductor, conductor.waiting_ids_since(0, workflow), set()))
+        return (yield from self._pages(conductor, conductor.waiting_ids_since(0, workflow), set()))
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of tasks that seem to have ended after that time by the server's clock. Raises
@@ -164,58 +170,48 @@ class Index:
             self._must_answer(self._conductor, "task", failed[0][1])
         return dict(found)
 
-    def running(self, listed: set[str]) -> dict[str, str]:
-        """The ids of the receivers' running workflows, with their names.
+    def running(self, workflow: str) -> list[str]:
+        """The ids of the running workflows with that name, which fits a path. Raises
+        ConductorError."""
+        return self._conductor.running(workflow)
 
-        `listed` collects the receivers whose workflows are listed, or never can be on this server;
-        others' may be later. Raises ConductorError if it lists none.
-        """
-        return {id_: name for name, ids in self._running_by_name(listed) for id_ in ids}
+    def waiting_in(self, workflows: Mapping[str, str]) -> Iterator[list[Task]]:
+        """All tasks in progress of these running workflows, ids with names. Those that can't be
+        read become suspects. Raises ConductorError if none can be read."""
+        read = self._conductor.within(_FIRST_READ).waiting_in
+        found = self._read(self._conductor, "workflow", read, workflows)
+        yield [task for _, tasks in found for task in tasks]
+        self.suspects.read("workflow", [id_ for id_, _ in found])
+
+    def unknown(self, tasks: Sequence[Task]) -> list[Task]:
+        """Those of the tasks that aren't known."""
+        known = self._known([task.id for task in tasks])
+        return [task for task in tasks if task.id not in known]
 
     def unread_workflows(self) -> set[str]:
         """The names of workflows of which one can't be read right now."""
-        return {item.workflow for item in self.suspects.all() if item.kind == "workflow"}
+        return set(self.suspects.first_shown(["workflow"]))
 
-    def waiting_in(
-        self, workflows: Mapping[str, str], conductor: Conductor | None = None
-    ) -> Iterator[list[Task]]:
-        """The tasks in progress of these workflows, ids with names, that aren't known. Raises
-        ConductorError if none can be read."""
-        read = self._conductor.within(_FIRST_READ).waiting_in
-        found = self._read(conductor or self._conductor, "workflow", read, workflows)
-        for _, tasks in found:
-            new = [task for task in tasks if task.id not in self.known]
-            if new:
-                yield new
-        self.suspects.read("workflow", [id_ for id_, _ in found])
-
-    def suspect(self, items: Iterable[Unreadable]) -> bool:
+    def suspect(self, items: Collection[Unreadable]) -> bool:
         """From now on, reads these list items by their ids; returns whether all have one."""
         have_ids = True
+        known = self._known([item.id for item in items if item.id])
         for item in items:
             if item.id is None:
                 have_ids = False
                 log.warning("neither a waiting task nor its id can be read", error=item.reason)
-            elif item.id not in self.known and ("task", item.id) not in self.suspects:
+            elif item.id not in known and ("task", item.id) not in self.suspects:
                 # Only once: from then on it has its own retry times.
                 self._failed("task", item.id, item.reason, item.workflow)
         return have_ids
 
-    def unread(self) -> dict[ShownAt, bool]:
-        """When items were shown that may hold tasks for events and can't be read right now, and
-        whether new events wait for them."""
-        found: dict[ShownAt, bool] = {}
-        for item in self.suspects.all():
-            if item.kind == "task" and item.id in self.known:
-                continue
-            at = ShownAt(item.workflow, int(item.since))  # there may be thousands of items
-            found[at] = found.get(at, False) or self._is_awaited(item)
-        return found
-
-    def _is_awaited(self, item: Suspect) -> bool:
+    def unread(self) -> dict[str, int]:
+        """The workflows that may have tasks that were shown and can't be read right now, by name,
+        each with the first time, in Unix milliseconds, that one was."""
         # Where there is a search, workflows are read only to find what it missed.
-        may_hold_a_task = item.kind == "task" or self.way == "workflows"
-        return may_hold_a_task and self.suspects.is_awaited(item)
+        kinds: tuple[Kind, ...] = ("task",) if self.way == "search" else ("task", "workflow")
+        now, shown = self._conductor.now(), self.suspects.first_shown(kinds)
+        return {workflow: now - round(ago * 1000) for workflow, ago in shown.items()}
 
     def retry(self) -> Iterator[list[Task]]:
         """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if
@@ -235,15 +231,12 @@ class Index:
         read = self._read(self._conductor, "task", conductor.waiting_task, tasks)
         read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows)
         found = [task for _, task in read if isinstance(task, Task)]
-        found += [task for _, waiting in read_in for task in waiting]
-        new = [task for task in found if task.id not in self.known]
-        if new:
-            yield new
+        yield self.unknown([*found, *(task for _, tasks in read_in for task in tasks)])
         # Only now: an event waits for them until the caller has the tasks.
         self.suspects.read("task", [id_ for id_, _ in read])
         self.suspects.read("workflow", [id_ for id_, _ in read_in])
 
-    def _search(
+    def _pages(
         self, conductor: Conductor, pages: Iterator[dict[str, Listed]], seen: set[str]
     ) -> Generator[list[Task], None, float]:
         """Reads the new tasks of these pages, but puts off most if there are many: others' events
@@ -251,11 +244,7 @@ class Index:
         left, took, began = _AT_ONCE, 0.0, self.clock.monotonic()
         for page in pages:
             took += self.clock.monotonic() - began
-            new = {
-                id_: one
-                for id_, one in page.items()
-                if id_ not in seen and self._must_be_read(id_, one)
-            }
+            new = self._to_read({id_: one for id_, one in page.items() if id_ not in seen})
             seen.update(page)
             workflows = {id_: one.workflow for id_, one in new.items()}
             self.suspects.put_off(dict(islice(workflows.items(), left, None)))
@@ -268,15 +257,18 @@ class Index:
             began = self.clock.monotonic()
         return took + self.clock.monotonic() - began
 
-    def _must_be_read(self, task_id: str, listed: Listed) -> bool:
-        """Whether the task may be new: not if it is no receiver's, or had ended when the index said
-        the same of it."""
-        return (
-            task_id not in self.known
-            and ("task", task_id) not in self.suspects
-            and self._over.get(task_id) != listed.as_of
+    def _to_read(self, page: Mapping[str, Listed]) -> dict[str, Listed]:
+        """Those that may be new: not those of no receiver, nor any that had ended when the index
+        said the same of it."""
+        may_be = {
+            id_: listed
+            for id_, listed in page.items()
+            if ("task", id_) not in self.suspects
+            and self._over.get(id_) != listed.as_of
             and (not listed.workflow or listed.workflow in self.receivers)
-        )
+        }
+        known = self._known(may_be)
+        return {id_: listed for id_, listed in may_be.items() if id_ not in known}
 
     def _read_tasks(
         self, conductor: Conductor, tasks: Mapping[str, str]
@@ -285,26 +277,16 @@ class Index:
             conductor, "task", self._conductor.within(_FIRST_READ).waiting_task, tasks
         )
 
-    def _running_tasks(self, conductor: Conductor, listed: set[str]) -> Iterator[list[Task]]:
-        """The tasks of the receivers' running workflows."""
-        for name, ids in self._running_by_name(listed):
-            unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
-            yield from self.waiting_in(dict.fromkeys(unsuspected, name), conductor)
-
-    def _running_by_name(self, listed: set[str]) -> Iterator[tuple[str, list[str]]]:
-        """Each receiver with its running workflows, as for `running`."""
-        receivers = list(self.receivers)
-        found, failed = self._each(self._conductor.running, filter(fits_path, receivers))
+    def _running(self, conductor: Conductor) -> list[tuple[str, list[str]]]:
+        """Each receiver with its running workflows. Raises ConductorError if it lists none."""
+        found, failed = self._each(conductor.running, filter(fits_path, list(self.receivers)))
         if failed and not found:
             raise next((one for _, one in failed if one.status not in NEVER), failed[0][1])
-        listed.update(receivers)
         for name, error in failed:
             log.warning(
                 "the running workflows of a receiver can't be read", workflow=name, error=str(error)
             )
-            if error.status not in NEVER:
-                listed.remove(name)
-        yield from found
+        return found
 
     # --- one by one ---
 
@@ -334,11 +316,7 @@ class Index:
     def _each(
         self, read: Callable[[str], _T], ids: Iterable[str]
     ) -> tuple[list[tuple[str, _T]], list[tuple[str, ConductorError]]]:
-        """What `read` returns for each of these ids, and the ids for which it failed.
-
-        Raises ConductorError if single items aren't to blame: Conductor can't be reached, or
-        refuses the key.
-        """
+        """What `read` returns for each of these ids, and the ids for which it failed."""
 
         def attempt(id_: str) -> tuple[str, _T | None, ConductorError | None]:
             try:
@@ -351,10 +329,6 @@ class Index:
         for id_, answer, error in self._map(attempt, ids):
             if error is None:
                 found.append((id_, answer))  # type: ignore[arg-type]
-            elif isinstance(error, Unreachable) or (
-                isinstance(error, NotNow) and error.status not in _OF_ONE
-            ):
-                raise error
             else:
                 failed.append((id_, error))
         return found, failed
@@ -369,3 +343,9 @@ class Index:
                 conductor.runs(_NOBODY)
         except ConductorError:
             raise error from None
+
+
+def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The ids in parts that are read at once."""
+    for first in range(0, len(ids), _AT_ONCE):
+        yield ids[first : first + _AT_ONCE]

@@ -136,7 +136,7 @@ def _earlier_start(name: str, conductor: Conductor) -> object:
 
 def _discovery(conductor: Conductor) -> Iterator[CheckResult]:
     """How waiting tasks that no queue hands out are found. Raises ConductorError."""
-    index = Index(conductor, None, (), time)
+    index = Index(conductor, None, lambda _: set(), time)
     # This shows which way works, without reading all tasks or running workflows.
     for _ in index.waiting_since(conductor.server_now()):
         pass

@@ -2,13 +2,14 @@
 (`worker.discovery.index`).
 
 Both are always used: a server may queue the tasks, or know them only by its index; a poll's answer
-may get lost, and another worker may have polled a task. `worker.discovery.barrier` tells when the
+may get lost, and another worker may have polled a task. `worker.discovery.watermark` tells when the
 index is to be searched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -16,8 +17,8 @@ from store.records import Task
 from worker.conductor.client import POLL_BATCH, Conductor
 from worker.conductor.errors import ConductorError, OutcomeUnknown, is_of_an_item
 from worker.conductor.responses import Unreadable
-from worker.discovery.barrier import Barrier
 from worker.discovery.index import Index, Way
+from worker.discovery.watermark import Watermark
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ class Scanner:
         self,
         conductor: Conductor,
         index: Index,
-        barrier: Barrier,
+        watermark: Watermark,
         worker_id: str,
         domains: Sequence[str],
     ):
@@ -51,14 +52,13 @@ class Scanner:
         polled too."""
         self._conductor = conductor
         self._index = index
-        self._barrier = barrier
-        self._sent = float("-inf")
-        """When the last poll was sent."""
-        self._clock = barrier.clock
+        self._watermark = watermark
         self._worker_id = worker_id
         self._queues: tuple[str | None, ...] = (None, *domains)
         self.began = 0
         """When the last scan began, in milliseconds."""
+        self._emptied = False
+        """Whether it has found the queues empty."""
         self.failure = ""
         """Why the index can't be searched; empty if it can."""
         self.searched_to = 0
@@ -75,19 +75,38 @@ class Scanner:
         abandon the scan, before the next poll takes more. Raises ConductorError if the queues
         couldn't be emptied.
         """
-        self.began = self._conductor.now()
-        self._sent = self._clock.monotonic()
+        self._emptied = False
+        # What comes to wait in this very millisecond may miss the poll.
+        self.began = self._conductor.now() - 1
+        if self._lacks_search:
+            self._watermark.want_look(self.began)
         try:
             for number, domain in enumerate(self._queues):
                 if number:  # the last poll of the previous queue returned nothing
                     yield []
                 yield from self._empty(domain, not_after)
         except OutcomeUnknown:
-            self._barrier.poll_lost(self._sent)
+            self._poll_lost()
             raise
-        self._barrier.drained(self.began)
-        if not self._barrier.look_due_in():
+        self._emptied = True
+        now = self._conductor.now()
+        if not self._watermark.look_due_in(now):
             yield from self.search()
+        elif not self._lacks_search and not self._watermark.needs_look(now):
+            self._complete()
+
+    @property
+    def _lacks_search(self) -> bool:
+        """Whether tasks may wait that no search was made for yet."""
+        return self.searched_to <= 1 or bool(self.unsearched)
+
+    def _complete(self) -> None:
+        self._watermark.unread(self._index.unread())
+        self._watermark.scanned(self.began)
+
+    def _poll_lost(self) -> None:
+        """A poll may have taken a task unseen. The index knows it a moment later."""
+        self._watermark.owe_look(self._conductor.now())
 
     def _empty(self, domain: str | None, not_after: Callable[[], float]) -> Iterator[list[Task]]:
         """Takes all tasks off the queue that were waiting when the scan began.
@@ -102,21 +121,22 @@ class Scanner:
         count, failed = POLL_BATCH, 0
         while True:
             refused: list[Unreadable] = []
-            self._sent = self._clock.monotonic()
             try:
                 tasks = self._conductor.poll(self._worker_id, domain, refused, count, not_after())
             except ConductorError as error:
                 failed += 1
                 if not is_of_an_item(error) or failed > _FAILED_POLLS:
                     raise
-                self._barrier.poll_lost(self._sent)
+                self._poll_lost()
                 count = 1
                 yield []
                 continue
             if not self._index.suspect(refused):
-                self._barrier.poll_lost(self._sent)
+                self._poll_lost()
             if tasks:
-                yield tasks
+                # Whatever the clocks say, they began to wait before this.
+                answered = self._conductor.now()
+                yield [replace(task, seen_at=answered) for task in tasks]
                 if len(tasks) < count and self._are_new(tasks):
                     return
                 count, failed = min(2 * count, POLL_BATCH), 0
@@ -137,31 +157,33 @@ class Scanner:
     def search(self) -> Iterator[list[Task]]:
         """Searches the index for tasks since the last search, which it overlaps. If it fails, it is
         repeated after a while."""
-        now, to = self._clock.monotonic(), self._conductor.server_now()
+        began, to = self._conductor.now(), self._conductor.server_now()
         start = max(0, self.searched_to - OVERLAP)
         try:
-            patience = self._barrier.patience()
-            took = yield from self._index.waiting_since(start, patience=patience)
+            patience = self._watermark.patience()
+            took = yield from self._index.waiting_since(start, patience)
             for workflow in sorted(self.unsearched):
                 yield from self._index.waiting_of(workflow, patience)
         except ConductorError as error:
             self.searched_to = self.searched_to or 1
             self.failure = str(error)
-            self._barrier.look_failed()
+            now = self._conductor.now()
+            self._watermark.look_failed(now)
             log.warning(
-                "the index of waiting tasks can't be searched; events that may have a taker there"
-                " wait for a while",
+                "the index of waiting tasks can't be searched",
                 error=self.failure,
-                seconds=round(self._barrier.look_due_in(), 2),
+                seconds=round(self._watermark.look_due_in(now), 2),
             )
             return
         self.failure, self.searched_to = "", to
         self.unsearched.clear()
-        self._barrier.unread(self._index.unread())
+        self._watermark.looked(began, self._rest(took, is_first=start == 0))
+        if self._emptied and self._watermark.known.look_owed_since is None:
+            self._complete()
+
+    def _rest(self, took: float, is_first: bool) -> float:
+        """Seconds from the search's beginning in which there is no other."""
         way = self._index.way
         # After the first search the next one asks only for what is new.
-        is_repeated = start > 0 or way == "workflows"
-        rest = 0.0
-        if is_repeated and took > _QUICK:
-            rest = took * _RESTS[way]
-        self._barrier.looked(now, rest)
+        is_repeated = not is_first or way == "workflows"
+        return took * (1 + _RESTS[way]) if is_repeated and took > _QUICK else 0.0

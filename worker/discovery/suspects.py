@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, get_args
@@ -15,7 +15,6 @@ import structlog
 from store.clock import MonotonicClock
 from store.processes import WorkerStore
 from store.records import SetAside
-from worker.discovery.barrier import WAIT
 from worker.retries import LONGEST, failing_items, wait_before
 
 log = structlog.get_logger()
@@ -64,18 +63,19 @@ class Suspects:
     def __contains__(self, item: tuple[Kind, str]) -> bool:
         return item in self._items
 
-    def get(self, kind: Kind, id_: str) -> Suspect | None:
-        """The item, if its last try failed."""
-        return self._items.get((kind, id_))
-
     def all(self) -> list[Suspect]:
         """All of them, those first that have failed for the longest."""
         with self._lock:
             return list(self._items.values())
 
-    def is_awaited(self, item: Suspect) -> bool:
-        """Whether it may just be slow to read, as on a busy server: an event may be for it."""
-        return item.tries < SHOWN_AFTER and item.since > self._clock.monotonic() - WAIT
+    def first_shown(self, kinds: Collection[Kind]) -> dict[str, float]:
+        """The workflows whose items of these kinds can't be read, by name, each with the seconds
+        since the first of them was shown."""
+        now, found = self._clock.monotonic(), dict[str, float]()
+        for item in self.all():
+            if item.kind in kinds:
+                found[item.workflow] = max(found.get(item.workflow, 0.0), now - item.since)
+        return found
 
     def put_off(self, tasks: Mapping[str, str]) -> None:
         """These tasks, which come with their workflows' names, haven't been read yet."""

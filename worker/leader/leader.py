@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,20 +11,20 @@ import structlog
 
 from config.logs import some_of
 from config.urls import without_user
-from store.records import Event, Task
-from store.sql.rows import steps
+from criteria.matches import BadMatches, Criteria
+from store.records import Task
+from store.sql.tasks import Asks
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.context import Context, Inbox
-from worker.decision.callbacks import Callbacks
 from worker.decision.decider import Decider, Request
-from worker.decision.matching import parse_task
-from worker.decision.workflows import Workflows
+from worker.decision.keys import asks_of
+from worker.decision.lookups import Lookups
 from worker.delivery.executor import Executor
-from worker.discovery.barrier import LOOK_GAP, Barrier
 from worker.discovery.discovery import Discovery, Ended, Found, Reconciled
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
+from worker.discovery.watermark import LOOK_GAP, Watermark
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.reporting import Checks, Reporter
 from worker.leader.task_timeouts import TaskTimeouts
@@ -33,8 +33,10 @@ from worker.retries import failing_items, wait_before
 log = structlog.get_logger()
 
 _EVENTS_A_DECISION = 500
-_BLOCKED_GAP = 0.5
-"""Seconds between two reads of events that wait."""
+_READ_AGAIN = 1000
+"""Tasks that look for an event again in one round, after a reconciliation."""
+_RECENT = 600_000
+"""Milliseconds for which times of tasks are corrected when Conductor's clock turns out otherwise."""
 _FULL_GAP = 0.05
 """Seconds between two looks whether there is room for another thread's message."""
 _LONGEST_PAUSE = 5.0
@@ -98,32 +100,35 @@ class Leader:
         self._clock = clock
         self.heartbeat = heartbeat
         self.term = term = heartbeat.term
-        workflows = Workflows(store, conductor, pools.workflows, clock)
-        self._listener = store.signals.listener("events")
-        callbacks = Callbacks(conductor, pools.workflows, store, self._listener, clock)
-        skew = settings.bridge_clock_skew
-        self.decider = Decider(store, workflows, conductor.server_clock, timeouts, callbacks, skew)
-        self.barrier = Barrier(clock, tuning.search_gap)
+        self._listener = listener = store.signals.listener("events")
+        self._lookups = Lookups(store, conductor, pools.workflows, listener, clock)
+        self._skew = settings.bridge_clock_skew
+        self.decider = Decider(store, term, self._lookups, timeouts, self._skew)
         self._reporter = Reporter(store, clock)
+        self.watermark = Watermark(
+            self._reporter.known(),
+            self._reporter.save,
+            settings.bridge_call_timeout,
+            tuning.search_gap,
+        )
         self.checks = Checks(context)
-        self._index = Index(conductor, pools.index, self.decider.tasks, clock)
+        self._index = Index(conductor, pools.index, store.waiting.among, clock)
         self.scanner = Scanner(
-            conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains
+            conductor, self._index, self.watermark, term.holder, settings.bridge_task_domains
         )
-        self._discovery = Discovery(
-            conductor, self._index, self.decider.tasks, store.tasks.settled_by
-        )
-        self._blocked_due = float("-inf")
-        """When blocked webhooks' events are read again."""
+        self._discovery = Discovery(conductor, self._index, store.waiting, store.tasks.settled_by)
+        self._scan_not_before = float("-inf")
+        """While Conductor is away."""
+        self._read_again_after: str | None = None
+        """The last task that was to look for an event again; None if none is to."""
+        self._offset: float | None = None
+        """Conductor's clock's, by which tasks' times were last converted."""
         self.inbox = Inbox("the leader")
         self._scanned_at = float("-inf")
         # A predecessor that died may have polled just then. Conductor then hands out these tasks to
         # no other poll, and soon only its index knows them.
-        if term.predecessor is None:
-            self.barrier.term_began()
-        else:
-            ago = max(0.0, (store.now() - term.predecessor_until) / 1000)
-            self.barrier.term_began(clock.monotonic() - ago)
+        if term.predecessor is not None:
+            self.watermark.owe_look(term.predecessor_until)
         self._failures = 0
 
     def load(self) -> None:
@@ -132,16 +137,13 @@ class Leader:
         self._context.health.progress.leads()
         self.decider.set_definitions(self._definitions)
         self._index.receivers = receivers = self._definitions.by_receiver.keys()
-        self.decider.load(self._context.health)
         self._timeouts.load()
-        self.scanner.searched_to = self._reporter.recall(self.barrier, self._discovery.missing)
+        self.scanner.searched_to = self._reporter.recall(self._discovery.missing)
         if self.scanner.searched_to:
             self.scanner.unsearched |= receivers - self._reporter.searched_for()
         metrics.DECIDING.set(1)
         log.info(
             "this worker is leader",
-            waiting_tasks=len(self.decider.tasks),
-            held_events=len(self.decider.held.index),
             seconds=round(self._clock.monotonic() - started, 3),
         )
 
@@ -159,64 +161,61 @@ class Leader:
         Raises LeadershipLost and StoreUnavailable; the term must then end.
         """
         self.heartbeat.check()
-        try:
-            more = self.decide()
-        except ConductorError as error:
-            # From the scan: a failed look-up of a workflow holds up only that workflow's tasks.
-            self._conductor_is_away(error)
-            return
-        self._conductor_answers()
-        if not more:
-            decider = self.decider
+        if not self.decide():
             due = min(
-                self.barrier.look_due_in(),
-                decider.workflows.due_in(),
-                decider.held.callbacks.due_in(),
+                self.watermark.look_due_in(self._store.now()),
+                self._lookups.due_in(),
+                max(0.0, self._scan_not_before - self._clock.monotonic()),
             )
             self._listener.wait(min(self._context.settings.bridge_poll_interval, due))
 
     def decide(self) -> bool:
-        """One scan and the decisions after it; True if there is more to decide right away. Raises
-        ConductorError too."""
+        """One scan and the decisions after it; True if there is more to decide right away. What is
+        known is decided while Conductor is away, too."""
         store, executor, decider = self._store, self._executor, self.decider
         self._use_definitions()
         self.inbox.handle()
         tuning = self._tuning
         gap = tuning.busy_scan_gap if executor.busy else tuning.scan_gap
         self._stop.wait(self._scanned_at + gap - self._clock.monotonic())
-        # Read them before the scan begins, so that all of them arrived before it.
-        blocked: Collection[str] = decider.blocked
-        now = self._clock.monotonic()
-        if now >= self._blocked_due:
-            blocked, self._blocked_due = (), now + _BLOCKED_GAP
-        agenda = store.decisions.agenda(_EVENTS_A_DECISION, blocked)
+        agenda = store.decisions.agenda(_EVENTS_A_DECISION, decider.waiting)
         decider.set_paused(agenda.paused)
-        events, freed = agenda.undecided, agenda.freed
-        if any(event.webhook not in self._definitions.by_name for event in events):
+        if any(event.webhook not in self._definitions.by_name for event in agenda.undecided):
             self._context.definitions.check()
             self._use_definitions()
-        if agenda.returned:
-            self._wait_again(agenda.returned)
-        self._scan(events)
-        scan, barrier = self.scanner, self.barrier
-        unread = self._index.unread()
-        self.inbox.handle()  # what could be read meanwhile, and isn't awaited any more
-        barrier.unread(unread)
-        request = Request(events, freed, scan.began, store.now(), executor.free, barrier, blocked)
-        claimed = decider.decide(self.term, request)
+        if self._clock.monotonic() >= self._scan_not_before:
+            try:
+                self._scan()
+                self._conductor_answers()
+            except ConductorError as error:
+                self._conductor_is_away(error)
+        self._read_again()
+        request = Request(
+            agenda.undecided,
+            agenda.freed,
+            self.scanner.began,
+            store.now(),
+            executor.free,
+            self.watermark,
+        )
+        claimed = decider.decide(request)
         # Before anything that may fail: no other worker makes these calls until their claims run
         # out.
         executor.submit(claimed)
-        found = decider.addressed.newly_found()
-        if found:
-            self.adopt(found, suspects=True)  # the queue may be about to hand them out
-        waiting = decider.blocked if scan.failure else ()
-        self._reporter.waiting_for_index(waiting, scan.failure)
+        self._reporter.index_fails(self.scanner.failure)
         if decider.newly_held:
-            barrier.want_look()  # an index may know a task a moment later
+            self.watermark.want_look(store.now())  # an index may know a task a moment later
         if decider.decided:
             executor.wake()
-        return agenda.more or decider.unfinished or bool(found)
+        return agenda.more or decider.unfinished
+
+    def _read_again(self) -> None:
+        """Has the next few tasks look for an event again, after a reconciliation."""
+        if self._read_again_after is not None:
+            joins = self._store.joins
+            self._read_again_after = (
+                joins.read_again(self.term, self._read_again_after, _READ_AGAIN) or None
+            )
 
     def _use_definitions(self) -> None:
         definitions = self._context.definitions.current
@@ -227,11 +226,10 @@ class Leader:
         added = definitions.by_receiver.keys() - self._index.receivers
         if added:
             self.scanner.unsearched |= added
-            self.barrier.receivers_added(added)
         self._index.receivers = definitions.by_receiver.keys()
 
-    def _scan(self, events: Sequence[Event]) -> None:
-        """Adopts every waiting task. Also searches the index if one of these events has no taker."""
+    def _scan(self) -> None:
+        """Adopts every waiting task."""
         began = self._clock.monotonic()
         try:
             # Check before each poll, so that a process that was frozen takes no tasks that the new
@@ -240,9 +238,6 @@ class Leader:
             for tasks in self.scanner.scan(lambda: self.heartbeat.certain_until):
                 self.adopt(tasks)
                 self.heartbeat.check()
-            if self.barrier.may_look() and self.decider.lacks_taker(events):
-                for tasks in self.scanner.search():
-                    self.adopt(tasks)
         except ConductorError:
             metrics.SWEEPS.labels("failed").inc()
             self.heartbeat.check()  # a poll that was too late says nothing about Conductor
@@ -261,46 +256,66 @@ class Leader:
         """
         self._context.health.beat("the loop")
         now = self._store.now()
-        tasks = [
-            replace(task, broken=parse_task(task)[1], seen_at=task.seen_at or now) for task in tasks
-        ]
-        self.decider.read_versions_again(tasks)
-        fresh = self._store_tasks(tasks)
-        self.decider.add_tasks(fresh)
+        found = [self._found(task, now) for task in tasks]
+        versioned = {task.workflow_id for task, _ in found if self._names_versions(task.workflow)}
+        if versioned:  # a workflow that is restarted or upgraded may have another version
+            self._lookups.read_again(versioned)
+        fresh = self._store_tasks(found, now)
         for task in fresh:
+            self._timeouts.add(task)
             _log_waiting(task)
         if not suspects and any(task.found_by == "index" for task in fresh):
-            self._reporter.found_by_index_alone(self.barrier)
+            self.watermark.found_alone(now)
+            self._reporter.found_by_index_alone()
 
-    def _store_tasks(self, tasks: Sequence[Task]) -> list[Task]:
+    def _found(self, task: Task, now: int) -> tuple[Task, Asks | None]:
+        """The task as it is kept, and what it asks for."""
+        asks, broken = None, None
+        try:
+            asks = asks_of(Criteria.parse(task.matches))
+        except BadMatches as error:
+            broken = str(error)
+        scheduled_at = round(self._context.conductor.server_clock.to_local(task.scheduled_at))
+        if task.found_by == "queue" and task.seen_at:
+            # Whatever the clocks say, it was scheduled before the poll's answer.
+            scheduled_at = min(scheduled_at, task.seen_at)
+        kept = replace(
+            task,
+            broken=broken,
+            seen_at=task.seen_at or now,
+            shown_at=task.scheduled_at,
+            scheduled_at=scheduled_at,
+            adopted_at=now,
+        )
+        return kept, asks
+
+    def _names_versions(self, workflow: str) -> bool:
+        """Whether any webhook receives only some versions of it."""
+        webhooks = self._definitions.by_receiver.get(workflow, ())
+        return any(webhook.receivers[workflow] is not None for webhook in webhooks)
+
+    def _store_tasks(self, found: Sequence[tuple[Task, Asks | None]], now: int) -> list[Task]:
         """Stores the tasks, and returns those that are new. The ones that the store refuses are set
         aside."""
         fresh: list[Task] = []
+        holds = {
+            workflow: max(int(webhook.hold * 1000) for webhook in webhooks)
+            for workflow, webhooks in self._definitions.by_receiver.items()
+        }
 
-        def adopt(some: Sequence[Task]) -> None:
-            # As the store commits them: those before a refused one are known here too.
-            for part in steps(some):
-                fresh.extend(self._store.tasks.adopt(self.term, part, self._store.now()))
+        def adopt(some: Sequence[tuple[Task, Asks | None]]) -> None:
+            fresh.extend(self._store.tasks.adopt(self.term, some, now, holds))
 
         try:
-            refused = failing_items(tasks, adopt)
+            refused = failing_items(found, adopt)
         except Exception:
-            if any(task.found_by == "queue" for task in tasks):  # no queue hands them out again
-                self.barrier.poll_lost(sent=float("-inf"))
+            if any(task.found_by == "queue" for task, _ in found):  # no queue hands them out again
+                self.watermark.owe_look(now)
             raise
-        for task, error in refused:
-            self.decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
+        for (task, _), error in refused:
+            again = replace(task, scheduled_at=task.shown_at)
+            self.decider.quarantine.task_failed(task.id, error, partial(self.adopt, [again]))
         return fresh
-
-    def _wait_again(self, returned: Sequence[Task]) -> None:
-        def wait(tasks: Sequence[Task]) -> None:
-            self._store.tasks.wait_again(self.term, [task.id for task in tasks])
-            self.decider.add_tasks(tasks)
-
-        quarantine = self.decider.quarantine
-        due = [task for task in returned if not quarantine.has_task(task.id)]
-        for task, error in failing_items(due, wait):
-            quarantine.task_failed(task.id, error, partial(wait, [task]))
 
     def drop(self, task_ids: Sequence[str]) -> None:
         """These tasks no longer wait: they are over, or a person has forgotten them. Raises
@@ -308,7 +323,8 @@ class Leader:
 
         def drop(ids: Sequence[str]) -> None:
             self._store.tasks.drop(self.term, ids, self._store.now())
-            self.decider.drop_tasks(ids)
+            for task_id in ids:
+                self.decider.quarantine.task_is_gone(task_id)
 
         # The next discovery finds out that it has ended.
         for task_id, error in failing_items(task_ids, drop):
@@ -326,19 +342,31 @@ class Leader:
     def _see_server(self, right_at: int, absent: Sequence[str]) -> None:
         """When Conductor was last the right server; and the tasks that it doesn't know, if it is
         another one now."""
-        self.decider.addressed.right_at = right_at
         self._reporter.server(right_at, absent)
 
     def _conductor_answers(self) -> None:
+        now = self._store.now()
+        outage = self.watermark.conductor_is_back(now)
+        if outage is not None:
+            # While it was away no task could come to wait.
+            self._store.joins.lengthen_holds(self.term, outage.since, outage.until)
         if self._failures:
             log.info("Conductor answers again")
-            self.barrier.index_may_lack_tasks()
             self._discovery.conductor_was_away()
         self._failures = 0
+        self._correct_times(now)
         metrics.CONDUCTOR_UP.set(True)
         self._executor.conductor_is_up()
         self._reporter.conductor("up")
-        self._reporter.offset(round(self._context.conductor.server_clock.offset))
+
+    def _correct_times(self, now: int) -> None:
+        """Converts the times of recent tasks again if Conductor's clock turns out otherwise."""
+        offset = self._context.conductor.server_clock.offset
+        self._reporter.offset(round(offset))
+        if self._offset is not None and abs(offset - self._offset) > self._skew * 1000:
+            self._store.joins.convert(self.term, round(offset), now - _RECENT)
+            self._offset = offset
+        self._offset = offset if self._offset is None else self._offset
 
     def _conductor_is_away(self, error: ConductorError) -> None:
         self._failures += 1
@@ -351,9 +379,8 @@ class Leader:
             seconds=round(pause, 2),
         )
         self._reporter.conductor(str(error))
-        self.barrier.index_may_lack_tasks()
-        self._reporter.unreconciled(True)
-        self._stop.wait(pause)
+        self.watermark.conductor_is_away(self._store.now())
+        self._scan_not_before = self._clock.monotonic() + pause
 
     # --- other threads ---
 
@@ -389,12 +416,10 @@ class Leader:
         match found:
             case Ended(task_ids):
                 self.drop(task_ids)
-            case Reconciled(began, read):
-                unread = frozenset(self._index.receivers) - read
-                if self.barrier.reconciled(began, unread):
-                    self._reporter.unreconciled(False)
-                else:
-                    self._discovery.reconcile_again()
+            case Reconciled(began, complete):
+                self.watermark.reconciled(began, complete)
+                # Heals whatever was forgotten.
+                self._read_again_after = ""
             case _:
                 self.adopt(found)
 
@@ -420,7 +445,12 @@ class Leader:
     def extend_timeouts(self) -> None:
         """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have
         taken."""
-        self._timeouts.extend(self.decider.tasks, self._definitions.by_receiver, self.heartbeat)
+        self._timeouts.extend(self._definitions.by_receiver, self.heartbeat)
+
+    def forget_keys(self, limit: int) -> int:
+        """Forgets up to this many events' keys by which no task joins them any more; returns how
+        many. Raises StoreUnavailable."""
+        return self.decider.forget_keys(self.watermark, limit)
 
     def _send(self, message: Callable[[], None]) -> None:
         """Runs it on the loop's thread. Raises TermOver if the term ends first, or is about to and

@@ -50,6 +50,12 @@ class Maintenance:
         if pruned:
             log.info("old events pruned", events=pruned)
 
+    def forget_keys(self, leader: Leader) -> None:
+        """Forgets by what events are found that no task joins any more, in small steps."""
+        while leader.forget_keys(_PRUNE_STEP) == _PRUNE_STEP and not leader.heartbeat.over:
+            if self._context.stop.wait(_PRUNE_GAP):
+                break
+
     def forget_once_keys(self, leader: Leader) -> None:
         """Forgets the once keys whose events were pruned and whose workflows have since ended.
 
@@ -117,7 +123,7 @@ class Maintenance:
         waiting: Collection[str] = ()
         if leader is not None:
             progress.leads()
-            waiting = leader.decider.blocked  # what they wait for is reported, or comes soon
+            waiting = leader.decider.waiting  # their definitions may come soon
         away = self._store.reports.read().conductor_error is not None
         before = self._store.now() - int(OVERDUE * 1000)
         paced = [*self._context.definitions.current.paces]

@@ -4,7 +4,7 @@ for people."""
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -20,11 +20,11 @@ from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.conductor.workflow_definitions import check_workflows
 from worker.context import Context
-from worker.discovery.barrier import Barrier
 from worker.discovery.index import Index
 from worker.discovery.missing import Missing
 from worker.discovery.probe import missing_calls
 from worker.discovery.suspects import KINDS
+from worker.discovery.watermark import Known
 from worker.misfits import misfits_of
 
 log = structlog.get_logger()
@@ -104,23 +104,17 @@ class Reporter:
                 log.info("waiting tasks are searched", way=way)
             metrics.discovery_way(index.way)
 
-    def waiting_for_index(self, webhooks: Collection[str], reason: str) -> None:
-        """Reports that events of these webhooks wait because the index can't be searched, and why."""
-        metrics.INDEX_WAITS.set(len(webhooks))
-        text = ""
-        if webhooks:
-            text = f"{', '.join(sorted(webhooks))}: {reason}"
-        self._reports.write(Reports(index_fails=text))
+    def index_fails(self, reason: str) -> None:
+        """Reports why the index can't be searched; empty if it can."""
+        self._reports.write(Reports(index_fails=reason))
 
-    def found_by_index_alone(self, barrier: Barrier) -> None:
+    def found_by_index_alone(self) -> None:
         """Reports a task that no queue has handed out. Raises StoreUnavailable."""
-        if not barrier.needs_index:
+        now = self._store.now()
+        if abs(now - self._alone_at) > _ALONE_EVERY:
             log.info(
                 "a task was found by the index alone: every scan searches the index from now on"
             )
-        barrier.found_alone(self._clock.monotonic())
-        now = self._store.now()
-        if abs(now - self._alone_at) > _ALONE_EVERY:
             self._store.reports.write(Reports(found_by_index_alone_at=now))
             self._alone_at = now
 
@@ -132,10 +126,6 @@ class Reporter:
             report = replace(report, index_searched_for=receivers)
         self._store.reports.write(report)
         self._searched_for = receivers
-
-    def unreconciled(self, is_it: bool) -> None:
-        """Reports whether Conductor was away since all running workflows were read."""
-        self._reports.write(Reports(unreconciled="yes" if is_it else ""))
 
     def searched_for(self) -> set[str]:
         """The receivers for whose tasks the last leader searched the index. Raises
@@ -157,27 +147,30 @@ class Reporter:
 
     # --- what a predecessor has reported ---
 
-    def recall(self, barrier: Barrier, missing: Missing) -> int:
-        """Initializes these from the store; returns up to when the index was searched. Raises
+    def recall(self, missing: Missing) -> int:
+        """Initializes this from the store; returns up to when the index was searched. Raises
         StoreUnavailable.
 
         Takes back the tasks and workflows that were set aside: those that still fail are set aside
         again.
         """
-        reports, now = self._store.reports.read(), self._store.now()
-        if reports.found_by_index_alone_at is not None:
-            self._alone_at = reports.found_by_index_alone_at
-            ago = max(0.0, (now - self._alone_at) / 1000)
-            barrier.found_alone(self._clock.monotonic() - ago)
-        if reports.unreconciled:
-            barrier.index_may_lack_tasks()
-        missing.right_at = now
+        reports = self._store.reports.read()
+        self._alone_at = reports.found_by_index_alone_at or 0
+        missing.right_at = self._store.now()
         if reports.right_server_at is not None:
             missing.right_at = reports.right_server_at
         for kind in KINDS:
             items = self._store.quarantine.items(kind, limit=_TAKEN_BACK)
             self._store.quarantine.take_back(kind, [item.id for item in items])
         return reports.index_searched_to or 0
+
+    def known(self) -> Known:
+        """What the last leader knew of the tasks. Raises StoreUnavailable."""
+        return Known.read(self._store.reports.read().watermark or "")
+
+    def save(self, known: Known) -> None:
+        """Keeps it for the next leader. Raises StoreUnavailable."""
+        self._store.reports.write(Reports(watermark=known.text()))
 
 
 class Checks:

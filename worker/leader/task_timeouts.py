@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,6 @@ from store.processes import WorkerStore
 from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotSent, Refused
-from worker.decision.matching import WaitingTask
 from worker.delivery.outcomes import FRESH, claim_lasts
 from worker.leader.heartbeat import Heartbeat
 from worker.retries import Retries, wait_before
@@ -45,11 +44,11 @@ hangs."""
 class _Timer:
     """One task's time-out. Times are seconds by the monotonic clock."""
 
-    task: WaitingTask | Task
+    task: Task
     due: float
     """When it is to be extended."""
-    taken: bool = False
-    """Whether an event has taken the task."""
+    given: int = 0
+    """How often this worker has given the task to an event."""
     failures: int = 0
     effect_until: float = float("-inf")
     """Until when an extension with a lost answer may still take effect."""
@@ -102,15 +101,14 @@ class TaskTimeouts:
         """Those of the last look."""
 
     def load(self) -> None:
-        """Reads which tasks events have taken. Raises StoreUnavailable."""
+        """Reads the tasks with a time-out. Raises StoreUnavailable."""
         after = ""
-        while page := self._store.tasks.taken_in_time(after, _PAGE):
-            with self._changed:
-                for task in page:
-                    self._add(_Timer(task, self._clock.monotonic(), taken=True))
+        while page := self._store.tasks.with_time_out(after, _PAGE):
+            for task in page:
+                self.add(task)
             after = page[-1].id
 
-    def add(self, task: WaitingTask) -> None:
+    def add(self, task: Task) -> None:
         """The task waits from now on."""
         if task.response_timeout:
             with self._changed:
@@ -123,20 +121,13 @@ class TaskTimeouts:
             timer.task.id, timer.due, (timer.failures > 0, timer.task.response_timeout)
         )
 
-    def extend(
-        self, waiting: Container[str], receivers: Container[str], heartbeat: Heartbeat
-    ) -> None:
+    def extend(self, receivers: Container[str], heartbeat: Heartbeat) -> None:
         """Begins the extensions that are due, of waiting tasks of these workflows and of taken
         ones.
 
-        `waiting` returns the ids of the tasks that wait at any time. No request for one of them
-        leaves once the term is no longer certain: another leader may then give the task to an
-        event.
+        No request for a waiting one leaves once the term is no longer certain: another leader may
+        then give the task to an event.
         """
-
-        def waits(task_id: str) -> bool:
-            return not heartbeat.over and task_id in waiting
-
         now = self._clock.monotonic()
         with self._changed:
             if heartbeat.over:  # the timers are the next term's by now
@@ -144,16 +135,8 @@ class TaskTimeouts:
             self._use_receivers(receivers, now)
             while (task_id := self._retries.pop(now, self._has_room)) is not None:
                 timer = self._timers[task_id]
-                is_waiting = waits(task_id)
-                timer.taken = timer.taken and not is_waiting
-                if is_waiting and timer.task.workflow not in receivers:  # it may be one later
-                    timer.due = now + timer.task.response_timeout / 3
-                    self._add(timer)
-                elif is_waiting or timer.taken or task_id in self._being_given:
-                    self._running.add(timer)
-                    self._pool.submit(self._put_off, timer, waits, heartbeat)
-                else:
-                    del self._timers[task_id]
+                self._running.add(timer)
+                self._pool.submit(self._put_off, timer, receivers, heartbeat)
 
     def _use_receivers(self, receivers: Container[str], now: float) -> None:
         """Extends the time-outs of new receivers' tasks at once: their time may be nearly over."""
@@ -163,7 +146,7 @@ class TaskTimeouts:
         for timer in self._timers.values():
             workflow = timer.task.workflow
             is_new = workflow in receivers and workflow not in before
-            is_idle = timer.due > now and not timer.taken and timer not in self._running
+            is_idle = timer.due > now and timer not in self._running
             if is_new and is_idle:
                 timer.due = now
                 self._add(timer)
@@ -175,12 +158,18 @@ class TaskTimeouts:
 
     # --- on the pool's threads ---
 
-    def _put_off(self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
+    def _put_off(self, timer: _Timer, receivers: Container[str], heartbeat: Heartbeat) -> None:
+        task, given = timer.task, timer.given
         try:
-            if timer.taken:
-                self._put_off_taken(timer)
-            else:
-                self._put_off_waiting(timer, waits, heartbeat)
+            match self._store.waiting.states([task.id]).get(task.id):
+                case "waiting" if task.workflow not in receivers:  # it may be one later
+                    timer.due = self._clock.monotonic() + task.response_timeout / 3
+                case "waiting":
+                    self._put_off_waiting(timer, given, heartbeat)
+                case "taken":
+                    self._put_off_taken(timer)
+                case _:
+                    self._forget(timer)
         except Exception as error:
             self._again(timer)
             if isinstance(error, StoreUnavailable):
@@ -199,12 +188,15 @@ class TaskTimeouts:
                 if self._timers.get(timer.task.id) is timer:
                     self._add(timer)
 
-    def _put_off_waiting(
-        self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat
-    ) -> None:
+    def _forget(self, timer: _Timer) -> None:
+        with self._changed:
+            self._timers.pop(timer.task.id, None)
+
+    def _put_off_waiting(self, timer: _Timer, given: int, heartbeat: Heartbeat) -> None:
         task_id = timer.task.id
         with self._changed:
-            if task_id in self._being_given or not waits(task_id):
+            is_given = task_id in self._being_given or timer.given != given
+            if is_given or heartbeat.over:
                 timer.due = self._clock.monotonic() + _SOONEST
                 return
             self._extending.add(task_id)
@@ -223,7 +215,7 @@ class TaskTimeouts:
         lasts = int(claim_lasts(self._conductor.timeout) * 1000)
         claimed = claims.claim_completion(self._claimant, task_id, now, now - lasts)
         if claimed == "over":
-            timer.taken = False  # it may wait again: the next look finds out
+            self._again(timer)  # it may wait again: the next look finds out
         elif claimed == "in flight":
             self._again(timer)
         else:
@@ -262,7 +254,7 @@ class TaskTimeouts:
     # --- decisions ---
 
     @contextmanager
-    def suspended(self, tasks: Collection[WaitingTask]) -> Iterator[dict[str, int]]:
+    def suspended(self, tasks: Collection[Task]) -> Iterator[dict[str, int]]:
         """Begins no extension of these waiting tasks while the block gives them to events.
 
         Yields the times, by the store's clock, before which some may not be completed because an
@@ -288,7 +280,7 @@ class TaskTimeouts:
                 for task in timed.values():
                     if task.id not in self._timers:
                         self._add(_Timer(task, self._clock.monotonic() + task.response_timeout / 3))
-                    self._timers[task.id].taken = True
+                    self._timers[task.id].given += 1
         finally:
             with self._changed:
                 self._being_given = ()

@@ -22,7 +22,7 @@ from config.urls import without_user
 from store.errors import LeadershipLost, StoreUnavailable
 from worker.conductor.errors import ConductorError
 from worker.context import Context
-from worker.decision.workflows import THREADS
+from worker.decision.lookups import THREADS
 from worker.delivery.answers import AnswerWatcher
 from worker.delivery.executor import Executor
 from worker.delivery.unread import EVERY, UnreadMessages
@@ -178,6 +178,7 @@ class Worker:
             "discovery": (settings.bridge_discovery_interval, Leader.discover),
             "checks of Conductor": (5.0, Leader.check),
             "unread messages": (EVERY, lambda _: self._unread.look()),
+            "keys of events": (5.0, jobs.forget_keys),
             "once keys": (60.0, jobs.forget_once_keys),
             "retention": (min(60.0, max(1.0, settings.bridge_retention / 4)), jobs.prune),
             "metrics": (10.0, jobs.measure),
@@ -257,8 +258,7 @@ class Worker:
         leader.end()
         # The next leader may give a task to an event, and then no extension of its time-out may be
         # in flight.
-        finished = self._timeouts.finish()
-        if not (finished and leader.barrier.settled):  # the term then runs out
+        if not self._timeouts.finish():  # the term then runs out
             log.warning("what was sent to Conductor may still take effect: not resigning")
             return
         with suppress(StoreUnavailable):

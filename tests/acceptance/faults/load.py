@@ -32,6 +32,7 @@ from tools.servers.client import (
 )
 
 T = TypeVar("T")
+Scenario = Callable[[], None]
 
 
 def webhooks(label: str) -> str:
@@ -165,17 +166,20 @@ class Load:
 
     def _client(self, random_: random.Random, scenarios: int | None) -> None:
         played = 0
-        kinds = (
-            *(self._single, self._single, self._fan_out, self._held, self._loop),
-            *(self._start, self._start, self._once),
-        )
         while not self._clients.stopped.is_set() and (scenarios is None or played < scenarios):
-            self._play(random_.choice(kinds), random_)
+            self._play(random_.choice(self.scenarios()), random_)
             played += 1
             if scenarios is None and self.events >= MANY_EVENTS:
                 self._clients.stopped.wait(REST)
 
-    def _play(self, scenario: Callable[[], None], random_: random.Random) -> None:
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """What is played, each as often as it is named."""
+        return (
+            *(self._single, self._single, self._fan_out, self._held, self._loop),
+            *(self._start, self._start, self._once),
+        )
+
+    def _play(self, scenario: Scenario, random_: random.Random) -> None:
         """Plays one scenario; `random_` is the client's own."""
         scenario()
 

@@ -66,7 +66,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         (
             {"reports": Reports(conductor="up", index_fails="orders: 503")},
             "error",
-            "events of these webhooks wait",
+            "tasks that it alone shows are found late",
         ),
         (
             {"reports": Reports(conductor="up", another_server="t1")},

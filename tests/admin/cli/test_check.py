@@ -62,7 +62,7 @@ def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(
 
 def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: Sample) -> None:
     sample.store.reports.write(Reports(conductor="up", index_fails="orders: 503"))
-    said = "events of these webhooks wait for it, unless a known task matches: orders: 503"
+    said = "tasks that it alone shows are found late: orders: 503"
     assert f"warning: BRIDGE_DATABASE: Conductor's index can't be searched: {said}" in (
         cli("check").stderr
     )

@@ -13,6 +13,7 @@ from admin.events.failures import failures
 from admin.wording.statuses import UNKNOWN, reason_of
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
+from tests.support.deciding import decide
 from tests.support.sample import Sample
 
 
@@ -51,9 +52,7 @@ def fail(sample: Sample, error: str, webhook: str = "orders") -> str:
     store.deliveries.append([NewEvent(event_id, webhook, now, "{}", {}, {}, now)])
     target = NewTarget("start", "flow", correlation_id=event_id)
     term = Term("sample")
-    [made] = store.decisions.decide(
-        term, [Decision(event_id, "pending", "no", (target,))], [], now, 9
-    )
+    [made] = decide(store, term, [Decision(event_id, "pending", "no", (target,))], now, 9)
     store.claims.record_results("sample", [Result(made, "failed", error)], now)
     return event_id
 

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from admin.events.replay import families, replay
 from store.records import Decision, Event, EventStatus, NewTarget, Result, Term
 from tests.admin.conftest import Cli
+from tests.support.deciding import decide
 from tests.support.sample import Sample
 
 
@@ -18,11 +19,11 @@ def finish(sample: Sample, event_id: str, status: EventStatus) -> None:
     if status == "pending":
         return
     if status in ("expired", "ignored"):
-        store.decisions.decide(Term("sample"), [Decision(event_id, status, "no")], [], now, 0)
+        decide(store, Term("sample"), [Decision(event_id, status, "no")], now, 0)
         return
     target = NewTarget("start", "on_push", correlation_id=event_id)
     decision = Decision(event_id, "pending", "no", (target,))
-    [claimed] = store.decisions.decide(Term("sample"), [decision], [], now, 1)
+    [claimed] = decide(store, Term("sample"), [decision], now, 1)
     state = "done" if status == "delivered" else "failed"
     store.claims.record_results("sample", [Result(claimed, state, workflow_id="started")], now)  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from store.sql.event_search import EventFilter, EventPage
 from tests.admin.conftest import Cli
+from tests.support.deciding import decide
 from tests.support.sample import DEFINITIONS, Sample
 
 
@@ -44,15 +45,13 @@ def repeat(sample: Sample, event_id: str) -> None:
 
 def expire(sample: Sample, event_id: str) -> None:
     decision = Decision(event_id, "expired", "no")
-    sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), 0)
+    decide(sample.store, Term("sample"), [decision], sample.store.now(), 0)
 
 
 def fail(sample: Sample, event_id: str, error: str) -> None:
     now = sample.store.now()
     target = NewTarget("start", "on_message", correlation_id=event_id)
-    sample.store.decisions.decide(
-        Term("sample"), [Decision(event_id, "pending", "no", (target,))], [], now, 10
-    )
+    decide(sample.store, Term("sample"), [Decision(event_id, "pending", "no", (target,))], now, 10)
     (claimed,) = sample.store.queries.targets_of([event_id])
     sample.store.claims.record_results("sample", [Result(claimed, "failed", error=error)], now)
 

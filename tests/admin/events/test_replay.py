@@ -25,6 +25,7 @@ from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, ne
 from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
+from tests.support.deciding import decide
 from tests.support.sample import Sample
 from tools.servers.processes import dies_with_us
 
@@ -264,7 +265,7 @@ def test_an_event_that_failed_after_it_had_started_something_needs_a_yes(
         tuple(NewTarget("start", flow) for flow in ("known", "unknown")),
     )
     decision = Decision(old, "pending", "no", targets)
-    known, unknown = sample.store.decisions.decide(Term("sample"), [decision], [], now, 2)
+    known, unknown = decide(sample.store, Term("sample"), [decision], now, 2)
     sample.store.claims.record_results(
         "sample", [Result(known, "done"), Result(unknown, "failed")], now
     )

@@ -13,6 +13,7 @@ from store.records import Decision, NewTarget, Result, Target, Term
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.admin.events.test_replay import arrive
+from tests.support.deciding import decide
 from tests.support.sample import Sample
 
 
@@ -25,7 +26,7 @@ def partly(sample: Sample) -> str:
         NewTarget("start", "on_push", correlation_id=event_id),
         NewTarget("start", "on_push", correlation_id=f"{event_id}#2"),
     )
-    claimed = decide(sample, event_id, *targets)
+    claimed = decided(sample, event_id, *targets)
     ends = zip(claimed, ("done", "done", "failed"), strict=True)
     results = [
         Result(target, state, None if state == "done" else "no such workflow")
@@ -35,9 +36,9 @@ def partly(sample: Sample) -> str:
     return event_id
 
 
-def decide(sample: Sample, event_id: str, *targets: NewTarget) -> list[Target]:
+def decided(sample: Sample, event_id: str, *targets: NewTarget) -> list[Target]:
     decision = Decision(event_id, "pending", "no", targets)
-    return sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), 9)
+    return decide(sample.store, Term("sample"), [decision], sample.store.now(), 9)
 
 
 def test_the_replay_names_its_one_target(cli: Cli, sample: Sample, partly: str) -> None:
@@ -113,7 +114,7 @@ def test_a_target_that_is_being_called_cannot_be_replayed(sample: Sample) -> Non
     [event_id] = arrive(sample, 1)
     with pytest.raises(CantReplay, match="it has none"):
         replay(sample.bridge(), event_id, 1)
-    decide(sample, event_id, NewTarget("start", "on_push", correlation_id=event_id))
+    decided(sample, event_id, NewTarget("start", "on_push", correlation_id=event_id))
     with pytest.raises(CantReplay, match="still being called"):
         replay(sample.bridge(), event_id, 1)
 

@@ -24,6 +24,7 @@ from worker.misfits import Misfit, no_workflow
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
+RUNNING = Workflow("w1", 1, "w1", NOW - MINUTE, None)
 
 
 def webhook(**keys: Any) -> Webhook:
@@ -48,6 +49,7 @@ def event(payload: Any = None, **fields: Any) -> Event:
         "hold": "no",
         "settled_at": None,
         "replay_of": None,
+        "joinable_until": NOW + 70 * MINUTE,
     }
     return Event(**{**defaults, **fields})
 
@@ -61,7 +63,8 @@ def task(matches: Any = None, **fields: Any) -> Task:
         "matches": {"$.type": "push"} if matches is None else matches,
         "scheduled_at": NOW - MINUTE,
     }
-    return Task(**{**defaults, **fields})
+    found = Task(**{**defaults, **fields})
+    return replace(found, waiting_since=found.waiting_since or found.scheduled_at)
 
 
 def target(**fields: Any) -> Target:
@@ -114,7 +117,7 @@ def hides_what_is_defined(hook: Webhook | None) -> Callable[[str], Hidden]:
 
 
 def find(one: Event, other: Task, context: Context) -> Comparison:
-    return compare(one, Document(one.document()), other, context)
+    return compare(context.offer(one, Document(one.document())), other, context)
 
 
 # --- an event beside a task ---
@@ -167,13 +170,26 @@ def test_another_version_is_out_of_reach() -> None:
     found = find(
         event(), task(), context(hook, workflow=Workflow("w1", 1, "w1", NOW - MINUTE, None))
     )
-    assert found.verdict == "out of reach"
+    assert (found.verdict, found.is_near) == ("out of reach", True)
     assert "version 1" in found.reason
     assert "2, 3" in found.reason
 
 
-def test_a_version_that_is_not_known_yet_is_no_reason() -> None:
-    assert find(event({}), task(), context(webhook(receivers={"flow": 2}))).verdict == "differs"
+def test_a_version_that_is_not_known_yet_is_to_be_looked_up() -> None:
+    here = context(webhook(receivers={"flow": 2}))
+    assert find(event({}), task(), here).verdict == "differs"
+    found = find(event(), task(), here)
+    assert found.verdict == "matches"
+    assert "still to be looked up in Conductor" in found.reason
+
+
+def test_a_workflow_that_became_a_receiver_after_the_hold_is_told() -> None:
+    since = NOW + 11 * MINUTE
+    found = find(event(), task(), replace(context(), added_at={("hook", "flow"): since}))
+    assert found.verdict == "out of reach"
+    assert f"since {iso(since)}, and the event was held only until" in found.reason
+    in_time = replace(context(), added_at={("hook", "flow"): NOW + 10 * MINUTE})
+    assert find(event(), task(), in_time).verdict == "matches"
 
 
 def test_a_webhook_that_is_gone_is_told() -> None:
@@ -214,7 +230,7 @@ def test_a_task_that_another_event_took_is_told() -> None:
 def test_a_workflow_that_started_after_the_event_is_told() -> None:
     late = Workflow("w1", 1, "w1", NOW + MINUTE, None)
     found = find(event(), task(scheduled_at=NOW + 2 * MINUTE), context(workflow=late))
-    assert found.verdict == "out of reach"
+    assert (found.verdict, found.is_near) == ("out of reach", True)
     assert "after the event arrived" in found.reason
     assert "replay" in found.reason
     within_the_skew = Workflow("w1", 1, "w1", NOW + 1500, None)
@@ -226,22 +242,10 @@ def test_a_workflow_that_started_after_the_event_is_told() -> None:
     )
 
 
-def test_conductors_times_are_compared_by_the_measured_offset() -> None:
-    ahead = replace(
-        context(workflow=Workflow("w1", 1, "w1", NOW + 3 * MINUTE, None)),
-        conductor_offset=3 * MINUTE,
-    )
-    found = find(event(), task(scheduled_at=NOW + 3 * MINUTE - 10), ahead)
-    assert "started at" not in found.reason
-    assert iso(NOW - 10) in found.reason
-    late = find(event(), task(scheduled_at=NOW + 10), replace(ahead, conductor_offset=-4000))
-    assert "started at" in late.reason
-
-
 def test_a_workflow_that_the_event_started_is_told() -> None:
     own = Workflow("w1", 1, "w1", NOW, "e1#2")
     start = target(kind="start", task_id=None, correlation_id="e1#2")
-    found = find(event(), task(), context(workflow=own, on_event=(start,)))
+    found = find(event(), task(scheduled_at=NOW + 1), context(workflow=own, on_event=(start,)))
     assert "itself started" in found.reason
 
 
@@ -259,10 +263,25 @@ def test_a_workflow_that_the_event_started_is_told() -> None:
         (
             event(hold="held", status="pending"),
             task(scheduled_at=NOW + MINUTE),
-            context(),
+            context(workflow=RUNNING),
             "matches",
             "still held",
         ),
+        (
+            event(hold="held", status="pending"),
+            task(scheduled_at=NOW + MINUTE),
+            context(),
+            "matches",
+            "still to be looked up",
+        ),
+        (
+            event(),
+            task(scheduled_at=NOW + 30 * MINUTE, waiting_since=NOW - MINUTE),
+            context(workflow=RUNNING),
+            "matches",
+            "in time: the task takes the oldest event that matches",
+        ),
+        (event(), task(broken="too many paths"), context(), "broken", "never matches: too many"),
         (
             event(hold="held", status="pending"),
             task(scheduled_at=NOW + 30 * MINUTE),
@@ -279,19 +298,50 @@ def test_a_workflow_that_the_event_started_is_told() -> None:
             "held only until",
         ),
         (
-            event(),
+            event(hold_until=NOW),
             task(scheduled_at=NOW + MINUTE),
             context(webhook(hold="0s")),
             "out of reach",
             "hold: 0s",
         ),
-        (event(), task(), context(), "out of reach", "only after the event had been decided"),
+        (event(), task(), context(), "matches", "before the event, and takes it next"),
+        (
+            event(joinable_until=None),
+            task(adopted_at=NOW + 71 * MINUTE),
+            context(),
+            "out of reach",
+            "too late to be joined; replay the event",
+        ),
+        (
+            event(joinable_until=None),
+            task(adopted_at=NOW + MINUTE),
+            context(),
+            "out of reach",
+            "it has been replayed",
+        ),
+        (
+            event(joinable_until=None),
+            task(adopted_at=NOW + MINUTE),
+            context(
+                webhook(starts=[{"workflow": "flow", "unless": "taken"}]),
+                on_event=(target(kind="start", task_id=None),),
+            ),
+            "out of reach",
+            "had started flow instead (`unless: taken`)",
+        ),
         (
             event(status="delivered"),
             task(scheduled_at=NOW + MINUTE),
-            context(on_event=(target(task_id="t2"),)),
+            context(on_event=(target(task_id="t2"),), workflow=RUNNING),
             "out of reach",
             "had already been taken",
+        ),
+        (
+            event(status="expired"),
+            task(scheduled_at=NOW + MINUTE),
+            context(on_event=(target(task_id="t2", state="cancelled"),), workflow=RUNNING),
+            "matches",
+            "in time",
         ),
     ],
 )
@@ -344,10 +394,12 @@ def test_a_long_value_is_cut() -> None:
         ({"status": "pending", "hold": "held"}, "Held until"),
         ({"status": "pending", "hold": "held", "hold_until": NOW - MINUTE}, "Its hold ended"),
         ({"status": "pending", "hold": "recheck"}, "free again"),
+        ({"status": "pending", "hold": "unless"}, "unless a task that was waiting takes it"),
         ({"status": "pending", "hold": "aside"}, "will be again at its next try"),
         ({"status": "pending"}, "being called"),
         ({"status": "delivered"}, "Delivered."),
-        ({"status": "expired"}, "no matching task started waiting"),
+        ({"status": "expired"}, "found late, still takes it."),
+        ({"status": "expired", "joinable_until": None}, "no matching task started waiting."),
         ({"status": "ignored"}, "none of its `when` conditions held"),
         ({"status": "failed"}, "refused it permanently"),
     ],
@@ -433,7 +485,7 @@ def test_a_task_whose_criteria_all_hold_comes_before_those_that_differ(
     tasks = [
         task({"$.type": "pull"}, id="differs", workflow_id="w2"),
         task({"$.type": "pull"}, id="differs too", workflow_id="w1"),
-        task({"$.type": "push"}, id="holds", workflow_id="w1"),
+        task({"$.type": "push"}, id="holds", workflow_id="w1", scheduled_at=started),
         task({"$.type": "push"}, id="no receiver's", workflow="other"),
     ]
     first, *_, last = explain_event(

@@ -21,6 +21,7 @@ from criteria.evaluator import Node
 from store.records import NewEvent, Term, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.explain.test_explain import task
+from tests.support.deciding import adopt
 from tests.support.sample import Sample
 
 LARGE = {
@@ -44,7 +45,7 @@ def wait(sample: Sample, number: int, path: Callable[[int], str]) -> None:
         task({path(one): "none"}, id=f"t{one}", workflow="order_flow") for one in range(number)
     ]
     tasks = [replace(one, workflow_id=one.id) for one in tasks]
-    sample.store.tasks.adopt(Term("sample"), tasks, sample.store.now())
+    adopt(sample.store, Term("sample"), tasks, sample.store.now())
 
 
 @contextmanager

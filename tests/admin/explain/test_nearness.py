@@ -16,6 +16,7 @@ from admin.explain.pairs import Context, compare, share_that_holds
 from criteria.document import Document
 from store.records import NewEvent, Task, Term, new_event_id
 from tests.admin.explain.test_explain import event, task, webhook
+from tests.support.deciding import adopt
 from tests.support.sample import make_sample
 
 VALUES: list[Any] = ["push", 1, 1.0, "1", True, None, [1], {"a": 1}, "***"]
@@ -43,7 +44,7 @@ def test_the_nearest_of_many_are_those_of_which_the_most_criteria_hold(
     one = event({"type": "push", "number": 1, "items": [1, "push"]})
     document = Document(one.document())
     for candidate in _tasks(400):
-        criteria = compare(one, document, candidate, context).criteria
+        criteria = compare(context.offer(one, document), candidate, context).criteria
         held = sum(criterion.holds for criterion in criteria) / len(criteria) if criteria else 1.0
         expected = -1.0 if "$[" in candidate.matches else held
         assert share_that_holds(candidate.matches, document) == expected, candidate
@@ -60,7 +61,7 @@ def test_a_receiver_with_many_tasks_hides_no_nearer_one_of_another(tmp_path: Pat
         ),
     ]
     tasks = [replace(one, workflow_id=one.id) for one in tasks]
-    sample.store.tasks.adopt(Term("sample"), tasks, sample.store.now())
+    adopt(sample.store, Term("sample"), tasks, sample.store.now())
     bridge = sample.bridge()
     shown = Explainer(bridge).event(bridge.event(sample.events["pending"]), limit=3).tasks
     assert shown[0].task.id == "z"

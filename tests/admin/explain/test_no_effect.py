@@ -7,7 +7,7 @@ from typing import Any
 from admin.explain.events import explain_event
 from admin.explain.explainer import describe_task
 from config.webhooks import Definitions
-from store.one_target import callback_to
+from store.one_target import STILL_TO_COME, callback_to
 from store.records import Target
 from tests.admin.explain.test_explain import context, event, target, task, webhook
 
@@ -38,7 +38,7 @@ def test_a_task_that_has_ended_is_run_again_before_a_replay() -> None:
 
 
 def test_a_task_that_never_came_may_still_get_it_by_a_replay() -> None:
-    said = meaning(status="expired")
+    said = meaning(completion(state="cancelled", error=STILL_TO_COME), status="expired")
     assert "didn't start waiting until" in said
     assert "replay the event" in said
 

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from store.records import Decision, NewTarget, Result, SetAside, Term, iso
 from tests.admin.conftest import Cli
 from tests.admin.page.test_api import get
+from tests.support.deciding import decide
 from tests.support.makers import arrive
 from tests.support.sample import Sample
 
@@ -87,8 +88,8 @@ def test_a_call_that_is_set_aside_or_waits_says_so(
     event_id = arrive(sample.store, "called", webhook="orders")
     store = sample.store
     new = NewTarget("start", "order_flow", correlation_id=event_id)
-    [target] = store.decisions.decide(
-        Term("sample"), [Decision(event_id, "pending", "no", (new,))], [], SINCE, 1
+    [target] = decide(
+        store, Term("sample"), [Decision(event_id, "pending", "no", (new,))], SINCE, 1
     )
     store.claims.record_results(
         "sample", [Result(target, "pending", "500 oh no", due_at=DUE)], SINCE

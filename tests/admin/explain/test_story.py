@@ -11,11 +11,14 @@ from admin.events.replay import Family
 from admin.explain.story import story_of
 from admin.wording.statuses import EventTargets
 from store.one_target import OneTarget
-from store.records import Event, Target
+from store.records import Decision, Event, NewEvent, Target, Task, Term, iso, new_event_id
+from store.sql.joins import StoredReceiver
 from store.story import Attempt, Note, Origins
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import replayed
+from tests.support.deciding import adopt, decide
 from tests.support.sample import Sample
+from worker.decision.targets import completion
 
 NOW = 1_700_000_000_000
 EVENT = Event(
@@ -75,11 +78,28 @@ START = Target(
 )
 
 
+TASK = Task(
+    id="t1",
+    workflow_id="wf-1",
+    workflow="deploy",
+    reference_name="wait",
+    matches={},
+    scheduled_at=NOW - 1000,
+    adopted_at=NOW + 39_000,
+    found_by="index",
+)
+
+
 def told(
-    event: Event, *targets: Target, origins: Origins | None = FROM, family: Family | None = None
+    event: Event,
+    *targets: Target,
+    origins: Origins | None = FROM,
+    family: Family | None = None,
+    task: Task = TASK,
 ) -> list[str]:
     """Each as ``+milliseconds sentence``."""
-    story = story_of(event, EventTargets(targets), origins, family, NOW + 10_000)
+    tasks = {task.id: task}
+    story = story_of(event, EventTargets(targets), origins, family, NOW + 10_000, (), tasks)
     assert [one.at for one in story] == sorted(one.at for one in story)
     return [f"+{one.at - NOW} {one.what}" for one in story]
 
@@ -152,6 +172,26 @@ def test_a_held_event_tells_how_long_and_who_came() -> None:
     assert told(ignored)[-1].endswith(": it has no target.")
 
 
+def test_a_late_join_tells_when_its_task_was_found_and_why() -> None:
+    joined = replace(COMPLETION, created_at=NOW + 40_000, settled_at=NOW + 40_200)
+    late = (
+        "+40000 Joined late, to complete the task wait of deploy (wf-1): its task was found at "
+        "2023-11-14T22:13:59.000Z, scheduled at 2023-11-14T22:13:19.000Z, because "
+    )
+    assert told(EVENT, joined)[3:] == [
+        f"{late}it had left the queue unseen, and the index showed it only then.",
+        "+40200 Completed task wait of deploy (wf-1).",
+    ]
+    polled = replace(TASK, found_by="queue")
+    assert told(EVENT, joined, task=polled)[3] == (
+        f"{late}no poll of the queue had returned it before."
+    )
+    known = replace(TASK, adopted_at=NOW - 900)
+    assert "because it couldn't take the event before" in told(EVENT, joined, task=known)[3]
+    rerun = replace(TASK, wait=2)
+    assert "Decided again" in told(EVENT, joined, task=rerun)[3], "its times are another wait's"
+
+
 def test_replays_and_what_people_noted_are_told() -> None:
     notes = (
         Note(NOW + 20_000, "ada", "acknowledged", "known"),
@@ -218,3 +258,30 @@ def test_page_command_line_and_api_tell_the_story(
     assert '<h2 id="story">Story</h2>' in page
     assert page.count('<li class="wrong">') == 2
     assert "In Conductor</a>" in client.get(f"/events/{sample.events['delivered']}").text
+
+
+def test_command_line_and_page_tell_of_a_join_that_came_late(
+    cli: Cli, client: FlaskClient, sample: Sample
+) -> None:
+    """Also why none came of another one: its workflow has been a receiver only since the hold."""
+    store, now = sample.store, sample.store.now()
+    id_, term = new_event_id(), Term("sample")
+    arrived = now - 300_000
+    push = '{"ref": "refs/heads/lost"}'
+    store.deliveries.append(
+        [NewEvent(id_, "github-deploys", arrived, push, {}, {}, arrived + 60_000)]
+    )
+    decide(store, term, [Decision(id_, "expired", "no")], arrived + 60_000)
+    task = Task("lost", "wf-lost", "deploy", "wait", {"$.ref": "refs/heads/lost"}, arrived - 5000)
+    other = replace(task, id="later", workflow_id="wf-later", workflow="release")
+    adopt(store, term, [task, other], now)
+    added = StoredReceiver("github-deploys", "release", (1, 2), now - 1000)
+    store.joins.change_receivers(term, [added], [])
+    target = completion(task, "waited")
+    decide(store, term, [Decision(id_, "pending", "no", (target,))], now)
+    said = f"Joined late, to complete the task wait of deploy (wf-lost): its task was found at {iso(now)}"
+    since = f"github-deploys has received it, or this version of it, since {iso(now - 1000)}"
+    text = cli("events", "explain", id_, "--all").stdout
+    assert said in text
+    assert since in text
+    assert said in client.get(f"/events/{id_}").text

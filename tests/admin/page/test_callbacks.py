@@ -13,6 +13,7 @@ from relay.callbacks.tokens import Tokens
 from store.one_target import callback_to
 from store.records import Decision, NewEvent, NewTarget, Result, Term
 from tests.admin.conftest import Cli
+from tests.support.deciding import decide
 from tests.support.sample import Sample
 
 SECRET, OLD = "a-secret-of-24-characters", "an-older-secret-of-24-letters"
@@ -125,14 +126,12 @@ def test_pages_and_explanations_show_what_became_of_its_event(
         Decision("held", "pending", "held"),
         Decision("refused", "pending", "no", (refused,)),
     ]
-    [target] = sample.store.decisions.decide(Term("sample"), decisions, [], now, 1)
+    [target] = decide(sample.store, Term("sample"), decisions, now, 1)
     arrive(sample, "taken")
     human = NewTarget(
         "complete", "order_flow", workflow_id=ID, task_id="human", reference_name="approve"
     )
-    sample.store.decisions.decide(
-        Term("sample"), [Decision("taken", "pending", "no", (human,))], [], now, 1
-    )
+    decide(sample.store, Term("sample"), [Decision("taken", "pending", "no", (human,))], now, 1)
     page = client.get("/events/taken").text
     assert "completes approve of" in page.replace("\n", "")
     assert "/tasks/human" not in page, "only waiting tasks have a page"

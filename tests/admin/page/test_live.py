@@ -6,6 +6,7 @@ from flask.testing import FlaskClient
 
 from admin.page.app import create_app
 from store.records import Decision, NewEvent, Term, new_event_id
+from tests.support.deciding import decide
 from tests.support.sample import Sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
@@ -50,8 +51,8 @@ def test_rows_that_are_the_same_are_not_sent_again(client: FlaskClient, sample: 
     tag = client.get(ROWS).headers["ETag"]
     again = client.get(ROWS, headers={"If-None-Match": tag})
     assert (again.status_code, again.text, again.headers["Cache-Control"]) == (304, "", "no-store")
-    sample.store.decisions.decide(
-        Term("sample"), [Decision(event_id, "expired", "no")], [], sample.store.now(), 0
+    decide(
+        sample.store, Term("sample"), [Decision(event_id, "expired", "no")], sample.store.now(), 0
     )
     changed = client.get(ROWS, headers={"If-None-Match": tag})
     assert changed.status_code == 200

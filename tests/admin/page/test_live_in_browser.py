@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.deciding import decide
+
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
 from selenium.webdriver.common.by import By
@@ -73,7 +75,7 @@ def test_deliveries_appear_and_change_without_a_reload(
     link = driver.find_element(By.CSS_SELECTOR, f"tr[data-key='{event_id}'] a")
     driver.execute_script("arguments[0].focus()", link)
     decision = Decision(event_id, "expired", "no")
-    sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), 0)
+    decide(sample.store, Term("sample"), [decision], sample.store.now(), 0)
     await_true(driver, lambda: "expired" in text(driver, f"tr[data-key='{event_id}']"))
     assert rows(driver).count(event_id) == 1
     assert rows(driver)[1] == event_id, "in its place"

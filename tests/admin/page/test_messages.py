@@ -10,6 +10,7 @@ from admin.cli import main
 from store.records import Decision, NewEvent, NewTarget, Term
 from store.rules.keys import lane_of
 from tests.admin.page.test_app import page
+from tests.support.deciding import decide
 from tests.support.sample import DEFINITIONS, Sample
 
 CHAT = """\
@@ -33,7 +34,7 @@ def event_id(sample: Sample) -> str:
         sample.store.deliveries.append([NewEvent(id_, "chat", now, text, {}, {}, now + 600_000)])
         decision = Decision(id_, "pending", "no", (message,))
         sample.store.leadership.elect("sample", 10**9)
-        sample.store.decisions.decide(Term("sample"), [decision], [], now, 0)
+        decide(sample.store, Term("sample"), [decision], now, 0)
     return "m2"
 
 

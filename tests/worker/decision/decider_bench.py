@@ -10,6 +10,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from worker.decision.callbacks import Callbacks
+from worker.decision.workflows import Workflows
+from worker.discovery.barrier import Barrier
 
 from config.webhooks import Definitions, Webhook
 from store.records import Event, NewEvent, Result, Target
@@ -17,10 +20,7 @@ from store.sqlite import SqliteStore, open_store
 from tests.support.makers import ME
 from tests.support.simulated import SimulatedConductor, SimulatedTask
 from tests.worker.play import Later, Now
-from worker.decision.callbacks import Callbacks
 from worker.decision.decider import Decider, Request
-from worker.decision.workflows import Workflows
-from worker.discovery.barrier import Barrier
 from worker.health import Health
 from worker.leader.task_timeouts import TaskTimeouts
 

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from worker.decision.matching import WaitingTask
 
 from store.records import SetAside
 from store.sql import decisions
@@ -16,7 +17,6 @@ from tests.support.simulated import SimulatedTask
 from tests.worker.decision.decider_bench import SECOND, Bench, settle
 from tests.worker.decision.decider_bench import bench as bench
 from tests.worker.decision.refusals import aside, hold, poison, refusing
-from worker.decision.matching import WaitingTask
 
 
 def test_an_event_that_fails_is_set_aside_and_the_others_are_decided_in_order(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from config.webhooks import Definitions
 from store.answers import GONE, LARGEST, TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.records import Decision, NewEvent, NewTarget, Result, Target
+from store.sql.decisions import Plan
 from store.sqlite import open_store
 from tests.support.clock import Clock
 from tests.support.makers import ME
@@ -63,9 +64,9 @@ class Bench:
 
     def decide(self, id_: str, *targets: NewTarget) -> list[Target]:
         now = self.store.now()
-        return self.store.decisions.decide(
-            ME, [Decision(id_, "pending", "no", targets)], [], now, 99
-        )
+        events = self.store.queries.events_of([id_])
+        plan = Plan([Decision(id_, "pending", "no", targets)], events)
+        return self.store.decisions.decide(ME, plan, now, 99)
 
     def started(self, id_: str = "e1", workflow: str = "flow", **more: object) -> str:
         """The event starts a workflow; its id."""

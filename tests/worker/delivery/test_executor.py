@@ -9,6 +9,7 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget
+from store.sql.decisions import Plan
 from tests.support.makers import ME
 from tests.worker.delivery.played import Played, starts
 from tests.worker.delivery.played import played as played
@@ -108,7 +109,9 @@ def test_no_more_payload_is_in_flight_than_fits(
     for name in names:
         bench.store.deliveries.append([NewEvent(name, "w", now, '{"a": 1234}', {}, {}, now)])
         new = NewTarget("start", "flow", correlation_id=name)
-        bench.store.decisions.decide(ME, [Decision(name, "pending", "no", (new,))], [], now, 0)
+        decision = Decision(name, "pending", "no", (new,))
+        plan = Plan([decision], bench.store.queries.events_of([name]))
+        bench.store.decisions.decide(ME, plan, now, 0)
     most = 0
     for _ in range(100):
         played.round()

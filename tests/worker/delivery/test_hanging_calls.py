@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from store.records import Decision, NewEvent, NewTarget
+from store.sql.decisions import Plan
 from tests.support.makers import ME
 from tests.worker.delivery.played import Played
 from tests.worker.delivery.played import played as played
@@ -28,7 +29,9 @@ class Shared:
             self.ids[name].append(id_)
             bench.store.deliveries.append([NewEvent(id_, name, now, "{}", {}, {}, now)])
             new = NewTarget("start", "flow", correlation_id=id_)
-            bench.store.decisions.decide(ME, [Decision(id_, "pending", "no", (new,))], [], now, 0)
+            decision = Decision(id_, "pending", "no", (new,))
+            plan = Plan([decision], bench.store.queries.events_of([id_]))
+            bench.store.decisions.decide(ME, plan, now, 0)
 
     def run_well(self) -> None:
         """The calls of the webhook that is well end; those of the other hang."""

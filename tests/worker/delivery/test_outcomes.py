@@ -10,10 +10,9 @@ from unittest import mock
 
 import pytest
 
-from store.records import NewTarget, Result, Target
-from store.rules.transitions import Effects
+from store.records import NewTarget, Result
 from tests.support.clock import Clock
-from tests.support.simulated import Fault, SimulatedTask, failed, forbidden
+from tests.support.simulated import Fault, failed, forbidden
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Refused
 from worker.delivery.earlier_starts import EarlierStarts
@@ -421,47 +420,3 @@ def test_completions_say_nothing_about_starts(bench: Bench, clock: Clock) -> Non
         bench.event = poisoned
         assert failing.try_again().state == "pending"
         clock.seconds += 300
-
-
-# --- in doubt ---
-
-
-def in_doubt(bench: Bench, *versions: int) -> tuple[SimulatedTask, Target]:
-    """A completion whose workflow's version couldn't be looked up as it was decided."""
-    task = bench.task()
-    [target] = bench.decide(replace(bench.completion(task), only_versions=versions))
-    assert target.only_versions == versions
-    return task, target
-
-
-def test_a_completion_in_doubt_whose_workflow_is_gone_leaves_its_task_waiting(bench: Bench) -> None:
-    task, target = in_doubt(bench, 2)
-    del bench.conductor.workflows[task.workflow_id]
-    result = bench.result(target)
-    assert (result.state, result.unfit, task.status) == ("cancelled", True, "SCHEDULED")
-    assert task.workflow_id in str(result.error)
-
-
-@pytest.mark.parametrize("answer", [lambda: failed(500), forbidden, lambda: NotThere("garbage")])
-def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(
-    bench: Bench, answer: Any
-) -> None:
-    task, target = in_doubt(bench, 1)
-    bench.conductor.sick, bench.conductor.sick_answer = {task.workflow_id}, answer
-    now = int(time.time() * 1000)
-    bench.store.effects.of_kind = lambda kind: Effects(0, 2**60)  # type: ignore[method-assign]
-    result = bench.result(replace(target, failing_since=now - 10 * 3600_000, attempts=500))
-    assert (result.state, task.status) == ("pending", "SCHEDULED")
-    assert "can't be looked up" in str(result.error)
-    assert now < result.due_at <= time.time() * 1000 + 60_000
-    bench.conductor.sick.clear()
-    assert bench.result(bench.later(target)).state == "done"
-
-
-def test_a_lost_completion_in_doubt_is_found_done_though_its_workflow_cannot_be_shown(
-    bench: Bench,
-) -> None:
-    task, target = in_doubt(bench, 1)
-    assert bench.result(target, "lost_after").state == "pending"
-    bench.conductor.sick = {task.workflow_id}
-    assert bench.result(bench.later(target)).state == "done"

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class Known(dict[str, str]):
-    """Implements `worker.discovery.discovery.Known`: task id → workflow id."""
+    """Implements `store.sql.waiting.WaitingTasks`: task id → workflow id."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: dict[str, int] = {}
         """When tasks were seen waiting, if not long ago."""
+        self.names: dict[str, str] = {}
+        """Task → its workflow's name, if that is asked for."""
 
-    def ids(self) -> list[str]:
-        return list(self)
+    def among(self, task_ids: Collection[str], seen_by: int = 2**62) -> set[str]:
+        return {id_ for id_ in task_ids if id_ in self and self.seen.get(id_, 0) <= seen_by}
 
-    def workflow_ids(self) -> set[str]:
-        return set(self.values())
+    def workflows_among(self, workflow_ids: Collection[str]) -> set[str]:
+        return set(self.values()) & set(workflow_ids)
 
-    def seen_by(self, moment: int) -> list[str]:
-        return [task_id for task_id in self if self.seen.get(task_id, 0) <= moment]
+    def page(self, after: str, limit: int) -> list[str]:
+        return sorted(id_ for id_ in self if id_ > after)[:limit]
+
+    def seen_by(self, moment: int, limit: int, workflow: str | None = None) -> list[str]:
+        found = (id_ for id_ in self if workflow in (None, self.names.get(id_)))
+        return [id_ for id_ in found if self.seen.get(id_, 0) <= moment][:limit]
 
     def add(self, *task_ids: str) -> None:
         """They wait, in workflows of which nothing is known."""

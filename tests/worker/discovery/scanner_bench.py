@@ -13,10 +13,11 @@ from tests.support.clock import Ticking
 from tests.support.simulated import SimulatedConductor
 from tests.worker.discovery.known import Known
 from worker.conductor.errors import NotNow
-from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Discovery, Ended, Reconciled
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
+from worker.discovery.watermark import Known as Watermarks
+from worker.discovery.watermark import Watermark
 
 
 class Bench:
@@ -28,14 +29,14 @@ class Bench:
         self.conductor = SimulatedConductor(lambda: self.ms)
         self.found: list[Task] = []
         self.gone: list[str] = []
-        self.reconciled: list[Reconciled] = []
+        self.completed: list[bool] = []
+        """Of each reconciliation whether it was complete."""
         self.known = Known()
         self.settled: list[str] = []
         """Tasks that settled long ago."""
         self.pool = ThreadPoolExecutor(2)
-        self.barrier = Barrier(self.clock)
-        self.barrier.term_began()
-        self.index = Index(self.conductor, self.pool, self.known, self.clock)  # type: ignore[arg-type]
+        self.watermark = Watermark(Watermarks(), lambda known: None)
+        self.index = Index(self.conductor, self.pool, self.known.among, self.clock)  # type: ignore[arg-type]
         self.index.receivers = ["flow"]
         self.scanner = self.another()
         self.searches: list[int] = []
@@ -49,7 +50,7 @@ class Bench:
         self.conductor.waiting_ids_since = counted  # type: ignore[method-assign]
 
     def another(self, *domains: str) -> Scanner:
-        return Scanner(self.conductor, self.index, self.barrier, "me", domains)  # type: ignore[arg-type]
+        return Scanner(self.conductor, self.index, self.watermark, "me", domains)  # type: ignore[arg-type]
 
     def scan(self) -> None:
         """One scan, to its end."""
@@ -66,13 +67,14 @@ class Bench:
     def discover(self, discovery: Discovery, *waiting: str) -> None:
         """One discovery while these tasks are known to wait."""
         self.known.add(*waiting)
+        self.clock.seconds += 1  # it comes a while after the one before
         for found in discovery.run(self.ms):
             if isinstance(found, Ended):
                 self.gone += found.task_ids
                 for task_id in found.task_ids:
                     self.known.pop(task_id, None)
             elif isinstance(found, Reconciled):
-                self.reconciled.append(found)
+                self.completed.append(found.complete)
             else:
                 self.found += found
 
@@ -82,11 +84,12 @@ class Bench:
 
     def knows(self) -> bool:
         """Whether everything that waited at the last scan is known."""
-        return self.barrier.knows(self.scanner.began, ["flow"], has_taker=False)
+        return self.watermark.known_until(["flow"], self.ms) >= self.scanner.began
 
     def pass_(self, seconds: float) -> None:
-        """Time passes, for what goes by the monotonic clock."""
+        """Time passes, by either clock."""
         self.clock.seconds += seconds
+        self.ms += round(seconds * 1000)
 
     def ids(self) -> list[str]:
         found, self.found[:] = [task.id for task in self.found], []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from unittest import mock
 
 import pytest
 
 from store.records import Task
+from tests.support.simulated import failed
 from tests.worker.discovery.scanner_bench import Bench, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
-from worker.conductor.errors import ConductorError, NotNow
+from worker.conductor.errors import ConductorError, NotNow, Unreachable
+from worker.discovery.discovery import Discovery
 
 
 def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is_new(
@@ -97,7 +100,7 @@ def test_no_more_missing_tasks_are_asked_for_at_a_time_than_others(bench: Bench)
         for _ in range(5):
             asked.clear()
             bench.discover(discovery, *(f"lost{number}" for number in range(200)))
-            assert len(asked) <= 50 + 50 + 20
+            assert len(asked) <= 1 + 50 + 50 + 20
     assert len(discovery.missing.tasks) == 200
 
 
@@ -130,23 +133,23 @@ def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minu
     task, *_ = foreign(bench, 1)
     found, ways = [], []
     for _ in range(9):
-        bench.ms += 30_000
         bench.pass_(30)
         bench.discover(discovery)
         bench.known.add(*(ids := bench.ids()))
+        bench.known.seen.update(dict.fromkeys(ids, bench.ms))
         found.append(task in ids)
         ways.append(bench.index.way)
     assert found.index(True) == 3
-    assert ways == ["search"] * 5 + ["workflows"] * 4, (
+    assert ways == ["search"] * 4 + ["workflows"] * 5, (
         "the index lacks a task that has waited for long"
     )
 
 
 def test_an_index_that_is_empty_because_everything_has_ended_is_not_off(bench: Bench) -> None:
     [task] = bench.schedule()
+    bench.known.seen[task] = bench.ms
     discovery = bench.discovery()
     bench.discover(discovery, task)
-    bench.ms += 60_000
     bench.pass_(60)
     bench.conductor.end(task, "TIMED_OUT")
     discovery.conductor_was_away()
@@ -221,7 +224,7 @@ def test_a_key_that_may_not_read_running_workflows_does_without_reconciliation(
         bench.discover(discovery)
     assert discovery.searched_to == bench.ms
     assert task not in bench.ids()
-    assert [one.read for one in bench.reconciled] == [{"flow"}], "nothing better will come"
+    assert bench.completed == [True], "nothing better will come"
 
 
 def test_a_server_in_trouble_has_not_shown_its_running_workflows(bench: Bench) -> None:
@@ -233,7 +236,7 @@ def test_a_server_in_trouble_has_not_shown_its_running_workflows(bench: Bench) -
     discovery.conductor_was_away()
     bench.discover(discovery)
     assert task in bench.ids()
-    assert [one.read for one in bench.reconciled] == [frozenset(), {"flow"}]
+    assert bench.completed == [False, True]
 
 
 def test_a_reconciliation_that_is_wanted_begins_once_the_reads_of_all_workflows_may(
@@ -275,7 +278,7 @@ def test_a_round_of_very_many_workflows_goes_on_to_its_end(bench: Bench) -> None
     for _ in range(60):
         bench.discover(discovery)
     assert set(hidden) <= set(bench.ids())
-    assert len(bench.reconciled) == 1
+    assert bench.completed == [True]
 
 
 def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
@@ -288,27 +291,6 @@ def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
     assert task in bench.ids()
 
 
-def test_a_read_beyond_conductors_limit_of_requests_costs_a_round_that_one(bench: Bench) -> None:
-    hidden, discovery = unindexed(bench, 20), bench.discovery()
-    waiting_in, reads = bench.conductor.waiting_in, itertools.count(1)
-
-    def limited(workflow_id: str) -> list[Task]:
-        if next(reads) % 5 == 0:
-            raise NotNow("429", 429)
-        return waiting_in(workflow_id)
-
-    with mock.patch.object(bench.conductor, "waiting_in", limited):
-        bench.discover(discovery)
-        found = set(bench.ids())
-        assert len(found.intersection(hidden)) == 16
-        for _ in range(3):
-            bench.pass_(20)
-            found.update(task.id for page in bench.index.retry() for task in page)
-    assert found.issuperset(hidden)
-    bench.discover(discovery)
-    assert [one.read for one in bench.reconciled] == [{"flow"}]
-
-
 def test_a_round_goes_on_though_the_index_does_not_say_which_tasks_have_ended(bench: Bench) -> None:
     hidden, discovery = unindexed(bench, 4), bench.discovery(step=2)
     with mock.patch.object(bench.conductor, "ended_since", fail):
@@ -316,3 +298,94 @@ def test_a_round_goes_on_though_the_index_does_not_say_which_tasks_have_ended(be
             with pytest.raises(NotNow):
                 bench.discover(discovery)
     assert set(hidden) <= set(bench.ids())
+
+
+def read(bench: Bench, discovery: Discovery, failing: Mapping[str, ConductorError]) -> list[str]:
+    """A discovery at which these running workflows can't be read. Returns those that were asked
+    for."""
+    asked: list[str] = []
+    show = bench.conductor.waiting_in
+
+    def waiting_in(workflow_id: str) -> list[Task]:
+        asked.append(workflow_id)
+        if workflow_id in failing:
+            raise failing[workflow_id]
+        return show(workflow_id)
+
+    with mock.patch.object(bench.conductor, "waiting_in", waiting_in):
+        bench.discover(discovery)
+    return sorted(asked)
+
+
+@pytest.mark.parametrize("answer", [NotNow("429", 429), failed(503), Unreachable("no connection")])
+def test_of_many_workflows_one_that_is_refused_costs_that_one(
+    bench: Bench, answer: ConductorError
+) -> None:
+    *others, last = unindexed(bench, 30)
+    discovery = bench.discovery()
+    asked = read(bench, discovery, {bench.conductor.tasks[last].workflow_id: answer})
+    assert len(asked) == 31
+    assert set(others) <= set(bench.ids())
+    assert bench.completed == [False]
+    assert read(bench, discovery, {}) == [], "it has times of its own"
+    bench.pass_(5)
+    assert [task.id for page in bench.index.retry() for task in page] == [last]
+    assert read(bench, discovery, {}) == []
+    assert bench.completed == [False, True]
+
+
+def test_what_breaks_off_is_taken_up_again_there(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.discovery.index._AT_ONCE", 2)
+    hidden, discovery = unindexed(bench, 5), bench.discovery()
+    away = dict.fromkeys(("w2", "w3"), Unreachable("no connection"))
+    with (
+        mock.patch.object(bench.conductor, "runs", side_effect=Unreachable("no connection")),
+        pytest.raises(Unreachable),
+    ):
+        read(bench, discovery, away)
+    assert (bench.ids(), bench.completed) == (hidden[:1], [])
+    assert read(bench, discovery, {}) == ["w2", "w3", "w4", "w5"]
+    assert (bench.ids(), bench.completed) == (hidden[1:], [True])
+
+
+def test_a_receiver_that_is_refused_is_read_again_a_minute_later_and_no_other(
+    bench: Bench,
+) -> None:
+    bench.index.receivers = ["flow", "busy"]
+    workflow = bench.conductor.begin("busy")
+    bench.schedule()
+    bench.conductor.ailing["busy"] = "500"
+    discovery = bench.discovery()
+    assert len(read(bench, discovery, {})) == 1
+    bench.conductor.ailing.clear()
+    assert (read(bench, discovery, {}), bench.completed) == ([], [False])
+    bench.pass_(60)
+    assert read(bench, discovery, {}) == [workflow.id]
+    assert bench.completed == [False, True]
+
+
+def test_an_empty_server_is_another_server(bench: Bench) -> None:
+    [task] = foreign(bench, 1)
+    bench.known.update({task: bench.conductor.tasks[task].workflow_id})
+    bench.known.names[task] = "flow"
+    discovery = bench.discovery()
+    empty = {"tasks": {}, "workflows": {}}
+    with mock.patch.multiple(bench.conductor, **empty):
+        bench.discover(discovery)
+        assert bench.completed == [False]
+    bench.pass_(60)
+    bench.discover(discovery)
+    assert bench.completed == [False, True]
+
+
+def test_a_minute_after_an_outage_workflows_are_read_again(bench: Bench) -> None:
+    """Only then they tell which tasks that were never handed out are in no queue."""
+    discovery = bench.discovery()
+    bench.discover(discovery)
+    discovery.conductor_was_away()
+    for _ in range(4):
+        bench.discover(discovery)
+        bench.pass_(30)
+    assert bench.completed == [True] * 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import get_args
+from typing import Any, get_args
 from unittest import mock
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from tests.support.clock import Clock
 from tests.support.simulated import Ailment, SimulatedConductor
 from tests.worker.discovery.known import Known
-from worker.conductor.errors import ConductorError, Unreachable
+from worker.conductor.errors import ConductorError, NotNow, Unreachable
 from worker.discovery.index import Index
 
 
@@ -23,7 +23,7 @@ class Bench:
         self.clock = Clock(1_700_000_000.0)
         self.conductor = SimulatedConductor(lambda: int(self.clock.seconds * 1000))
         self.known = Known()
-        self.index = Index(self.conductor, pool, self.known, self.clock)  # type: ignore[arg-type]
+        self.index = Index(self.conductor, pool, self.known.among, self.clock)  # type: ignore[arg-type]
         self.index.receivers = ["flow"]
 
     def foreign(self, count: int = 1) -> list[str]:
@@ -37,11 +37,11 @@ class Bench:
         return ids
 
     def find(self, start: int = 0, must_show: bool = False) -> list[str]:
-        return [
-            task.id
-            for page in self.index.waiting_since(start, must_show=must_show)
-            for task in page
-        ]
+        pages = self.index.waiting_since(start)
+        if must_show:
+            for page in self.index.search(start, set(), must_show=lambda: True):
+                assert not page
+        return [task.id for page in pages for task in page]
 
     @property
     def way(self) -> tuple[str, str]:
@@ -165,15 +165,32 @@ def test_of_very_many_new_tasks_most_are_read_aside_and_only_their_events_wait(
 ) -> None:
     tasks = bench.foreign(250)
     assert bench.find() == tasks[:100]
-    [(shown, is_awaited)] = bench.index.unread().items()
-    assert (shown.workflow, is_awaited) == ("flow", True)
+    shown = bench.now()
+    assert bench.index.unread() == {"flow": shown}
+    bench.clock.seconds += 2
     bench.known.add(*tasks[:100])
     assert bench.find() == [], "they have a turn of their own"
     bench.conductor.ailing[tasks[200]] = "500"
     found = [task.id for page in bench.index.retry() for task in page]
     assert found == [*tasks[100:200], *tasks[201:]]
-    assert bench.index.unread() == {shown: True}, "one can't be read"
+    assert bench.index.unread() == {"flow": shown}, "one can't be read"
     assert sorted(bench.conductor.reads) == [*tasks[:200], *tasks[201:]], "each once, in any order"
+
+
+@pytest.mark.parametrize("answer", [NotNow("429", 429), Unreachable("no connection")])
+def test_one_read_that_gets_no_answer_costs_that_one(bench: Bench, answer: ConductorError) -> None:
+    """A rate limit, or a connection that breaks: others were read meanwhile."""
+    first, busy, last = bench.foreign(3)
+    read = bench.conductor.waiting_task
+
+    def refused(task_id: str) -> Any:
+        if task_id == busy:
+            raise answer
+        return read(task_id)
+
+    with mock.patch.object(bench.conductor, "waiting_task", refused):
+        assert bench.find() == [first, last]
+    assert retried(bench) == [busy]
 
 
 # --- one item that can't be read ---
@@ -248,12 +265,13 @@ def test_suspects_stay_while_conductor_is_away(bench: Bench) -> None:
     [sick] = bench.foreign()
     bench.conductor.ailing[sick] = "garbage"
     bench.find()
+    away = mock.Mock(side_effect=Unreachable("no connection"))
     with (
-        mock.patch.object(
-            bench.conductor, "waiting_task", side_effect=Unreachable("no connection")
-        ),
+        mock.patch.multiple(bench.conductor, waiting_task=away, task=away),
         pytest.raises(Unreachable),
     ):
         retried(bench)
+    [suspect] = bench.index.suspects.all()
+    assert suspect.tries == 1
     bench.conductor.ailing.clear()
     assert retried(bench) == [sick]

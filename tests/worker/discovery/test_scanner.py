@@ -1,5 +1,4 @@
-"""CheckResult waiting tasks: a scan is whole or nothing, and the index is asked whenever the queue
-may not know."""
+"""A scan is whole or nothing, and the index is asked whenever the queue may not know."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from tests.worker.discovery.scanner_bench import Bench, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
 from worker.conductor.errors import OutcomeUnknown, Unreachable
 from worker.conductor.responses import Unreadable
-from worker.discovery.barrier import LAG, WAIT
+from worker.discovery.watermark import LAG, WAIT
 
 
 def test_a_scan_ends_though_tasks_go_on_coming(bench: Bench) -> None:
@@ -87,7 +86,7 @@ def test_a_poll_that_fails_over_one_task_is_narrowed_down_to_it(bench: Bench) ->
     sick = Sick(bench, tasks[6])
     bench.conductor.poll = sick.poll  # type: ignore[method-assign,assignment]
     bench.scan()
-    bench.pass_(LAG)
+    bench.pass_(LAG / 1000)
     bench.scan()
     assert sorted(set(bench.ids())) == tasks  # the index knows the one whose poll failed
     assert len(sick.polls) < 20
@@ -108,7 +107,7 @@ def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_wha
     bench.scan()
     bench.scan()
     assert bench.searches == [0]
-    bench.barrier.found_alone(bench.clock.seconds)
+    bench.watermark.found_alone(bench.ms)
     first = bench.ms
     bench.scan()
     bench.ms += 1000
@@ -128,7 +127,7 @@ def test_the_pause_after_a_search_is_measured_by_the_search_alone(bench: Bench) 
     """Each task is read once, and none is spared by reading it later."""
     bench.scan()
     tasks = foreign(bench, 3)
-    bench.barrier.found_alone(bench.clock.seconds)
+    bench.watermark.found_alone(bench.ms)
     bench.conductor.waiting_task = slowly(bench, bench.conductor.waiting_task)  # type: ignore[method-assign]
     bench.scan()
     assert bench.ids() == tasks
@@ -137,7 +136,7 @@ def test_the_pause_after_a_search_is_measured_by_the_search_alone(bench: Bench) 
 
 
 def test_there_is_no_pause_after_the_first_search_which_reads_everything(bench: Bench) -> None:
-    bench.barrier.found_alone(bench.clock.seconds)
+    bench.watermark.found_alone(bench.ms)
     bench.conductor._indexed = slowly(bench, bench.conductor._indexed)  # type: ignore[method-assign]
     for searches in (1, 2, 2):
         bench.scan()
@@ -148,11 +147,8 @@ def test_receivers_that_are_added_are_searched_for_once_from_the_beginning(bench
     bench.scan()
     [task] = foreign(bench, 1)
     bench.ms += 60_000
-    bench.barrier.looked(bench.clock.seconds)
     bench.scanner.searched_to = bench.ms
     bench.scanner.unsearched.add("flow")
-    bench.barrier.receivers_added(["flow"])
-    assert not bench.knows()
     bench.scan()
     assert (bench.ids(), bench.knows(), bench.scanner.unsearched) == ([task], True, set())
 
@@ -170,11 +166,11 @@ def test_where_the_index_cannot_be_searched_scans_are_waited_for_only_so_long(be
     bench.conductor.waiting_ids_since = fail  # type: ignore[method-assign,assignment]
     bench.scan()
     assert not bench.knows()
-    bench.pass_(WAIT)
+    bench.pass_(WAIT / 1000)
     assert bench.knows()
     [task] = bench.schedule()
     bench.scan()
-    assert (bench.ids(), bench.knows()) == ([task], True)
+    assert (bench.ids(), bench.knows()) == ([task], False)
 
 
 def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Bench) -> None:
@@ -190,10 +186,59 @@ def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Benc
 
 
 def test_what_waits_already_is_not_found_again_by_an_overlapping_search(bench: Bench) -> None:
-    bench.barrier.found_alone(bench.clock.seconds)
+    bench.watermark.found_alone(bench.ms)
     [task] = bench.schedule()
     bench.conductor.poll("somebody")
     bench.scan()
     bench.known.add(task)
     bench.scan()
     assert bench.ids() == [task]
+
+
+def test_a_task_began_to_wait_before_its_poll_was_answered(bench: Bench) -> None:
+    bench.schedule()
+    poll = bench.conductor.poll
+
+    def slow(*given: Any) -> list[Task]:
+        bench.ms += 70
+        return poll(*given)
+
+    bench.conductor.poll = slow  # type: ignore[method-assign,assignment]
+    sent = bench.ms
+    for tasks in bench.scanner.scan():
+        assert [task.seen_at for task in tasks] == [sent + 70]
+        break
+
+
+def test_a_scan_that_lost_a_poll_counts_once_the_index_was_searched_later(bench: Bench) -> None:
+    bench.scan()
+    assert bench.knows()
+    [task] = bench.schedule()
+    bench.conductor.poll_fault = "lost"
+    with pytest.raises(OutcomeUnknown):
+        bench.scan()
+    lost = bench.ms
+    for _ in range(3):
+        bench.scan()
+        assert bench.watermark.known_until(["flow"], bench.ms) < lost
+        assert bench.ids() == []
+        bench.pass_(LAG / 3000)
+    bench.pass_(0.1)
+    bench.scan()
+    assert (bench.ids(), bench.knows()) == ([task], True)
+
+
+def test_what_was_shown_and_cannot_be_read_is_unknown_for_its_workflow_alone(bench: Bench) -> None:
+    bench.scan()
+    before = bench.scanner.began
+    bench.pass_(1)
+    _, sick = bench.schedule(2)
+    bench.conductor.ailing[sick] = "500"
+    bench.scan()
+    assert bench.watermark.known_until(["flow"], bench.ms) == before
+    assert bench.watermark.known_until(["other"], bench.ms) == bench.scanner.began
+    bench.conductor.ailing.clear()
+    bench.pass_(1)
+    assert [task.id for page in bench.index.retry() for task in page] == [sick]
+    bench.scan()
+    assert bench.knows()

@@ -9,7 +9,6 @@ import pytest
 
 from store.sqlite import SqliteStore, open_store
 from tests.support.clock import Clock
-from worker.discovery.barrier import WAIT
 from worker.discovery.suspects import SHOWN_AFTER, Kind, Suspect, Suspects
 
 
@@ -53,16 +52,16 @@ def test_people_are_shown_what_goes_on_failing_until_it_can_be_read(bench: Bench
     assert bench.shown() == []
 
 
-def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(
-    bench: Bench,
-) -> None:
-    for number in range(SHOWN_AFTER):
-        often = bench.all.failed("task", "often", "slow")
-        assert bench.all.is_awaited(often) is (number < SHOWN_AFTER - 1)
-    long = bench.all.failed("task", "long", "slow")
-    assert bench.all.is_awaited(long)
-    bench.clock.seconds += WAIT
-    assert not bench.all.is_awaited(long)
+def test_of_each_workflow_it_is_told_when_the_first_item_was_shown(bench: Bench) -> None:
+    for at, id_, workflow in ((0.0, "t1", "flow"), (5.0, "t2", "flow"), (7.0, "t3", "other")):
+        bench.clock.seconds = at
+        bench.all.failed("task", id_, "500", workflow)
+    bench.all.failed("workflow", "w1", "500", "another")
+    bench.clock.seconds = 10.0
+    assert bench.all.first_shown(["task"]) == {"flow": 10.0, "other": 3.0}
+    bench.all.failed("task", "t1", "500", "flow")
+    bench.all.read("task", ["t3"])
+    assert bench.all.first_shown(["task", "workflow"]) == {"flow": 10.0, "another": 3.0}
 
 
 def test_those_that_have_waited_longest_come_first_and_only_so_many(bench: Bench) -> None:

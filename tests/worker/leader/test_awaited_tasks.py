@@ -9,12 +9,12 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from worker.discovery.barrier import LAG, LATE, LONG_WAIT, LOOK_GAP
 
 from config.webhooks import Definitions, Webhook
 from tests.support.worker_bench import leader_of
 from tests.worker.discovery.test_index_fails import Bench as IndexBench
 from worker.conductor.errors import ConductorError
-from worker.discovery.barrier import LAG, LATE, LONG_WAIT, LOOK_GAP
 from worker.discovery.suspects import SHOWN_AFTER
 from worker.leader.leader import Leader
 

@@ -12,6 +12,7 @@ from store.records import Decision, NewEvent, NewTarget, Result, SetAside, Term
 from store.reports import Reports
 from store.story import Note
 from tests.support.clock import Clock
+from tests.support.deciding import decide as decide_all
 from tests.support.worker_bench import Bench
 from tests.support.worker_bench import bench as bench
 from worker.health import STANDSTILL, Progress
@@ -59,9 +60,7 @@ def test_failed_events_count_as_unresolved_until_somebody_acknowledges_them(benc
     bench.arrive("event")
     target = NewTarget("start", "flow", correlation_id="event")
     term = Term(deciding.id)
-    [claimed] = bench.store.decisions.decide(
-        term, [Decision("event", "pending", "no", (target,))], [], 1, 1
-    )
+    [claimed] = decide_all(bench.store, term, [Decision("event", "pending", "no", (target,))], 1, 1)
     bench.store.claims.record_results(
         deciding.id, [Result(claimed, "failed", "no such workflow")], 2
     )

@@ -11,13 +11,13 @@ from random import Random
 from typing import Any
 
 import pytest
+from worker.decision.matching import TaskIndex, WaitingTask
 
 from store.records import Target, Task, Term
 from tests.support.clock import Clock
 from tests.worker.play import Later
 from tools.servers import PATIENCE, eventually
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
-from worker.decision.matching import TaskIndex, WaitingTask
 from worker.leader import task_timeouts
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.task_timeouts import TaskTimeouts

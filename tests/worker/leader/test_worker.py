@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from worker.discovery.barrier import LAG
 
 from config.webhooks import Definitions, Webhook
 from store.errors import LeadershipLost, StoreUnavailable
@@ -18,7 +19,6 @@ from tests.support.worker_bench import Bench, leader_of
 from tests.support.worker_bench import bench as bench
 from tools.servers import PATIENCE, eventually
 from worker.conductor.errors import ConductorError, NotNow, NotThere
-from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health
 from worker.leader import reporting
 from worker.leader.heartbeat import TERM_SECONDS
