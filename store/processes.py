@@ -11,7 +11,7 @@ from store.sql.admin import Acknowledgements, Changes, Erasures, HiddenPaths, Se
 from store.sql.answers import Answers
 from store.sql.claims import Claims
 from store.sql.database import Clock, Leadership, Signals
-from store.sql.decisions import Decisions, KnownWorkflows, Tasks
+from store.sql.decisions import Decisions
 from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.facts import (
     EffectsOfCalls,
@@ -21,11 +21,14 @@ from store.sql.facts import (
     StoredReports,
     Verifications,
 )
+from store.sql.joins import Joins
 from store.sql.keys import Conversations, Lanes, OnceKeys
 from store.sql.maintenance import Maintenance
 from store.sql.quarantine import Quarantine
 from store.sql.queries import Queries
 from store.sql.raw_deliveries import RawDeliveries
+from store.sql.tasks import KnownWorkflows, Tasks
+from store.sql.waiting import WaitingTasks
 
 
 class _Process(Clock, Protocol):
@@ -51,6 +54,7 @@ class _Work(Protocol):
 
     leadership: Leadership
     tasks: Tasks
+    joins: Joins
     workflows: KnownWorkflows
     quarantine: Quarantine
     pauses: Pauses
@@ -72,6 +76,7 @@ class WorkerStore(_Process, _Work, Protocol):
 
     signals: Signals
     decisions: Decisions
+    waiting: WaitingTasks
     claims: Claims
     once_keys: OnceKeys
     lanes: Lanes

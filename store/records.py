@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import uuid_utils
 
@@ -21,13 +21,14 @@ EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
 Waiting = Literal["held", "paused", "retrying", "quarantined"]
 """What a pending event waits for: a task, its webhook's resumption, another try of a call, or of
 what failed alone."""
-Hold = Literal["no", "held", "recheck", "aside"]
+Hold = Literal["no", "held", "recheck", "aside", "unless"]
 """`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again,
-to be decided again. `aside`: it was one of these, and is set aside."""
+to be offered again. `aside`: it was one of these, and is set aside. `unless`: a workflow is started
+unless a task that waited turns out to take it."""
 FoundBy = Literal["queue", "index"]
-TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
-"""`returned`: its event's call was permanently refused, so it waits again; the leader looks at it
-next."""
+TaskState = Literal["waiting", "taken", "completed", "gone"]
+Came = Literal["waited", "in time"]
+"""Whether a task waited when its event arrived, or came while the event was held."""
 TargetKind = Literal["complete", "start", "message"]
 TargetState = Literal[
     "queued", "pending", "claimed", "done", "skipped", "cancelled", "failed", "unknown"
@@ -124,6 +125,9 @@ class Event(EventContent):
     """Since when it is acknowledged: nobody needs to act on it."""
     resolved_by: str | None = None
     """The replay that delivered what this event didn't."""
+    joinable_until: int | None = None
+    """Until when a task that is found late may take it, at least. None before it is decided, and
+    once none may."""
     unreadable: str | None = None
     """Why the stored event can't be read; None if it can. Others on the same page aren't affected.
     """
@@ -237,6 +241,27 @@ def iso(milliseconds: int | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """A set of JSONPaths by which tasks of a workflow ask. Events are found by their values there."""
+
+    id: int
+    workflow: str
+    paths: tuple[str, ...]
+
+
+class EventKey(NamedTuple):
+    """What an event has at the paths of a shape."""
+
+    shape: int
+    key: int
+    """The digest of one combination of values; `MANY` if there are too many."""
+
+
+MANY = -1
+"""Stands for more combinations of values than are kept: such an event is compared task by task."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A WAIT_FOR_WEBHOOK task that the worker knows about."""
 
@@ -249,7 +274,8 @@ class Task:
     """As received from Conductor: an object of JSONPath → expected value, or whatever the workflow
     made of it."""
     scheduled_at: int
-    """By Conductor's clock."""
+    """When it began to wait. By Conductor's clock as Conductor shows it, and by the store's once it
+    is adopted."""
     response_timeout: int = 0
     """Seconds of silence after which Conductor times the task out; 0 for never."""
     domain: str | None = None
@@ -262,6 +288,19 @@ class Task:
     seen_at: int = 0
     """When the call began that showed it waiting, in Unix milliseconds by the bridge's clock; 0 if
     the answer has just come from the queue."""
+    shown_at: int = 0
+    """`scheduled_at` by Conductor's clock, once it is adopted."""
+    adopted_at: int = 0
+    """When the bridge found it."""
+    waiting_since: int = 0
+    """When its loop began to wait for what it waits for: `scheduled_at` of the first in an unbroken
+    row of rounds with the same criteria; its own outside of loops."""
+    wait: int = 1
+    """How many times it has come to wait: a rerun makes a task wait again under its id."""
+    shape: int | None = None
+    """The shape of its criteria (`Shape`); None if nothing can be for it."""
+    key: int | None = None
+    """The digest of what it expects there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,9 +326,6 @@ class TargetCall:
     input: str | None = None
     """What the entry of a start says its input is, as JSON (`criteria.inputs`); None for the whole
     payload."""
-    only_versions: tuple[int, ...] | None = None
-    """For a completion in doubt, whose workflow couldn't be looked up: the versions, one of which
-    it must have; None if it isn't in doubt."""
     lane: str | None = None
     """Messages with the same lane are delivered one after the other (`store.rules.keys`); None for
     other targets."""
@@ -297,6 +333,10 @@ class TargetCall:
     """For a message."""
     iteration: int | None = None
     """For a completion: its task's."""
+    wait: int = 1
+    """For a completion: which wait of its task it ends."""
+    came: Came | None = None
+    """For a completion by an event that names no task: when its task came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +412,10 @@ class Decision:
     """When the scan began after which it is decided."""
     forgotten: bool = False
     """Whether retention deletes the event as soon as it next runs: a stranger made it up."""
+    keys: tuple[EventKey, ...] = ()
+    """By what tasks that are found later find the event. Those that it has already stay."""
+    closes: tuple[str, ...] = ()
+    """Events that join no task any more: this one, or the one that it is a replay of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,9 +438,6 @@ class Result:
     failing_since: int | None = None
     """Since when Conductor has answered the target with 5xx, or its workflow couldn't be looked up;
     None if neither."""
-    unfit: bool = False
-    """For a cancelled completion that was in doubt: its workflow has another version, so its task
-    keeps waiting."""
     final: bool = False
     """For a cancelled completion by a callback: no other task may have the event, so it isn't free
     again."""
@@ -440,7 +481,7 @@ class Workflow:
     root_id: str
     """The workflow itself, or the outermost one that it is a sub-workflow of."""
     root_started_at: int
-    """By Conductor's clock."""
+    """By the store's clock."""
     root_correlation_id: str | None
 
 
@@ -454,8 +495,6 @@ class Agenda:
     """The first events whose takers are still to be decided."""
     freed: Sequence[Event]
     """Events whose takers all turned out to be gone (`recheck`), oldest first."""
-    returned: Sequence[Task]
-    """Tasks whose event was permanently refused."""
     more: bool = False
     """Whether there may be more than was read, to be fetched right away."""
 

@@ -17,7 +17,7 @@ from store.rules.transitions import EventChange
 from store.sql import rows
 from store.sql.claims import CLAIM, Claims
 from store.sql.database import Database, Rows, Signals, Statement, Transaction
-from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
+from store.sql.event_rows import JOINABLE_FROM, TAKE, Decided, EventRows, tasks_of
 from store.sql.rows import number_of
 from store.story import attempts_text
 
@@ -31,7 +31,9 @@ WITH before AS (
     UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,
         decided_at = coalesce(nullif(e.decided_at, {rows.ASIDE_UNDECIDED}), %s),
         decided_by = CASE WHEN e.decided_at > {rows.ASIDE_UNDECIDED} THEN e.decided_by ELSE %s END,
-        scan_at = CASE WHEN e.decided_at > {rows.ASIDE_UNDECIDED} THEN e.scan_at ELSE %s END
+        scan_at = CASE WHEN e.decided_at > {rows.ASIDE_UNDECIDED} THEN e.scan_at ELSE %s END,
+        joinable_until = CASE WHEN e.decided_at > {rows.ASIDE_UNDECIDED} THEN e.joinable_until
+            ELSE {JOINABLE_FROM} END
     FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)
     LEFT JOIN before ON before.id = c.id WHERE e.id = c.id
     RETURNING coalesce(before.status, 'pending') AS before, e.status AS after
@@ -47,7 +49,7 @@ FROM (SELECT name FROM unnest(%s::text[]) AS asked (name) ORDER BY hashtext(name
 _NUMBERS = {
     "version": "int",
     "attempts": "int",
-    **dict.fromkeys(("claimed_at", "due_at", "created_at", "iteration"), "bigint"),
+    **dict.fromkeys(("claimed_at", "due_at", "created_at", "iteration", "wait"), "bigint"),
 }
 """The columns of new targets that are numbers; all others are text."""
 _NEW_TARGET = rows.NEW_TARGET.split(", ")
@@ -114,6 +116,8 @@ def _changing(
     values = (
         ids,
         *by,
+        by.at,
+        by.at,
         ids,
         Texts(change.status for change in changes.values()),
         Longs(number_of(change.hold) for change in changes.values()),
@@ -258,7 +262,7 @@ class PostgresClaims(Claims):
             found = sorted(changes.items())
             ids = Texts(task_id for task_id, _ in found)
             update = (
-                "UPDATE bridge.tasks t SET state = c.state, settled_at = c.settled_at"
+                "UPDATE bridge.tasks t SET state = c.state, settled_at = c.settled_at, read_at = 0"
                 " FROM unnest(%b::text[], %b::text[], %b::bigint[]) AS c (id, state, settled_at)"
                 " WHERE t.id = c.id AND t.state = 'taken'",
                 (

@@ -30,19 +30,23 @@ from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Rows, Statement, WaitLimits
 
 _NUMBERS = (
-    "at due_at first_target hold_until hour iteration number received_at response_timeout"
-    " root_started_at scheduled_at seen_at since size status target_id tries version wait_until"
+    "added_at adopted_at at due_at fill_from first_target hold_until hour iteration key number"
+    " read_at received_at response_timeout root_started_at scheduled_at seen_at seq shape shown_at"
+    " since size status target_id tries used_at version wait wait_until waiting_since"
 )
-_TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
+_TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8", "free": "bool"}
 """Types of the inserted columns; all others are text."""
+_TYPES_IN = {"bridge.onces": {"key": "text"}}
+"""Table → types of its columns, where another table's column has the same name."""
 
 
 @lru_cache(maxsize=64)
 def inserting(into: str) -> str:
     """The statement that inserts rows `into` ``bridge.TABLE (COLUMNS)``. Its parameters are one
     list per column."""
-    columns = into.partition("(")[2].rstrip(")")
-    arrays = ", ".join(f"%b::{_TYPES.get(name, 'text')}[]" for name in columns.split(", "))
+    table, _, columns = into.rstrip(")").partition(" (")
+    types = _TYPES | _TYPES_IN.get(table, {})
+    arrays = ", ".join(f"%b::{types.get(name, 'text')}[]" for name in columns.split(", "))
     return (
         f"INSERT INTO {into} SELECT {columns} FROM unnest({arrays}) WITH ORDINALITY AS new"
         f" ({columns}, place) ORDER BY place"

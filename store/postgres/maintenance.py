@@ -11,7 +11,7 @@ from store.postgres.connections import READING, Connection, Connections
 from store.postgres.low_water_marks import IN_ORDER
 from store.sql import maintenance
 from store.sql.facts import SET_FACT
-from store.sql.maintenance import TRANSFER, TRUTH, Maintenance, Row, Table, Tables
+from store.sql.maintenance import TRANSFER, TRUTHS, Maintenance, Row, Table, Tables
 
 _COUNTS = 200
 """Rows of `finished_events` that are summed up."""
@@ -75,7 +75,7 @@ class PostgresMaintenance(Maintenance):
 
 _NUMBERED = {
     "events": "seq",
-    **dict.fromkeys(("targets", "without_events", "changes"), "id"),
+    **dict.fromkeys(("targets", "shapes", "without_events", "changes"), "id"),
 }
 """Tables whose rows get a number from the database."""
 
@@ -102,13 +102,13 @@ class PostgresTables(Tables):
             connection.write(SET_FACT, (TRANSFER, note, self._connections.now()))
 
     def _copy(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        truth = table.columns.index(TRUTH) if TRUTH in table.columns else None
+        truths = [place for place, name in enumerate(table.columns) if name in TRUTHS]
         sql = connection.sql(f"COPY bridge.{table.name} ({', '.join(table.columns)}) FROM STDIN")
         with connection.cursor() as cursor, cursor.copy(sql) as copy:
             for row in rows:
                 values = list(row)
-                if truth is not None:
-                    values[truth] = bool(values[truth])
+                for place in truths:
+                    values[place] = bool(values[place])
                 copy.write_row(values)
 
     def finish(self) -> None:
@@ -124,7 +124,14 @@ class PostgresTables(Tables):
                 " bridge.events WHERE status != 'pending' GROUP BY status",
             )
             connection.write("DELETE FROM bridge.facts WHERE name = %s", (TRANSFER,))
-        for name in ("events", "unsettled_events", "ended_events", "targets", "tasks"):
+        for name in (
+            "events",
+            "unsettled_events",
+            "ended_events",
+            "targets",
+            "tasks",
+            "event_keys",
+        ):
             self._connections.run_again(self._analysing(name), READING)
 
     def _analysing(self, name: str) -> Callable[[Connection], int]:

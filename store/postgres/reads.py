@@ -20,7 +20,7 @@ from store.sql.event_rows import EventRows
 from store.sql.event_search import EventFilter
 from store.sql.facts import PAUSED
 from store.sql.queries import STATUSES, Queries
-from store.sql.rows import HELD, RECHECK, STAGES
+from store.sql.rows import RECHECK, STAGES
 
 _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 """Computed without reading the payload, which PostgreSQL stores separately if it is long."""
@@ -54,10 +54,6 @@ _FREED = (
     " bridge.pauses)"
 )
 _WHOLE = f"SELECT {rows.EVENT} FROM bridge.events WHERE seq = %s"
-_RETURNED = (
-    f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id"
-    " LIMIT %s"
-)
 _VISIBLE_AFTER = 20.0
 """Seconds after which an event that took a number is visible, or never will be: the server ends
 idle transactions sooner. One that becomes visible later waits for the next scan in full."""
@@ -111,28 +107,20 @@ class PostgresDecisions(Decisions):
             "bytes": fairness.BYTES,
             **lows.parameters,
         }
-        paused, undecided, freed, returned = self._connections.read_together(
+        paused, undecided, freed = self._connections.read_together(
             (PAUSED, ()),
             (_UNDECIDED.format(columns=columns), values),
             _some(_FREED, values, columns),
-            (_RETURNED, (self._returned_after, limit)),
         )
         self._move_bounds(undecided, now)
         since: dict[str, int] = dict(paused)
-        more = (
-            self._more(undecided, limit)
-            or len(freed) == limit
-            or _is_cut(freed)
-            or len(returned) == limit
-        )
+        more = self._more(undecided, limit) or len(freed) == limit or _is_cut(freed)
         # A webhook that was resumed between the statements counts as resumed in the next agenda.
         new, again = (
             [e for e in map(_event, found) if e.webhook not in since]
             for found in (undecided, freed)
         )
-        tasks = list(map(rows.task, returned))
-        self._returned_after = fairness.read_to(tasks, limit)
-        return Agenda(since, new, again, tasks, more)
+        return Agenda(since, new, again, more)
 
     def _move_bounds(self, undecided: Rows, now: float) -> None:
         if now >= self._raise_at:
@@ -156,18 +144,6 @@ class PostgresDecisions(Decisions):
         for row in undecided:
             counts[row[2]] = counts.get(row[2], 0) + 1
         return _is_cut(undecided) or webhooks == fairness.WEBHOOKS or max(counts.values()) == share
-
-    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
-        try:
-            return self._held(after_seq, limit, webhook, rows.EVENT)
-        except RowsUnavailable:
-            return self._with_payloads(self._held(after_seq, limit, webhook, rows.LISTED_EVENT))
-
-    def _held(self, after_seq: int, limit: int, webhook: str | None, columns: str) -> list[Event]:
-        of = "" if webhook is None else "webhook = %(webhook)s AND "
-        values = {"webhook": webhook, "after": after_seq, "limit": limit, "bytes": fairness.BYTES}
-        some = _some(f"{of}held = {HELD} AND seq > %(after)s", values, columns)
-        return list(map(_event, self._connections.read(*some)))
 
     def _with_payloads(self, listed: Sequence[Event]) -> list[Event]:
         """The first of these events with their payloads, read one by one, as far as they aren't too

@@ -142,9 +142,9 @@ CREATE TRIGGER follow_updated AFTER UPDATE ON bridge.events REFERENCING OLD TABL
 """
 _OWN = """
 -- An index of all targets gets an entry with each change of one; this one gets a single one, when the target has ended.
--- The one that is live is in `targets_taken`.
+-- Those that have the task are in `targets_taken`.
 CREATE INDEX targets_ended_on_task ON bridge.targets (task_id)
-    WHERE task_id IS NOT NULL AND state NOT IN ('pending', 'claimed');
+    WHERE task_id IS NOT NULL AND state NOT IN ('pending', 'claimed', 'done', 'unknown');
 
 -- How many events have each status but `pending`: the sum of these, since counting events would read them all, and one
 -- row a status would have everybody wait for it. `maintain` adds them up.

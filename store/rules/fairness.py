@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
 
-from store.records import Task
-
 _Item = TypeVar("_Item")
 
 WEBHOOKS = 32
@@ -91,12 +89,6 @@ def last_served(webhooks: Sequence[str], served: Collection[str]) -> str:
     them got something."""
     last = webhooks[-1] if webhooks else ""
     return next((webhook for webhook in reversed(webhooks) if webhook in served), last)
-
-
-def read_to(tasks: Sequence[Task], limit: int) -> str:
-    """The task after which the next `limit` are read, after these: tasks that stay must not hide
-    the others."""
-    return tasks[-1].id if len(tasks) == limit else ""
 
 
 def in_turn(lists: Sequence[Sequence[_Item]]) -> list[_Item]:

@@ -166,13 +166,12 @@ def may_have_acted(target: Target) -> bool:
 def task_after(result: Result, now: int) -> TaskChange | None:
     """The target's task; None if nothing changes for it.
 
-    A task whose event is permanently refused, or turned out not to be for it, waits again: another
-    event may match it.
+    A task whose event is permanently refused waits again: another event may match it.
     """
     if result.target.task_id is None or result.state not in ENDED:
         return None
-    if result.unfit or result.state == "failed":
-        return TaskChange("returned", None)
+    if result.state == "failed":
+        return TaskChange("waiting", None)
     return TaskChange(_TASK_AFTER[result.state], now)
 
 

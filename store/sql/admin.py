@@ -182,6 +182,8 @@ _ERASE = (
     "UPDATE bridge.targets SET input = NULL WHERE event_id = %s",
     "UPDATE bridge.targets SET correlation_id = NULL WHERE event_id = %s AND kind = 'message'",
     "UPDATE bridge.answers SET body = NULL WHERE event_id = %s",
+    # A digest of a value may give it away.
+    "DELETE FROM bridge.event_keys WHERE seq IN (SELECT seq FROM bridge.events WHERE id = %s)",
     # Whoever listens to accepted deliveries is told that one is missing.
     "UPDATE bridge.raw_deliveries SET query = '', headers = '{}', body = '', size = 0,"
     " verdict = CASE verdict WHEN 'accepted' THEN 'pruned' ELSE verdict END WHERE id IN ("

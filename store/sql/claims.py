@@ -205,8 +205,7 @@ class Claims(ABC):
         """Records the results of calls, and what follows for tasks and events. Results of lost
         claims are ignored. What has ended isn't set aside any more.
 
-        Wakes the leader if that leaves something to decide (an event is free again, a task has
-        returned).
+        Wakes the leader if that leaves something to decide: an event or a task is free again.
         """
         # Of several for one target, that under its last claim: of one worker's claims, the others
         # are lost.
@@ -223,8 +222,8 @@ class Claims(ABC):
             self._change_tasks(transaction, changes.tasks)
             self._hurry_once(transaction, {target.once_key for target in changes.ended}, now)
             events = self._change_events(transaction, locked, changes, now)
-        has_returned = any(change.state == "returned" for change in changes.tasks.values())
-        if has_returned or any(change.hold == "recheck" for change in events.values()):
+        is_free = any(change.state == "waiting" for change in changes.tasks.values())
+        if is_free or any(change.hold == "recheck" for change in events.values()):
             self._signals.notify("events")
         if has_advanced:
             self._signals.notify("targets")

@@ -13,6 +13,7 @@ from store.records import Hold, NewTarget, Target, TargetKind, TargetState, plac
 from store.rules.transitions import UNRESOLVED, Ended, EventChange, resolved
 from store.sql.answers import REOPEN
 from store.sql.database import Rows, Transaction
+from store.sql.joins import JOINABLE
 from store.sql.rows import NEW_TARGET, STATES, hold_of
 
 _READ = 1000
@@ -126,6 +127,8 @@ SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id) CROSS J
 """
 NOTHING: Mapping[str, EventChange] = {}
 TAKE = "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)"
+JOINABLE_FROM = f"CASE WHEN hold_until > %s THEN hold_until ELSE %s END + {JOINABLE}"
+"""Until when an event that is decided at that time may be joined, at least."""
 _LOCK = (
     "SELECT id, held, origin FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR NO KEY UPDATE"
 )

@@ -105,6 +105,10 @@ SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
     SELECT 1 FROM bridge.targets t WHERE t.event_id = pruned.id
 )
 """
+# Most have none any more; of one that is forgotten early there may be some.
+_KEYS_OF = """
+DELETE FROM bridge.event_keys WHERE seq IN (SELECT seq FROM bridge.events WHERE id = ANY(%s))
+"""
 # Several workers may prune: each skips what another is deleting.
 _TASKS = """
 SELECT id, workflow_id, settled_at FROM bridge.tasks WHERE settled_at >= %s AND settled_at < %s
@@ -188,6 +192,7 @@ class Maintenance(ABC):
         take_back(transaction, "event", ids)
         transaction.write("DELETE FROM bridge.answers WHERE event_id = ANY(%s)", (ids,))
         transaction.write("DELETE FROM bridge.near_misses WHERE event_id = ANY(%s)", (ids,))
+        transaction.write(_KEYS_OF, (ids,))
         transaction.write(self.delete_events, (ids,))
         return ids, len(targets)
 
@@ -207,8 +212,8 @@ def _prune_tasks(transaction: Transaction, since: int, before: int, limit: int) 
     return []
 
 
-TRUTH = "not_sent"
-"""A column of targets: a number in a transfer, whatever its type in the database."""
+TRUTHS = ("not_sent", "free")
+"""Columns that are numbers in a transfer, whatever their type in the database."""
 
 
 TRANSFER = "transfer"
@@ -262,7 +267,7 @@ class Tables(Part, ABC):
         Up to `limit`; fewer if they are large, and none only if there are no more.
         """
         names = ", ".join(
-            f"CAST({name} AS INTEGER)" if name == TRUTH else name for name in table.columns
+            f"CAST({name} AS INTEGER)" if name in TRUTHS else name for name in table.columns
         )
         key = ", ".join(table.key)
         where = (

@@ -113,8 +113,8 @@ LIMIT %(limit)s OFFSET %(skipped)s
 
 # The one that is live, and those before it: on PostgreSQL each has an index of its own.
 _ON_TASK = f"""
-SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s AND state IN ('pending', 'claimed')
-UNION ALL SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s AND state NOT IN ('pending', 'claimed')
+SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s AND state IN {rows.TAKING}
+UNION ALL SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s AND state NOT IN {rows.TAKING}
 ORDER BY id
 """
 

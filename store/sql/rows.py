@@ -40,17 +40,17 @@ from store.sql.columns import (
 )
 from store.story import attempts_in
 
-_HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside")
-"""By number. The number with which an event is set aside tells what it was before: `HELD` or
-`RECHECK`."""
-HELD, RECHECK = map(_HOLDS.index, ("held", "recheck"))
+_HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "unless", "aside", "aside", "aside")
+"""By number. The number with which an event is set aside tells what it was before: `HELD`, `RECHECK`
+or `UNLESS`."""
+NO, HELD, RECHECK, UNLESS = map(_HOLDS.index, ("no", "held", "recheck", "unless"))
 ASIDE = _HOLDS.index("aside") - HELD
-"""Added to `HELD` or `RECHECK` when the event is set aside."""
+"""Added to the hold when the event is set aside."""
 STAGES = (-1, *range(len(_HOLDS)))
 """PostgreSQL's numbers of what an unsettled event is in: -1 before its decision, then its hold's
 number."""
-MAY_BE_SET_ASIDE = f"({HELD}, {RECHECK})"
-ARE_SET_ASIDE = f"({HELD + ASIDE}, {RECHECK + ASIDE})"
+MAY_BE_SET_ASIDE = (HELD, RECHECK, UNLESS)
+ARE_SET_ASIDE = tuple(number + ASIDE for number in MAY_BE_SET_ASIDE)
 
 
 def number_of(hold: Hold) -> int:
@@ -84,16 +84,6 @@ def _summary_parts(found: str | None) -> dict[str, str] | None:
         return {}
 
 
-def _versions(found: Any) -> tuple[int, ...] | None:
-    """A target whose versions can't be read fits none, so its event is decided again."""
-    if found is None:
-        return None
-    try:
-        return tuple(json.loads(found))
-    except (TypeError, ValueError):
-        return ()
-
-
 _EVENT = Columns(
     seq=number,
     id=text,
@@ -118,6 +108,7 @@ _EVENT = Columns(
     resolved_by=text,
     claims=object_of("claims"),
     enclosing=object_of("enclosing"),
+    joinable_until=number,
 )
 EVENT = _EVENT.names
 _SIZED = _EVENT.places("payload", "headers", "query", "claims", "enclosing")
@@ -146,6 +137,12 @@ _TASK = Columns(
     broken=text,
     iteration=number,
     seen_at=number,
+    shown_at=number,
+    adopted_at=number,
+    waiting_since=number,
+    wait=number,
+    shape=number,
+    key=number,
 )
 TASK = _TASK.names
 _OF_TASK = attrgetter(*TASK.split(", "))
@@ -173,10 +170,11 @@ _TARGET = Columns(
     once_while=text,
     input=text,
     failing_since=number,
-    only_versions=_versions,
     lane=text,
     otherwise=text,
     iteration=number,
+    wait=number,
+    came=text,
     failures=attempts_in,
 )
 TARGET = _TARGET.names
@@ -184,7 +182,7 @@ _TARGET_FIELDS = TARGET.split(", ")
 NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id,"
     " state, attempts, claimed_by, claimed_at, due_at, created_at, once_key, once_while, input,"
-    " only_versions, lane, otherwise, iteration"
+    " lane, otherwise, iteration, wait, came"
 )
 """Without the webhook, which is taken from the event."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
@@ -208,6 +206,8 @@ STATES = tuple(
 )
 """The combinations that a target can have: one index look-up each shows whether an event has such a
 target."""
+TAKING = "('pending', 'claimed', 'done', 'unknown')"
+"""The states of a target that has its task, or may have it."""
 ASIDE_UNDECIDED = 0
 """`decided_at` of an event that was set aside undecided: keeps it out of reads of undecided ones.
 """
@@ -273,10 +273,11 @@ def new_target_row(
         new.once_key,
         new.once_while,
         new.input,
-        _json(new.only_versions),
         new.lane,
         new.otherwise,
         new.iteration,
+        new.wait,
+        new.came,
     )
 
 
@@ -339,7 +340,6 @@ def target_for_people(row: Sequence[Any]) -> Target:
 def target(row: Sequence[Any]) -> Target:
     """From the columns of `TARGET`, for its call, which fails if a value isn't what it must be."""
     values = dict(zip(_TARGET_FIELDS, row, strict=True))
-    values["only_versions"] = _versions(values["only_versions"])
     values["failures"] = attempts_in(values["failures"])
     return Target(**values)
 

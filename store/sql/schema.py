@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 _ONE_OF_OURS = "delivery_counts"
 """A table that every store has had, also those from before the first release."""
+_NEWEST_OF_BASE = "receivers"
+"""The table that was last added to the first step, before the first release."""
 
 _BASE = """
 CREATE TABLE bridge.events (
@@ -57,8 +59,13 @@ CREATE TABLE bridge.events (
     -- what the token says that proved the delivery, in JSON
     claims TEXT,
     -- what an event that is a part of a delivery was in, in JSON
-    enclosing TEXT
+    enclosing TEXT,
+    -- until when tasks that are found late join it, at least; NULL before its decision, and afterwards
+    joinable_until BIGINT
 );
+CREATE INDEX events_joinable ON bridge.events (joinable_until, seq) WHERE joinable_until IS NOT NULL;
+-- the ends of holds: `HELD` in store.sql.rows
+CREATE INDEX events_holds ON bridge.events (webhook, hold_until) WHERE held = 1;
 CREATE UNIQUE INDEX events_delivery ON bridge.events (webhook, delivery_id) WHERE delivery_id IS NOT NULL;
 
 CREATE TABLE bridge.tasks (
@@ -76,13 +83,30 @@ CREATE TABLE bridge.tasks (
     seen_at BIGINT NOT NULL,
     settled_at BIGINT,
     -- which iteration of its loop a task is: the number at the end of its name may be a person's own
-    iteration BIGINT
+    iteration BIGINT,
+    -- `scheduled_at` by Conductor's clock
+    shown_at BIGINT NOT NULL,
+    adopted_at BIGINT NOT NULL,
+    -- of its loop; its own `scheduled_at` outside of loops
+    waiting_since BIGINT NOT NULL,
+    -- the loop that it is a round of: workflow id and name; NULL outside of loops
+    waiter TEXT,
+    -- how many times it has come to wait
+    wait BIGINT NOT NULL DEFAULT 1,
+    -- by what events find it; NULL if nothing can be for it
+    shape BIGINT,
+    key BIGINT,
+    -- when it is to look for an event among those of before; NULL once it has
+    read_at BIGINT
 );
+CREATE INDEX tasks_by_key ON bridge.tasks (shape, key, scheduled_at, id)
+    WHERE state IN ('waiting', 'taken') AND shape IS NOT NULL;
+CREATE INDEX tasks_to_read ON bridge.tasks (read_at, scheduled_at, id) WHERE state = 'waiting' AND read_at IS NOT NULL;
+CREATE INDEX tasks_of_waiter ON bridge.tasks (waiter, scheduled_at) WHERE waiter IS NOT NULL;
 CREATE INDEX tasks_waiting ON bridge.tasks (id) WHERE state = 'waiting';
 CREATE INDEX tasks_of_workflow ON bridge.tasks (workflow, id, state) WHERE state = 'waiting';
 CREATE INDEX tasks_broken ON bridge.tasks (id) WHERE state = 'waiting' AND broken IS NOT NULL;
-CREATE INDEX tasks_returned ON bridge.tasks (id) WHERE state = 'returned';
-CREATE INDEX tasks_taken_in_time ON bridge.tasks (id) WHERE state = 'taken' AND response_timeout > 0;
+CREATE INDEX tasks_timed ON bridge.tasks (id) WHERE state IN ('waiting', 'taken') AND response_timeout > 0;
 CREATE INDEX tasks_settled ON bridge.tasks (settled_at) WHERE settled_at IS NOT NULL;
 -- for people who know nothing but a workflow's id
 CREATE INDEX tasks_of_workflow_id ON bridge.tasks (workflow_id);
@@ -98,8 +122,9 @@ CREATE TABLE bridge.targets (
     reference_name TEXT,
     iteration BIGINT,
     version INTEGER,
-    -- as JSON: a completion in doubt has the versions that its workflow must have
-    only_versions TEXT,
+    -- which wait of its task it ends, and whether that task `waited` or came `in time`
+    wait BIGINT NOT NULL DEFAULT 1,
+    came TEXT,
     correlation_id TEXT,
     -- the input that a start's entry asks for, as its definition says, in JSON
     input TEXT,
@@ -126,9 +151,12 @@ CREATE TABLE bridge.targets (
 );
 -- to see what targets an event has without reading them all
 CREATE INDEX targets_states ON bridge.targets (event_id, kind, state);
--- A task is completed by one event only: never two live targets on it.
-CREATE UNIQUE INDEX targets_taken ON bridge.targets (task_id)
-    WHERE task_id IS NOT NULL AND state IN ('pending', 'claimed');
+-- A task takes one event each time it waits, and an event that nobody waited for has one taker. Whose outcome is
+-- unknown may have taken it.
+CREATE UNIQUE INDEX targets_taken ON bridge.targets (task_id, wait)
+    WHERE task_id IS NOT NULL AND state IN ('pending', 'claimed', 'done', 'unknown');
+CREATE UNIQUE INDEX targets_in_time ON bridge.targets (event_id)
+    WHERE came = 'in time' AND state IN ('pending', 'claimed', 'done', 'unknown');
 CREATE INDEX targets_pending ON bridge.targets (due_at) WHERE state = 'pending';
 CREATE INDEX targets_claimed ON bridge.targets (claimed_at) WHERE state = 'claimed';
 -- to claim a webhook's targets beside others that wait for their pace
@@ -137,6 +165,44 @@ CREATE INDEX targets_once ON bridge.targets (once_key) WHERE once_key IS NOT NUL
 CREATE INDEX targets_lanes ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND settled_at IS NULL;
 CREATE INDEX targets_of_workflow_id ON bridge.targets (workflow_id, id) WHERE workflow_id IS NOT NULL;
 CREATE INDEX targets_delivered ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND state = 'done';
+
+-- sets of paths by which tasks of a workflow ask
+CREATE TABLE bridge.shapes (
+    id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    workflow TEXT NOT NULL,
+    -- a JSON list, in order
+    paths TEXT NOT NULL,
+    -- events that may be joined from then on have keys
+    since BIGINT NOT NULL,
+    -- from which events on keys are still missing; NULL if none are
+    fill_from BIGINT,
+    used_at BIGINT NOT NULL,
+    UNIQUE (workflow, paths)
+);
+CREATE INDEX shapes_to_fill ON bridge.shapes (id) WHERE fill_from IS NOT NULL;
+
+-- what events have at the paths of a shape
+CREATE TABLE bridge.event_keys (
+    shape BIGINT NOT NULL,
+    key BIGINT NOT NULL,
+    -- when the event arrived
+    at BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    -- whether it was held, and has no taker
+    free BOOLEAN NOT NULL,
+    PRIMARY KEY (shape, key, at, seq)
+);
+CREATE INDEX event_keys_free ON bridge.event_keys (shape, key, at, seq) WHERE free;
+CREATE INDEX event_keys_of ON bridge.event_keys (seq);
+
+-- since when a workflow's tasks may be completed by a webhook's events, and with which versions, as a JSON list
+CREATE TABLE bridge.receivers (
+    webhook TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    versions TEXT,
+    added_at BIGINT NOT NULL,
+    PRIMARY KEY (webhook, workflow)
+);
 
 -- running workflows that were given messages: once they have ended, it is looked up what they have read
 CREATE TABLE bridge.conversations (
@@ -350,7 +416,7 @@ class Schema:
         `shown` says where it is. Raises NewerStore if programs of this schema may not use it, and
         StoreRefused if it is from before the first release.
         """
-        if "store_schema" not in tables:
+        if _NEWEST_OF_BASE not in tables:
             if _ONE_OF_OURS not in tables:
                 return 0
             raise StoreRefused(

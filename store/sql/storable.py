@@ -67,6 +67,7 @@ def task(found: Task) -> Task:
         domain=None if found.domain is None else text_without_nul(found.domain),
         broken=None if found.broken is None else text_without_nul(found.broken),
         scheduled_at=number(found.scheduled_at),
+        shown_at=number(found.shown_at),
         response_timeout=number(found.response_timeout, LARGEST_INT),
         iteration=None if found.iteration is None else number(found.iteration, LARGEST_INT),
     )

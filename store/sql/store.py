@@ -16,7 +16,7 @@ from store.sql.admin import Acknowledgements, Changes, Erasures, HiddenPaths, Se
 from store.sql.answers import Answers
 from store.sql.claims import Claims
 from store.sql.database import Connections, Deciding, Leadership, Signals
-from store.sql.decisions import Decisions, KnownWorkflows, Tasks
+from store.sql.decisions import Decisions
 from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.event_rows import EventRows
 from store.sql.facts import (
@@ -27,11 +27,14 @@ from store.sql.facts import (
     StoredReports,
     Verifications,
 )
+from store.sql.joins import Joins
 from store.sql.keys import Conversations, Lanes, OnceKeys
 from store.sql.maintenance import Maintenance, Tables
 from store.sql.quarantine import Quarantine
 from store.sql.queries import Queries
 from store.sql.raw_deliveries import RawDeliveries
+from store.sql.tasks import KnownWorkflows, Tasks
+from store.sql.waiting import WaitingTasks
 
 
 class Store:
@@ -59,6 +62,8 @@ class Store:
         self.answers = Answers(database, signals)
         self.verifications = Verifications(database)
         self.tasks = Tasks(database, leadership)
+        self.waiting = WaitingTasks(database)
+        self.joins = Joins(database, leadership)
         self.workflows = KnownWorkflows(database)
         self.once_keys = OnceKeys(database)
         self.lanes = Lanes(database)

@@ -15,7 +15,7 @@ from store.rules.transitions import EventChange
 from store.sql import rows
 from store.sql.claims import CLAIM, Claims
 from store.sql.database import Rows, Transaction
-from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
+from store.sql.event_rows import JOINABLE_FROM, TAKE, Decided, EventRows, tasks_of
 from store.sql.rows import number_of
 from store.story import attempts_text
 
@@ -25,6 +25,7 @@ _STATE, _ONCE_KEY = map(rows.NEW_TARGET.split(", ").index, ("state", "once_key")
 _CHANGE = "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?"
 _DECIDE = f"""
 UPDATE events SET status = ?, held = ?, settled_at = ?,
+    joinable_until = CASE WHEN decided_at > {rows.ASIDE_UNDECIDED} THEN joinable_until ELSE {JOINABLE_FROM.replace("%s", "?")} END,
     decided_at = coalesce(nullif(decided_at, {rows.ASIDE_UNDECIDED}), ?),
     decided_by = CASE WHEN decided_at > {rows.ASIDE_UNDECIDED} THEN decided_by ELSE ? END,
     scan_at = CASE WHEN decided_at > {rows.ASIDE_UNDECIDED} THEN scan_at ELSE ? END WHERE id = ?
@@ -57,7 +58,7 @@ class SqliteEventRows(EventRows):
         if taken:
             transaction.write(TAKE, (taken,))
         for event_id, change in decided.items():
-            transaction.write(_DECIDE, (*_values(change), *by, event_id))
+            transaction.write(_DECIDE, (*_values(change), by.at, by.at, *by, event_id))
         self.change(transaction, over)
         return targets
 
@@ -149,6 +150,7 @@ class SqliteClaims(Claims):
     ) -> None:
         for task_id, change in changes.items():
             transaction.write(
-                "UPDATE tasks SET state = ?, settled_at = ? WHERE id = ? AND state = 'taken'",
+                "UPDATE tasks SET state = ?, settled_at = ?, read_at = 0 WHERE id = ? AND state ="
+                " 'taken'",
                 (change.state, change.settled_at, task_id),
             )

@@ -24,7 +24,6 @@ _NEXT_OF_WEBHOOK = (
     "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
 )
 _WHOLE = f"SELECT {rows.EVENT} FROM events WHERE seq = ?"
-_RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' AND id > ? ORDER BY id LIMIT ?"
 
 
 def _has_hold(hold: Hold) -> str:
@@ -45,13 +44,9 @@ class SqliteDecisions(Decisions):
         read = self._connections.read
         paused: dict[str, int] = dict(read(PAUSED))
         left_out = {*paused, *without}
-        returned = [rows.task(row) for row in read(_RETURNED, (self._returned_after, limit))]
-        self._returned_after = fairness.read_to(returned, limit)
         undecided, more = self._undecided(limit, left_out)
         freed, more_freed = self._freed(limit, left_out)
-        return Agenda(
-            paused, undecided, freed, returned, more or more_freed or len(returned) == limit
-        )
+        return Agenda(paused, undecided, freed, more or more_freed)
 
     def _undecided(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         """The undecided events that are read now, and whether there may be more."""
@@ -93,12 +88,6 @@ class SqliteDecisions(Decisions):
                 names = [name for (name,) in self._connections.read(statement, values)]
                 found += [name for name in names if name not in without]
         return found[: fairness.WEBHOOKS]
-
-    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
-        first = f"{_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?"
-        if webhook is None:
-            return self._some_events(f"WHERE {first}", (after_seq, limit))[0]
-        return self._some_events(f"WHERE webhook = ? AND {first}", (webhook, after_seq, limit))[0]
 
     def _freed(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         # They are few, even with paused webhooks: no more than calls can be in flight.

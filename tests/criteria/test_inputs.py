@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from criteria.inputs import InputTooLarge, filled, find_faults, is_path, value_at
 from tests.criteria.test_matches import values
-from tests.support.own_process import peak_of
 
 DOCUMENT = {
     "data": {"id": 7, "none": None, "a b": "x"},
@@ -115,9 +115,8 @@ def test_values_that_hold_each_other_are_not_all_written_before_it_is_too_much()
     document: Any = "x" * 5_000_000
     for _ in range(100):
         document = {"a": document}
-    assert peak_of(refused, document) < 60_000_000
-
-
-def refused(document: Any) -> None:
+    tracemalloc.start()
     with pytest.raises(InputTooLarge):
         filled({"all": "$..*"}, lambda path: value_at(path, document), 10_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    tracemalloc.stop()

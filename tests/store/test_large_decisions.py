@@ -18,6 +18,8 @@ from store.open import open_store
 from store.records import Decision
 from store.sql import decisions
 from store.sql.store import Store
+from tests.support import deciding
+from tests.support.deciding import adopt
 from tests.support.makers import ME, NOW, arrive, completion, decide, new_event, states, task
 from tests.support.postgres_backend import all_the_time, migrated
 from tools.servers import eventually
@@ -66,7 +68,7 @@ def test_twenty_thousand_takers_are_decided_at_once_while_deliveries_come(
     url: str, store: Store
 ) -> None:
     few = _TAKERS // 10
-    store.tasks.adopt(ME, list(map(task, range(_TAKERS + few))), NOW)
+    adopt(store, ME, list(map(task, range(_TAKERS + few))), NOW)
     arrive(store)
     arrive(store, "e2")
     for_few, _ = calls(
@@ -100,5 +102,5 @@ def test_an_event_with_more_targets_than_fit_has_none(store: Store) -> None:
         mock.patch.object(decisions, "MOST_TARGETS", 2),
         pytest.raises(Unstorable, match="3 targets; an event may"),
     ):
-        store.decisions.decide(ME, [many], [], NOW, 0)
+        deciding.decide(store, ME, [many], NOW, 0)
     assert states(store, "e1") == []

@@ -21,6 +21,8 @@ from store.sql.event_search import EventFilter
 from store.sql.maintenance import Row, Table
 from store.sql.store import Store
 from store.transfer import TABLES, CantTransfer, Progress, transfer
+from tests.support import deciding
+from tests.support.deciding import adopt
 from tests.support.makers import ME, NOW, arrive, completion, decide, kept, message, task
 from tests.support.postgres_backend import migrated
 from tools.servers.postgres import Postgres
@@ -70,7 +72,7 @@ def stores(tmp_path: Path, postgres: Postgres, unhurried: None) -> Iterator[Stor
 def filled(store: Store) -> Store:
     """Something in every table."""
     assert store.leadership.elect("me", 10**6)
-    store.tasks.adopt(ME, [task(number) for number in range(30)], NOW)
+    adopt(store, ME, [task(number) for number in range(30)], NOW)
     raw = RawDelivery(
         "", "w", "accepted", NOW, query="a=1", headers={"x-a": "\xfc"}, body=b"\x00\xff"
     )
@@ -96,7 +98,7 @@ def filled(store: Store) -> Store:
         )
     decide(store, "e2", NewTarget("start", "ünïcode", correlation_id="d"))
     store.claims.claim("me", NOW + 9, 0, 9, {"w": 5.0})
-    store.decisions.decide(ME, [Decision("e3", "expired", "no")], [], NOW, 0, {"e3": ["t1"]})
+    deciding.decide(store, ME, [Decision("e3", "expired", "no")], NOW, 0, {"e3": ["t1"]})
     store.workflows.remember([Workflow("w1", 1, "w1", NOW, None)])
     store.verifications.set_verified("w", "print", NOW)
     store.effects.note("start", NOW)

@@ -16,7 +16,7 @@ from store.sqlite.connections import Connection
 from tests.support.postgres_backend import PostgresBackend
 from tools.servers import PATIENCE
 
-GROWING = ("events", "targets", "tasks", "quarantine", "raw_deliveries", "answers")
+GROWING = ("events", "event_keys", "targets", "tasks", "quarantine", "raw_deliveries", "answers")
 """Tables that hold everything that retention keeps: no statement may read one of them from end to
 end."""
 
@@ -50,7 +50,7 @@ class SqliteBackend:
     _LIVE = (
         *("events_pending", "events_undecided", "events_held"),
         *("targets_pending", "targets_claimed"),
-        *("tasks_waiting", "tasks_of_workflow", "tasks_returned", "tasks_broken"),
+        *("tasks_waiting", "tasks_of_workflow", "tasks_broken"),
         "quarantine_due",
     )
 

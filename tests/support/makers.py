@@ -21,6 +21,7 @@ from store.records import (
 )
 from store.rules.keys import lane_of
 from store.sql.store import Store
+from tests.support import deciding
 
 NOW = 1_700_000_000_000
 ME = Term("me")
@@ -77,7 +78,7 @@ def decide(
     store: Store, id_: str, *targets: NewTarget, claim: int = 0, hold: Hold = "no"
 ) -> list[Target]:
     """The worker `me` decides the event."""
-    return store.decisions.decide(ME, [Decision(id_, "pending", hold, targets)], [], NOW, claim)
+    return deciding.decide(store, ME, [Decision(id_, "pending", hold, targets)], NOW, claim)
 
 
 def end(store: Store, id_: str, *states: TargetState) -> None:
@@ -91,14 +92,14 @@ def end(store: Store, id_: str, *states: TargetState) -> None:
 
 def return_tasks(store: Store, *tasks: Task, term: Term = ME) -> None:
     """These tasks were taken by an event, and refused it for good."""
-    fresh = store.tasks.adopt(term, tasks, NOW)
+    fresh = deciding.adopt(store, term, tasks, NOW)
     id_ = arrive(store, f"refused {fresh[0].id}", webhook="refused")
     taken = [
         NewTarget("complete", one.workflow, one.workflow_id, one.id, one.reference_name)
         for one in fresh
     ]
-    claimed = store.decisions.decide(
-        term, [Decision(id_, "pending", "no", (*taken,))], [], NOW, len(taken)
+    claimed = deciding.decide(
+        store, term, [Decision(id_, "pending", "no", (*taken,))], NOW, len(taken)
     )
     store.claims.record_results(
         term.holder, [Result(target, "failed", "no") for target in claimed], NOW

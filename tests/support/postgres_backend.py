@@ -23,9 +23,9 @@ from tests.store.postgres.live_tables import differences
 from tools.servers import PATIENCE
 from tools.servers.postgres import Postgres
 
-GROWING = ("events", "ended_events", "targets", "tasks", "quarantine", "answers")
+GROWING = ("events", "ended_events", "event_keys", "targets", "tasks", "quarantine", "answers")
 _LIVE = re.compile(
-    "unsettled_events.*|targets_(pending|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)"
+    "unsettled_events.*|targets_(pending|of_webhook|once)|tasks_(waiting|of_workflow|broken)"
 )
 """Indexes of only the few rows that are live: they may be read from end to end. Not that of claims:
 statements about a few of them come with every call."""
@@ -43,9 +43,21 @@ INSERT INTO webhook_bridge.targets
     SELECT 'old' || n, 'w', 'complete', 'f', 'w' || n, 't' || n, 'done', 1, n, n, n
     FROM generate_series(1, {_FINISHED}) AS n;
 INSERT INTO webhook_bridge.tasks
-    (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at, settled_at)
-    SELECT 't' || n, 'w' || n, 'f', 'r', '{{}}', n, 'queue', 'completed', n, n
+    (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at, settled_at,
+     shown_at, adopted_at, waiting_since)
+    SELECT 't' || n, 'w' || n, 'f', 'r', '{{}}', n, 'queue', 'completed', n, n, n, n, n
     FROM generate_series(1, {_FINISHED}) AS n;
+INSERT INTO webhook_bridge.tasks
+    (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, seen_at, shown_at, adopted_at,
+     waiting_since, waiter, shape, key, read_at)
+    SELECT 'waits' || n, 'w' || n, 'f' || n % 50, 'r', '{{}}', n, 'queue', n, n, n, n, 'w' || n || '/r', n % 20, n,
+        CASE WHEN n % 100 = 0 THEN 0 END
+    FROM generate_series(1, {_FINISHED}) AS n;
+INSERT INTO webhook_bridge.event_keys (shape, key, at, seq, free)
+    SELECT n % 20, n, n, n, n % 10 = 0 FROM generate_series(1, {_FINISHED}) AS n;
+INSERT INTO webhook_bridge.shapes (id, workflow, paths, since, used_at)
+    SELECT n, 'f' || n % 50, '["$.a' || n || '"]', n, n FROM generate_series(1, 20) AS n;
+UPDATE webhook_bridge.events SET joinable_until = received_at WHERE seq % 10 = 0;
 INSERT INTO webhook_bridge.quarantine (kind, id, reason, since, tries, due_at)
     SELECT CASE WHEN n % 2 = 0 THEN 'task' ELSE 'event' END, 'i' || n, 'r', n, 1, n
     FROM generate_series(1, {_FINISHED}) AS n;

@@ -1,8 +1,15 @@
-"""The most memory that a worker takes while it decides, and calls for, large events."""
+"""The most memory that a worker takes while it decides, and calls for, large events: a process of
+its own.
+
+``python -m tests.worker.memory FOLDER EVENTS [BYTES]`` prints kilobytes: first as the worker
+begins, then at most.
+"""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,9 +19,7 @@ import structlog
 
 from store.records import NewEvent
 from store.sqlite import open_store
-from tests.support.own_process import in_own_process
 from tests.support.simulated import SimulatedConductor
-from tests.support.worker_bench import Bench
 
 SIZE = 900_000
 _EARLIER = 1_000_000
@@ -47,7 +52,9 @@ def fill(folder: Path, events: int, size: int) -> None:
 
 def run(folder: Path, events: int) -> tuple[int, int]:
     """A worker decides all, calls for every second, and gives one that is held to a task of a new
-    kind. Kilobytes: as it begins, and at most."""
+    kind."""
+    from tests.support.worker_bench import Bench
+
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     bench = Bench(folder)
     bench.conductor = Forgetful(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
@@ -73,12 +80,21 @@ def run(folder: Path, events: int) -> tuple[int, int]:
 
 
 def _peak() -> int:
-    """Of the process, in kilobytes. What `getrusage` says begins with its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 def measured(folder: Path, events: int, size: int = SIZE) -> tuple[int, int]:
     """Kilobytes: as a worker begins, and at most."""
-    fill(folder, events, size)
-    return in_own_process(run, folder, events)
+    command = [sys.executable, "-m", "tests.worker.memory", str(folder), str(events), str(size)]
+    subprocess.run([*command, "fill"], check=True)
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return int(said[-2]), int(said[-1])
+
+
+if __name__ == "__main__":
+    place, number, bytes_ = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    if sys.argv[4:] == ["fill"]:
+        fill(place, number, bytes_)
+    else:
+        print(*run(place, number))

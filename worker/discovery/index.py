@@ -49,9 +49,6 @@ _AT_ONCE = 100
 """Tasks that a search reads at once; further ones are read aside."""
 _RETRIES = 4
 """Suspects that are read at a time: those that hang must not hold up other reads."""
-_OF_ONE = (403, 429)
-"""Answers that may concern a single item: a permission, or a limit of requests that the others were
-within."""
 _NOBODY = "webhook-bridge-nobody"
 """An id that no workflow and no task has."""
 NEVER = (403, 404, 405, 501)
@@ -352,7 +349,7 @@ class Index:
             if error is None:
                 found.append((id_, answer))  # type: ignore[arg-type]
             elif isinstance(error, Unreachable) or (
-                isinstance(error, NotNow) and error.status not in _OF_ONE
+                isinstance(error, NotNow) and error.status != 403
             ):
                 raise error
             else:

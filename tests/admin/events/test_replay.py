@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from importlib import import_module
@@ -26,7 +27,6 @@ from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.support.sample import Sample
-from tools.servers.processes import dies_with_us
 
 MINUTE = 60_000
 
@@ -64,20 +64,6 @@ def replayed(sample: Sample) -> list[Event]:
 
 
 MARKED = ["--text", '"marked"']
-
-
-def begun(sample: Sample, *arguments: str, stdin: int) -> subprocess.Popen[str]:
-    """`webhook-bridge events replay` of all marked events, in a process of its own."""
-    program = [sys.executable, "-c", "from admin.cli import main; main()"]
-    return subprocess.Popen(
-        dies_with_us([*program, "events", "replay", *MARKED, *arguments]),
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **sample.environment},
-        cwd=sample.folder,
-    )
 
 
 def test_many_are_replayed_in_the_order_of_their_arrival(cli: Cli, sample: Sample) -> None:
@@ -139,16 +125,19 @@ def test_what_cannot_be_replayed_is_left_out_and_said(cli: Cli, sample: Sample) 
 def test_ctrl_c_stops_between_two_and_says_how_to_go_on(cli: Cli, sample: Sample) -> None:
     ids = fail(sample, 200)
 
-    with begun(sample, "--rate", "1/s", stdin=subprocess.DEVNULL) as process:
+    def interrupt() -> None:
         while not replayed(sample):
-            assert process.poll() is None
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    result = cli("events", "replay", *MARKED, "--rate", "20/s", code=1)
+    thread.join()
     done = replayed(sample)
-    assert (process.returncode, 0 < len(done) < 200) == (1, True), stderr
-    assert stdout == f"{len(done)} of 200 events replayed\n"
-    assert f"{200 - len(done)} are left; run it again to continue" in stderr
+    assert 0 < len(done) < 200
+    assert result.stdout == f"{len(done)} of 200 events replayed\n"
+    assert f"{200 - len(done)} are left; run it again to continue" in result.stderr
     cli("events", "replay", *MARKED, "--rate", "10000/s")
     assert [event.replay_of for event in replayed(sample)] == ids
 
@@ -292,12 +281,22 @@ def test_a_person_is_asked(sample: Sample, answer: str, number: int) -> None:
     finish(sample, arrive(sample, 1)[0], "delivered")
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
-    with begun(sample, stdin=theirs) as process:
-        _, stderr = process.communicate()
+    command = [
+        sys.executable,
+        "-c",
+        "from admin.cli import main; main()",
+        "events",
+        "replay",
+        *MARKED,
+    ]
+    environment = {**os.environ, **sample.environment}
+    done = subprocess.run(
+        command, stdin=theirs, capture_output=True, text=True, env=environment, cwd=sample.folder
+    )
     os.close(ours)
     os.close(theirs)
-    assert "Replay them? [y/N]" in stderr
-    assert (process.returncode, len(replayed(sample))) == (1 - number, number)
+    assert "Replay them? [y/N]" in done.stderr
+    assert (done.returncode, len(replayed(sample))) == (1 - number, number)
 
 
 # --- the page ---

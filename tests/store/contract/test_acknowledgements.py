@@ -8,6 +8,7 @@ from store.records import Decision, EventStatus, Result
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from store.story import ATTEMPTS_KEPT, Note, Noted, Origins
+from tests.support import deciding
 from tests.support.makers import ME, NOW, arrive, decide, end, event, ids, start
 
 
@@ -40,7 +41,7 @@ def test_an_acknowledged_event_is_unresolved_again_once_it_is_reopened(store: St
 
 @pytest.mark.parametrize("status", ["expired", "ignored"])
 def test_what_was_never_taken_can_be_acknowledged(store: Store, status: EventStatus) -> None:
-    store.decisions.decide(ME, [Decision(arrive(store), status, "no")], [], NOW, 0)
+    deciding.decide(store, ME, [Decision(arrive(store), status, "no")], NOW, 0)
     assert store.acknowledgements.record(["e1"], note()) == {"e1"}
 
 
@@ -77,9 +78,9 @@ def test_where_an_event_came_from_and_how_it_was_decided_is_kept(store: Store) -
     assert store.acknowledgements.origins("e1") == Origins(
         "203.0.113.9", "its signature", None, None
     )
-    store.decisions.decide(ME, [Decision("e1", "pending", "held", scan_at=NOW - 5)], [], NOW, 0)
-    store.decisions.decide(
-        ME, [Decision("e1", "pending", "no", (start(),), scan_at=NOW)], [], NOW + 9, 0
+    deciding.decide(store, ME, [Decision("e1", "pending", "held", scan_at=NOW - 5)], NOW, 0)
+    deciding.decide(
+        store, ME, [Decision("e1", "pending", "no", (start(),), scan_at=NOW)], NOW + 9, 0
     )
     assert store.acknowledgements.origins("e1") == Origins(
         "203.0.113.9", "its signature", NOW - 5, "me"

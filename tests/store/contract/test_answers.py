@@ -11,6 +11,8 @@ from store.answers import NO_WORKFLOW, Answer
 from store.delivery_records import AnswerWanted
 from store.records import Decision, Result, TargetState
 from store.sql.store import Store
+from tests.support import deciding
+from tests.support.deciding import adopt
 from tests.support.makers import ME, NOW, arrive, completion, decide, end, new_event, start, task
 
 LATER = NOW + 20_000
@@ -134,7 +136,7 @@ def record(store: Store, *results: tuple[TargetState, str | None]) -> None:
 
 
 def test_an_event_is_answered_with_the_first_workflow_that_it_started(store: Store) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     waits(store)
     assert answers_with(store, "e1") == {}, "undecided"
     decide(store, "e1", completion(), start(1), start(2))
@@ -152,7 +154,7 @@ def test_an_event_that_ended_without_a_workflow_has_none(store: Store, status: s
         decide(store, "e1", start())
         end(store, "e1", "failed")
     else:
-        store.decisions.decide(ME, [Decision("e1", status, "no")], [], NOW, 0)  # type: ignore[arg-type]
+        deciding.decide(store, ME, [Decision("e1", status, "no")], NOW, 0)  # type: ignore[arg-type]
     assert answers_with(store, "e1") == {"e1": NO_WORKFLOW[status]}  # type: ignore[index]
 
 

@@ -12,7 +12,9 @@ from store.records import Decision, NewTarget, Result, Target
 from store.rules import fairness
 from store.sql import claims
 from store.sql.store import Store
+from tests.support import deciding
 from tests.support.backends import Backend
+from tests.support.deciding import adopt
 from tests.support.makers import ME, NOW, arrive, completion, decide, end, ids, return_tasks, task
 
 LARGE = f'{{"text": "{"x" * 1000}"}}'
@@ -53,7 +55,7 @@ def test_held_and_freed_events_are_read_by_their_payloads_size_too(
     assert ids(first) == ["e0", "e1", "e2"]
     assert ids(store.decisions.held(first[-1].seq, 100)) == ["e3", "e4"]
     for number in range(5):
-        store.tasks.adopt(ME, [task(number)], NOW)
+        adopt(store, ME, [task(number)], NOW)
         decide(store, arrive(store, f"f{number}", payload=LARGE), completion(number))
         end(store, f"f{number}", "cancelled")
     agenda = store.decisions.agenda(100)
@@ -137,7 +139,7 @@ def many(store: Store, webhook: str, number: int, *, paced: bool = False, at: in
     targets = tuple(
         NewTarget("start", webhook, correlation_id=f"{webhook}{one}") for one in range(number)
     )
-    store.decisions.decide(ME, [Decision(id_, "pending", "no", targets, paced)], [], at, 0)
+    deciding.decide(store, ME, [Decision(id_, "pending", "no", targets, paced)], at, 0)
 
 
 def called(targets: Sequence[Target]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from store.one_target import callback_to, from_text, to_text
 from store.records import Decision, Result
 from store.sql.store import Store
+from tests.support import deciding
 from tests.support.makers import ME, NOW, arrive, completion, decide, event, new_event
 
 PLACE = callback_to("w1", "approve__2")
@@ -52,7 +53,7 @@ def test_one_that_was_made_up_is_among_the_first_that_retention_deletes(store: S
     for id_ in ("e1", "e2", "e3"):
         arrive(store, id_, only=PLACE)
     decisions = [Decision("e1", "ignored", "no"), Decision("e2", "ignored", "no", forgotten=True)]
-    store.decisions.decide(ME, decisions, [], NOW, 0)
+    deciding.decide(store, ME, decisions, NOW, 0)
     assert event(store, "e2").status == "ignored"
     assert store.maintenance.prune(NOW - 10**9, 10).events == 1
     assert store.queries.event("e2") is None

@@ -12,6 +12,7 @@ from store.records import EventStatus, Hold, Result, Target, TargetState
 from store.rules.transitions import Effects
 from store.sql.store import Store
 from tests.support.backends import Backend
+from tests.support.deciding import adopt
 from tests.support.makers import (
     ME,
     NOW,
@@ -183,7 +184,7 @@ def test_an_events_status_follows_from_its_targets(
     store: Store, kinds: str, outcomes: list[TargetState], status: EventStatus, hold: Hold
 ) -> None:
     made = [completion(n) if kind == "c" else start(n) for n, kind in enumerate(kinds)]
-    store.tasks.adopt(ME, [task(n) for n, kind in enumerate(kinds) if kind == "c"], NOW)
+    adopt(store, ME, [task(n) for n, kind in enumerate(kinds) if kind == "c"], NOW)
     decide(store, arrive(store), *made)
     end(store, "e1", *outcomes)
     found = event(store, "e1")
@@ -201,7 +202,7 @@ def test_an_events_status_follows_from_its_targets(
 def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_event_are_free(
     store: Store,
 ) -> None:
-    store.tasks.adopt(ME, [task(1), task(2)], NOW)
+    adopt(store, ME, [task(1), task(2)], NOW)
     made = (
         replace(completion(1), only_versions=(1, 20_240_101_1200)),
         replace(completion(2), only_versions=()),
@@ -240,7 +241,7 @@ def test_when_calls_of_a_kind_had_their_effects_is_known_to_all_workers(
 
 
 def test_a_completion_that_may_not_be_made_yet_is_claimed_by_nobody(store: Store) -> None:
-    store.tasks.adopt(ME, [task(1), task(2)], NOW)
+    adopt(store, ME, [task(1), task(2)], NOW)
     decide(store, arrive(store), replace(completion(1), not_before=NOW + 5), completion(2), claim=9)
     first, second = store.queries.targets_of(["e1"])
     assert ((first.state, first.due_at), second.state) == (("pending", NOW + 5), "claimed")
@@ -252,7 +253,7 @@ def test_a_completion_is_claimed_against_all_others_while_its_tasks_time_out_is_
     backend: Backend, store: Store
 ) -> None:
     timed = [replace(task(n), response_timeout=30) for n in (1, 2, 3)]
-    store.tasks.adopt(ME, [*timed, task(4)], NOW)
+    adopt(store, ME, [*timed, task(4)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2, 4)))
     assert [(t.id, t.response_timeout) for t in store.tasks.taken_in_time("", 9)] == [
         ("t1", 30),
@@ -288,7 +289,7 @@ def claimed_completion(
 def test_no_completion_is_claimed_for_another_call_of_which_a_call_may_be_under_way(
     store: Store,
 ) -> None:
-    store.tasks.adopt(ME, [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
+    adopt(store, ME, [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2)))
     for target in store.claims.claim("two", NOW, 0, 9):
         for name in ("t1", "t2"):

@@ -13,6 +13,7 @@ from store.errors import StoreUnavailable
 from store.records import Decision, Result, SetAside, Target
 from store.sql import maintenance
 from store.sql.store import Store
+from tests.support import deciding
 from tests.support.makers import ME, arrive, decide, start
 
 HOUR = 3_600_000
@@ -27,7 +28,7 @@ class Jump:
         arrive(store, "e1", received_at=self.before, hold_until=self.before + 600_000)
         new = (start(1), start(2), start(3))
         decision = Decision("e1", "pending", "no", new)
-        self.claimed, retried, _ = store.decisions.decide(ME, [decision], [], self.before, 3)
+        self.claimed, retried, _ = deciding.decide(store, ME, [decision], self.before, 3)
         self.record(retried, self.before + 15_000)
         store.quarantine.set_aside(
             [SetAside("task", "t1", "w", "why", self.before, 3, self.before + 60_000)]
@@ -57,7 +58,7 @@ def test_so_it_is_however_much_has_come_since(store: Store, since: int) -> None:
     def come(name: str, number: int, at: int) -> None:
         for id_ in [f"{name}{one}" for one in range(number)]:
             arrive(store, id_, received_at=at)
-            store.decisions.decide(ME, [Decision(id_, "pending", "no", (start(9),))], [], at, 0)
+            deciding.decide(store, ME, [Decision(id_, "pending", "no", (start(9),))], at, 0)
 
     jump = Jump(store, HOUR)
     come("before", 80, jump.before)
@@ -130,7 +131,7 @@ class HeldUp:
             self.place, self.at = "", self.at + 20_000
             arrive(self.store, "e2", received_at=self.at, hold_until=self.at)
             decision = Decision("e2", "pending", "no", (start(4),))
-            self.store.decisions.decide(ME, [decision], [], self.at, 1)
+            deciding.decide(self.store, ME, [decision], self.at, 1)
 
 
 @pytest.mark.parametrize("place", ["before it reads", "before it writes"])

@@ -10,7 +10,10 @@ import pytest
 
 from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import Decision, NewTarget, Term, Workflow
+from store.sql.decisions import Plan
 from store.sql.store import Store
+from tests.support import deciding
+from tests.support.deciding import adopt
 from tests.support.makers import (
     ME,
     NOW,
@@ -27,11 +30,11 @@ from tests.support.makers import (
 )
 
 WRITES: dict[str, Callable[[Store], object]] = {
-    "adopt": lambda store: store.tasks.adopt(Term("another"), [task(2)], NOW),
+    "adopt": lambda store: adopt(store, Term("another"), [task(2)], NOW),
     "drop": lambda store: store.tasks.drop(Term("another"), ["t1"], NOW),
     "wait_again": lambda store: store.tasks.wait_again(Term("another"), ["t1"]),
-    "decide": lambda store: store.decisions.decide(
-        Term("another"), [Decision("e1", "expired", "no")], [], NOW, 0
+    "decide": lambda store: deciding.decide(
+        store, Term("another"), [Decision("e1", "expired", "no")], NOW, 0
     ),
 }
 
@@ -39,7 +42,7 @@ WRITES: dict[str, Callable[[Store], object]] = {
 @pytest.mark.parametrize("name", WRITES)
 def test_only_the_leader_writes_what_is_decided(store: Store, name: str) -> None:
     arrive(store)
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     with pytest.raises(LeadershipLost):
         WRITES[name](store)
     assert event(store, "e1").decided_at is None
@@ -67,7 +70,7 @@ def test_undecided_events_of_some_webhooks_are_left_out(store: Store) -> None:
     assert ids(store.decisions.agenda(3, ["b", "unknown"]).undecided) == ["0c", "1a", "3a"]
     assert ids(store.decisions.agenda(9, {"a", "b"}).undecided) == ["0c", "4c"]
     assert store.decisions.agenda(9, {"a", "b", "c"}).undecided == []
-    store.decisions.decide(ME, [Decision("0c", "expired", "no")], [], NOW, 0)
+    deciding.decide(store, ME, [Decision("0c", "expired", "no")], NOW, 0)
     assert ids(store.decisions.agenda(9, ["a", "b"]).undecided) == ["4c"]
 
 
@@ -76,8 +79,8 @@ def test_undecided_events_of_some_webhooks_are_left_out(store: Store) -> None:
 
 def test_a_task_is_adopted_once_and_comes_back_as_it_was(store: Store) -> None:
     new = task(response_timeout=30, domain="billing", broken="why", matches={"$.ä": [1, None, "x"]})
-    assert store.tasks.adopt(ME, [new, task(2)], NOW) == [new, task(2)]
-    assert store.tasks.adopt(ME, [new, replace(new, found_by="index")], NOW) == []
+    assert adopt(store, ME, [new, task(2)], NOW) == [new, task(2)]
+    assert adopt(store, ME, [new, replace(new, found_by="index")], NOW) == []
     assert store.queries.task("t1") == new
     assert store.queries.task("t3") is None
 
@@ -87,24 +90,24 @@ def test_a_settled_task_waits_again_whoever_shows_it_unless_the_answer_may_be_ol
     store: Store, state: str
 ) -> None:
     """Conductor has run it again, or it was wrongly believed to be gone."""
-    store.tasks.adopt(ME, [task()], NOW - 9)
+    adopt(store, ME, [task()], NOW - 9)
     if state == "gone":
         store.tasks.drop(ME, ["t1"], NOW)
     else:
         decide(store, arrive(store), completion())
         end(store, "e1", "done")
-    assert store.tasks.adopt(ME, [task(found_by="index", seen_at=NOW)], NOW + 5) == []
+    assert adopt(store, ME, [task(found_by="index", seen_at=NOW)], NOW + 5) == []
     assert store.queries.task("t1").state == state  # type: ignore[union-attr]
-    assert len(store.tasks.adopt(ME, [task(found_by="index", seen_at=NOW + 1)], NOW + 5)) == 1
+    assert len(adopt(store, ME, [task(found_by="index", seen_at=NOW + 1)], NOW + 5)) == 1
     assert [(one.id, one.seen_at) for one in store.queries.waiting_tasks()] == [("t1", NOW + 1)]
     store.tasks.drop(ME, ["t1"], NOW + 6)
-    assert len(store.tasks.adopt(ME, [task()], NOW)) == 1, "a queue hands out what waits again only"
+    assert len(adopt(store, ME, [task()], NOW)) == 1, "a queue hands out what waits again only"
 
 
 def test_a_person_forgets_tasks_that_wait_and_the_last_that_settled_by_a_time_are_known(
     store: Store,
 ) -> None:
-    store.tasks.adopt(ME, [task(number) for number in range(5)], NOW)
+    adopt(store, ME, [task(number) for number in range(5)], NOW)
     decide(store, arrive(store), completion(0))
     assert store.tasks.not_waiting(["t1", "t2", "unknown"]) == []
     assert sorted(store.tasks.forget(["t0", "t1", "t2", "unknown"], NOW + 1)) == ["t1", "t2"]
@@ -115,9 +118,9 @@ def test_a_person_forgets_tasks_that_wait_and_the_last_that_settled_by_a_time_ar
 
 
 def test_a_task_that_an_event_has_is_neither_adopted_nor_dropped(store: Store) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     decide(store, arrive(store), completion())
-    assert store.tasks.adopt(ME, [task(), task(found_by="index")], NOW) == []
+    assert adopt(store, ME, [task(), task(found_by="index")], NOW) == []
     store.tasks.drop(ME, ["t1"], NOW)
     assert store.queries.task("t1").state == "taken"  # type: ignore[union-attr]
 
@@ -135,10 +138,10 @@ def test_a_task_that_is_found_after_it_has_returned_waits_at_once(store: Store) 
     """Else an event that is decided between the two would miss it: the agenda was read before."""
     return_tasks(store, task())
     found = task(found_by="index")
-    assert ids(store.tasks.adopt(ME, [found], NOW)) == ["t1"]
+    assert ids(adopt(store, ME, [found], NOW)) == ["t1"]
     assert store.decisions.agenda(9).returned == []
     assert ids(store.queries.waiting_tasks()) == ["t1"]
-    assert store.tasks.adopt(ME, [found], NOW) == []
+    assert adopt(store, ME, [found], NOW) == []
 
 
 def test_looked_up_workflows_are_remembered(store: Store) -> None:
@@ -156,7 +159,7 @@ def test_looked_up_workflows_are_remembered(store: Store) -> None:
 
 
 def test_a_decision_is_written_down(store: Store) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     decide(store, arrive(store), completion(), start(), hold="no")
     found = event(store, "e1")
     assert (found.status, found.hold, found.decided_at, found.settled_at) == (
@@ -175,12 +178,12 @@ def test_a_decision_is_written_down(store: Store) -> None:
     } == {("pending", 0, None, NOW, NOW)}
     assert store.queries.task("t1").state == "taken"  # type: ignore[union-attr]
     assert store.queries.waiting_tasks() == []
-    store.decisions.decide(ME, [Decision("e1", "pending", "held")], [], NOW + 5, 0)
+    deciding.decide(store, ME, [Decision("e1", "pending", "held")], NOW + 5, 0)
     assert event(store, "e1").decided_at == NOW, "the time of the first decision stays"
 
 
 def test_a_task_is_given_to_one_event_at_a_time(store: Store) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     decide(store, arrive(store, "e1"), completion())
     arrive(store, "e2")
     with pytest.raises(Unstorable, match=r"(?i)unique"):
@@ -209,7 +212,7 @@ def test_a_hold_that_ran_out_leaves_what_the_targets_make_of_the_event(store: St
     decide(store, "e1", start(1), hold="held")
     end(store, "e1", "done")
     decide(store, "e2", start(2), hold="held")
-    store.decisions.decide(ME, [], ["e0", "e1", "e2"], NOW + 5, 0)
+    store.decisions.decide(ME, Plan(expired=["e0", "e1", "e2"]), NOW + 5, 0)
     found = [event(store, f"e{number}") for number in range(3)]
     assert [one.status for one in found] == ["expired", "delivered", "pending"]
     assert [one.hold for one in found] == ["no", "no", "no"]
@@ -229,7 +232,7 @@ def test_names_and_ids_of_any_characters_are_written_and_left_out_as_they_are(st
     store.leadership.resign(ME)
     term = store.leadership.elect(odd, 60)
     assert term is not None
-    store.decisions.decide(term, [Decision("e1", "pending", "no", (made, other))], [], NOW, 9)
+    deciding.decide(store, term, [Decision("e1", "pending", "no", (made, other))], NOW, 9)
     found = [
         (t.workflow, t.workflow_id, t.task_id, t.reference_name, t.claimed_by)
         for t in store.queries.targets_of(["e1"])

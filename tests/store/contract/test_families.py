@@ -9,8 +9,11 @@ import pytest
 from store import one_target
 from store.one_target import OneTarget
 from store.records import Decision, EventStatus, Result, TargetState, place_of
+from store.sql.decisions import Plan
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
+from tests.support import deciding
+from tests.support.deciding import adopt
 from tests.support.makers import (
     ME,
     NOW,
@@ -97,7 +100,7 @@ def test_an_event_whose_hold_ends_after_its_replay_was_delivered_is_resolved_at_
     for name in ("e1", "e2"):
         decide(store, arrive(store, name), hold="held")
     delivered(store, "second", "e1")
-    store.decisions.decide(ME, [], ["e1", "e2", "unknown"], NOW, 0)
+    store.decisions.decide(ME, Plan(expired=["e1", "e2", "unknown"]), NOW, 0)
     assert [
         (event(store, name).status, event(store, name).resolved_by) for name in ("e1", "e2")
     ] == [
@@ -115,18 +118,18 @@ def test_a_replay_whose_one_target_cannot_be_read_holds_up_none_of_its_family(
             one_target, "to_text", lambda only: '{"kind": "dance"}' if only is not None else None
         )
         replay(store, "broken", "e1", OneTarget("start", "flow", entry=1))
-    store.decisions.decide(ME, [Decision("broken", "ignored", "no", origin="e1")], [], NOW, 0)
+    deciding.decide(store, ME, [Decision("broken", "ignored", "no", origin="e1")], NOW, 0)
     delivered(store, "second", "e1")
     assert event(store, "e1").resolved_by == "second"
 
 
 @pytest.mark.parametrize("status", ["expired", "ignored"])
 def test_what_was_never_taken_is_resolved_too(store: Store, status: EventStatus) -> None:
-    store.decisions.decide(ME, [Decision(arrive(store, "e1"), status, "no")], [], NOW, 0)
+    deciding.decide(store, ME, [Decision(arrive(store, "e1"), status, "no")], NOW, 0)
     delivered(store, "second", "e1")
     assert event(store, "e1").resolved_by == "second"
     last = Decision(replay(store, "last", "e1"), status, "no", origin="e1")
-    store.decisions.decide(ME, [last], [], NOW, 0)
+    deciding.decide(store, ME, [last], NOW, 0)
     assert event(store, "last").resolved_by == "second"
 
 
@@ -135,7 +138,7 @@ def test_a_replay_whose_hold_ends_with_nothing_left_to_do_resolves_its_event(sto
     decide(store, replay(store, "second", "e1"), start(), hold="held")
     end(store, "second", "done")
     assert unresolved(store) == ["e1"]
-    store.decisions.decide(ME, [], ["second"], NOW, 0)
+    store.decisions.decide(ME, Plan(expired=["second"]), NOW, 0)
     assert unresolved(store) == []
 
 
@@ -148,7 +151,7 @@ def test_a_replay_of_a_pruned_event_resolves_its_siblings(store: Store) -> None:
 def test_replays_to_one_target_resolve_an_event_once_nothing_else_of_it_failed(
     store: Store,
 ) -> None:
-    store.tasks.adopt(ME, [task(1)], NOW)
+    adopt(store, ME, [task(1)], NOW)
     decide(store, arrive(store, "e1"), completion(1), start(1), start(2))
     end(store, "e1", "unknown", "done", "failed")
     wait, first, second = map(place_of, store.queries.targets_of(["e1"]))
@@ -172,7 +175,7 @@ def test_what_is_replayed_to_one_target_needs_only_that_one(store: Store) -> Non
         ignored = Decision(
             replay(store, f"ignored{number}", "e1", only), "ignored", "no", origin="e1"
         )
-        store.decisions.decide(ME, [ignored], [], NOW, 0)
+        deciding.decide(store, ME, [ignored], NOW, 0)
     delivered(store, "r1", "e1", only=one)
     assert [event(store, f"ignored{number}").resolved_by for number in range(2)] == ["r1", None]
     assert event(store, "e1").resolved_by is None

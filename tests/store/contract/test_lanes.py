@@ -10,6 +10,7 @@ import pytest
 from store.records import Decision, EventStatus, Result, TargetState
 from store.rules.keys import lane_of
 from store.sql.store import Store
+from tests.support import deciding
 from tests.support.backends import Backend
 from tests.support.makers import ME, NOW, arrive, decide, event, message, start, states
 
@@ -123,7 +124,7 @@ def test_a_long_lane_is_one_target_to_the_claims(store: Store) -> None:
         Decision(arrive(store, f"e{number}"), "pending", "no", (message(),))
         for number in range(300)
     ]
-    store.decisions.decide(ME, messages, [], NOW, 0)
+    deciding.decide(store, ME, messages, NOW, 0)
     decide(store, arrive(store, "other", webhook="x"), start())
     assert {one.event_id for one in store.claims.claim("me", NOW, 0, 2)} == {"e0", "other"}
 
@@ -155,7 +156,7 @@ def test_nothing_gets_stuck_while_messages_arrive_and_end_at_the_same_time(
         own = backend.open()
         for place in range(number):
             decision = Decision(f"e{place:03}", "pending", "no", tuple(map(message, keys)))
-            own.decisions.decide(ME, [decision], [], NOW, 0)
+            deciding.decide(own, ME, [decision], NOW, 0)
 
     def work(name: str) -> None:
         own = backend.open()

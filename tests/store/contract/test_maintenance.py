@@ -7,6 +7,7 @@ import pytest
 from store.records import Pruned, Result, Workflow
 from store.sql import rows
 from store.sql.store import Store
+from tests.support.deciding import adopt
 from tests.support.makers import (
     ME,
     NOW,
@@ -23,7 +24,7 @@ from tests.support.makers import (
 
 def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(store: Store) -> None:
     for number in range(30):
-        store.tasks.adopt(ME, [task(number)], NOW)
+        adopt(store, ME, [task(number)], NOW)
         decide(store, arrive(store, f"e{number}"), completion(number))
     targets = store.claims.claim("me", NOW, 0, 99)
     store.claims.record_results("me", [Result(target, "done") for target in targets[:20]], NOW)
@@ -44,7 +45,7 @@ def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(stor
 
 
 def test_tasks_that_ended_without_an_event_are_pruned_too(store: Store) -> None:
-    store.tasks.adopt(ME, [task(number) for number in range(20)], NOW)
+    adopt(store, ME, [task(number) for number in range(20)], NOW)
     store.tasks.drop(ME, [f"t{number}" for number in range(20)], NOW)
     assert [store.maintenance.prune(NOW + 1, 8) for _ in range(3)] == [
         Pruned(0, True),
@@ -77,7 +78,7 @@ def test_what_is_about_very_many_rows_is_done_in_steps(
 ) -> None:
     monkeypatch.setattr(rows, "STEP", 3)
     tasks = [task(number) for number in range(10)]
-    assert store.tasks.adopt(ME, tasks, NOW) == tasks
+    assert adopt(store, ME, tasks, NOW) == tasks
     store.tasks.drop(ME, [f"t{number}" for number in range(10)], NOW)
     assert store.queries.waiting_tasks() == []
     return_tasks(store, *(task(number) for number in range(10, 20)))

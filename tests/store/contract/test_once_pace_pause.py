@@ -8,7 +8,9 @@ from typing import Any
 
 from store.records import Agenda, Decision, NewTarget, OnceHolder, Result, Target
 from store.sql.store import Store
+from tests.support import deciding
 from tests.support.backends import Backend
+from tests.support.deciding import adopt
 from tests.support.makers import ME, NOW, arrive, completion, decide, end, ids, start, states, task
 
 
@@ -135,9 +137,7 @@ def paced(store: Store, id_: str, webhook: str, number: int) -> None:
     arrive(store, id_, webhook=webhook)
     targets = tuple(start(one) for one in range(number))
     assert (
-        store.decisions.decide(
-            ME, [Decision(id_, "pending", "no", targets, paced=True)], [], NOW, 99
-        )
+        deciding.decide(store, ME, [Decision(id_, "pending", "no", targets, paced=True)], NOW, 99)
         == []
     )
 
@@ -184,7 +184,7 @@ def test_a_webhook_is_paused_until_it_is_resumed(store: Store, other: Store) -> 
 
 
 def test_freed_events_can_be_left_out_by_webhook(store: Store) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     decide(store, arrive(store), completion())
     end(store, "e1", "cancelled")
     assert ids(store.decisions.agenda(10).freed) == ["e1"]

@@ -10,7 +10,9 @@ from typing import Any
 from store.records import Decision, Result, SetAside
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
+from tests.support import deciding
 from tests.support.backends import Backend
+from tests.support.deciding import adopt
 from tests.support.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
 
 
@@ -70,7 +72,7 @@ def test_items_are_found_by_kind_time_and_id_the_longest_due_first(store: Store)
 
 def test_what_is_set_aside_goes_with_its_event_or_task(store: Store) -> None:
     for number in range(3):
-        store.tasks.adopt(ME, [task(number)], NOW)
+        adopt(store, ME, [task(number)], NOW)
         decide(store, arrive(store, f"e{number}"), completion(number))
     targets = store.claims.claim("me", NOW, 0, 9)
     store.claims.record_results("me", [Result(target, "done") for target in targets[:2]], NOW)
@@ -151,7 +153,7 @@ def test_a_held_or_freed_event_that_is_set_aside_is_free_for_the_decider_to_look
 ) -> None:
     for id_ in ("e1", "e2"):
         arrive(store, id_)
-    store.tasks.adopt(ME, [task(2)], NOW)
+    adopt(store, ME, [task(2)], NOW)
     decide(store, "e1", hold="held")
     decide(store, "e2", completion(2))
     end(store, "e2", "cancelled")
@@ -170,7 +172,7 @@ def test_an_event_that_is_set_aside_may_be_decided_and_stays_so(store: Store) ->
         arrive(store, id_)
     store.quarantine.set_aside(event_aside("e1", "e2"))
     decide(store, "e1", start(), hold="held")
-    store.decisions.decide(ME, [Decision("e2", "ignored", "no")], [], NOW + 5, 0)
+    deciding.decide(store, ME, [Decision("e2", "ignored", "no")], NOW + 5, 0)
     store.quarantine.set_aside(event_aside("e2"))
     store.quarantine.take_back("event", ["e1", "e2"])
     assert [(one.decided_at, one.hold) for one in (event(store, "e1"), event(store, "e2"))] == [
@@ -192,7 +194,7 @@ def test_an_event_that_is_set_aside_is_not_forgotten_however_long_nobody_tries_i
 
 def test_a_target_that_has_ended_is_set_aside_no_longer_whoever_ended_it(store: Store) -> None:
     """Another worker may have set it aside a moment before, and nobody have known."""
-    store.tasks.adopt(ME, [task(1), task(2)], NOW)
+    adopt(store, ME, [task(1), task(2)], NOW)
     arrive(store)
     decide(store, "e1", completion(1), completion(2))
     over, live = store.queries.targets_of(["e1"])

@@ -12,6 +12,8 @@ from store.sql import stretches
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from store.story import Note
+from tests.support import deciding
+from tests.support.deciding import adopt
 from tests.support.makers import ME, NOW, arrive, completion, decide, end, ids, start, task
 
 STATUSES: tuple[EventStatus, ...] = ("pending", "delivered", "expired", "ignored", "failed")
@@ -32,7 +34,7 @@ def full(store: Store) -> Store:
             Decision(f"{status}-{webhook}", status, "no") for status in ("expired", "ignored")
         ]  # type: ignore[arg-type]
         held = Decision(arrive(store, f"held-{webhook}", webhook=webhook), "pending", "held")
-        store.decisions.decide(ME, [*others, held], [], NOW, 0)
+        deciding.decide(store, ME, [*others, held], NOW, 0)
     return store
 
 
@@ -124,7 +126,7 @@ def test_what_failed_within_a_time_is_found_unless_somebody_has_acknowledged_it(
 
 def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
     tasks = [task(1), task(2, workflow="other", broken="why"), task(3)]
-    store.tasks.adopt(ME, [*tasks, task(4), task(5)], NOW)
+    adopt(store, ME, [*tasks, task(4), task(5)], NOW)
     store.tasks.drop(ME, ["t4"], NOW)
     decide(store, arrive(store), completion(5))
     assert store.queries.waiting_tasks() == tasks
@@ -203,7 +205,7 @@ def test_ids_are_found_by_their_beginning(store: Store) -> None:
 
 
 def test_what_belongs_to_a_workflow_a_delivery_or_a_lane_is_found(store: Store) -> None:
-    store.tasks.adopt(ME, [task(1), task(2)], NOW)
+    adopt(store, ME, [task(1), task(2)], NOW)
     decide(store, arrive(store, "e1", delivery_id="d1"), completion(1), start(2))
     arrive(store, "e2", delivery_id="d2")
     workflow = task(1).workflow_id
@@ -375,7 +377,7 @@ def test_more_events_than_are_counted_are_estimated(
     for number in range(40):
         event = arrive(store, f"e-{number:02}", received_at=NOW + number)
         if number % 2:
-            store.decisions.decide(ME, [Decision(event, "expired", "no")], [], NOW, 0)
+            deciding.decide(store, ME, [Decision(event, "expired", "no")], NOW, 0)
     for bound in ("COUNTED", "PENDING"):
         monkeypatch.setattr(stretches, bound, 5)
     for webhook in (None, "w"):

@@ -14,6 +14,7 @@ from store.answers import Answer
 from store.delivery_records import AnswerWanted
 from store.sql.database import Listener, Topic
 from store.sql.store import Store
+from tests.support.deciding import adopt
 from tests.support.descriptors import is_written_elsewhere
 from tests.support.makers import ME, NOW, arrive, completion, decide, end, start, task
 
@@ -92,7 +93,7 @@ def test_a_wake_up_that_is_overtaken_by_the_closing_reaches_no_other_file(
 def test_the_decider_hears_of_results_that_leave_it_something(
     store: Store, other: Store, outcome: str
 ) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     decide(store, arrive(store), completion())
     with listening(store, "events") as listener:
         end(other, "e1", outcome)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from store.delivery_records import WithoutEvent
 from store.records import Change, Result, SetAside, Workflow
 from store.reports import Reports
 from store.sql.store import Store
+from tests.support.deciding import adopt
 from tests.support.makers import (
     ME,
     NOW,
@@ -32,7 +33,7 @@ def test_criteria_are_compared_as_they_came_also_after_the_store(
     store: Store, other: Store
 ) -> None:
     odd = {f"$['{HALF}']": HALF, "$.nul": NUL, "$.deep": [{HALF: 1}], "$.emoji": "💩"}
-    [fresh] = store.tasks.adopt(ME, [task(matches=odd, broken=f"no path: {HALF}")], NOW)
+    [fresh] = adopt(store, ME, [task(matches=odd, broken=f"no path: {HALF}")], NOW)
     [found] = other.queries.waiting_tasks()
     assert fresh.matches == found.matches == odd
     assert found.broken == f"no path: {KEPT}"
@@ -48,11 +49,11 @@ def test_a_task_is_known_by_the_names_under_which_it_is_read_again(store: Store)
         reference_name=HALF + NUL,
         domain=HALF,
     )
-    [fresh] = store.tasks.adopt(ME, [odd, task(2)], NOW)[:1]
+    [fresh] = adopt(store, ME, [odd, task(2)], NOW)[:1]
     assert store.queries.task(fresh.id) == fresh
     assert store.queries.task(odd.id.replace(NUL, "")) == fresh
     assert (fresh.workflow, fresh.domain) == (KEPT, KEPT)
-    assert store.tasks.adopt(ME, [odd], NOW) == [], "it is known"
+    assert adopt(store, ME, [odd], NOW) == [], "it is known"
     return_tasks(store, replace(odd, id=f"u{NUL}{HALF}"))
     [returned] = store.decisions.agenda(9).returned
     assert store.queries.task(returned.id) == returned
@@ -146,7 +147,7 @@ def test_an_item_whose_id_contains_nul_is_taken_back_and_no_other(store: Store) 
 
 @pytest.mark.parametrize("odd", [9_999_999_999, 2**63, 2**100, -1])
 def test_numbers_beyond_what_a_store_keeps_are_its_bounds(store: Store, odd: int) -> None:
-    [fresh] = store.tasks.adopt(ME, [task(response_timeout=odd, scheduled_at=odd)], NOW)
+    [fresh] = adopt(store, ME, [task(response_timeout=odd, scheduled_at=odd)], NOW)
     assert store.queries.task("t1") == fresh
     assert fresh.response_timeout == (2**31 - 1 if odd > 0 else 0)
     assert fresh.scheduled_at == max(0, min(odd, 2**63 - 1))

@@ -28,7 +28,9 @@ from store.postgres.connections import Connection, Connections
 from store.records import Decision, NewEvent, Target, new_event_id
 from store.reports import Reports
 from store.sql import rows
+from tests.support import deciding
 from tests.support.chance import in_time
+from tests.support.deciding import adopt
 from tests.support.makers import ME, completion, decide, ids, start, task
 from tests.support.postgres_backend import Unhurried, all_the_time
 from tools.servers import PATIENCE
@@ -136,7 +138,7 @@ def test_a_decision_is_three_messages_its_writes_are_one(
     # Its thread may use the same connection.
     monkeypatch.setattr(store.signals, "notify", lambda _: None)
     assert store.leadership.elect("me", 10**6)
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     one = event()
     store.deliveries.append([one])
     assert messages(monkeypatch, lambda: decide(store, one.id, start(), completion(), claim=2)) == 3
@@ -159,7 +161,7 @@ def claimed_by_another(store: PostgresStore) -> Target:
     assert store.leadership.elect("me", 10**6)
     now = store.now()
     store.deliveries.append([NewEvent("e", "w", now, "{}", {}, {}, now)])
-    [target] = store.decisions.decide(ME, [Decision("e", "pending", "no", (start(),))], [], now, 1)
+    [target] = deciding.decide(store, ME, [Decision("e", "pending", "no", (start(),))], now, 1)
     return target
 
 
@@ -425,7 +427,7 @@ def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looke
     assert store.leadership.elect("me", 10**6)
     listener = store.signals.listener("events")
     listener.wait(0.2)
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     timer = threading.Timer(0.1, lambda: other.deliveries.append([event("d")]))
     timer.start()
     deadline = time.monotonic() + 50

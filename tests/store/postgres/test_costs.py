@@ -43,8 +43,8 @@ SET search_path = webhook_bridge;
 INSERT INTO events (id, webhook, received_at, payload, headers, query, hold_until, status, decided_at, settled_at)
     SELECT 'old' || n, 'w', n, '{{}}', '{{}}', '{{}}', n, 'delivered', n, n FROM generate_series(1, {_ENDED}) AS n;
 INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at,
-                   settled_at)
-    SELECT 't' || n, 'w' || n, 'f', 'r', '{{}}', n, 'queue', 'completed', n, n FROM generate_series(1, {_ENDED}) AS n;
+                   settled_at, shown_at, adopted_at, waiting_since)
+    SELECT 't' || n, 'w' || n, 'f', 'r', '{{}}', n, 'queue', 'completed', n, n, n, n, n FROM generate_series(1, {_ENDED}) AS n;
 """
 
 

@@ -22,6 +22,7 @@ from store.records import Hold, NewTarget, Result, Target
 from store.sql.event_search import EventFilter
 from store.sql.raw_deliveries import LISTENED
 from store.story import Note
+from tests.support.deciding import adopt
 from tests.support.makers import (
     ME,
     NOW,
@@ -252,7 +253,7 @@ def test_a_session_that_the_server_ends_during_a_decision_is_no_refusal(
     store: PostgresStore, migrated_url: str
 ) -> None:
     assert store.leadership.elect("me", 10**6)
-    store.tasks.adopt(ME, [task()], NOW)
+    adopt(store, ME, [task()], NOW)
     arrive(store)
     with psycopg.connect(migrated_url) as other, ThreadPoolExecutor(1) as pool:
         other.execute("SELECT 1 FROM webhook_bridge.tasks FOR UPDATE")
@@ -363,7 +364,7 @@ def test_results_lock_rows_in_the_same_order_as_all_others_whatever_the_plan(
 ) -> None:
     store = open_store(migrated_url)
     assert store.leadership.elect("me", 10**6)
-    store.tasks.adopt(ME, [task(1), task(2)], NOW)
+    adopt(store, ME, [task(1), task(2)], NOW)
     decide(store, arrive(store), completion(1), completion(2))
     targets = store.claims.claim("me", NOW, 0, 2)
     results = [Result(target, "done") for target in targets]

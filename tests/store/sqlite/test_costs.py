@@ -10,6 +10,7 @@ import pytest
 
 from store.records import Decision, NewEvent, NewTarget
 from store.sqlite import SqliteStore, open_store
+from tests.support import deciding
 from tests.support.makers import ME, NOW
 
 _EVERY = 10
@@ -51,7 +52,7 @@ def give_targets(store: SqliteStore, webhooks: int, each: int) -> None:
     decisions = [
         Decision(f"e{number}", "pending", "no", targets, True) for number in range(webhooks)
     ]
-    store.decisions.decide(ME, decisions, [], NOW, 0)
+    deciding.decide(store, ME, decisions, NOW, 0)
 
 
 @pytest.mark.parametrize(("webhooks", "each"), [(1, 5000), (500, 5)])

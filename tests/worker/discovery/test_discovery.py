@@ -7,7 +7,6 @@ from unittest import mock
 
 import pytest
 
-from store.records import Task
 from tests.worker.discovery.scanner_bench import Bench, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
 from worker.conductor.errors import ConductorError, NotNow
@@ -286,27 +285,6 @@ def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
     assert task not in bench.ids()
     bench.discover(discovery)
     assert task in bench.ids()
-
-
-def test_a_read_beyond_conductors_limit_of_requests_costs_a_round_that_one(bench: Bench) -> None:
-    hidden, discovery = unindexed(bench, 20), bench.discovery()
-    waiting_in, reads = bench.conductor.waiting_in, itertools.count(1)
-
-    def limited(workflow_id: str) -> list[Task]:
-        if next(reads) % 5 == 0:
-            raise NotNow("429", 429)
-        return waiting_in(workflow_id)
-
-    with mock.patch.object(bench.conductor, "waiting_in", limited):
-        bench.discover(discovery)
-        found = set(bench.ids())
-        assert len(found.intersection(hidden)) == 16
-        for _ in range(3):
-            bench.pass_(20)
-            found.update(task.id for page in bench.index.retry() for task in page)
-    assert found.issuperset(hidden)
-    bench.discover(discovery)
-    assert [one.read for one in bench.reconciled] == [{"flow"}]
 
 
 def test_a_round_goes_on_though_the_index_does_not_say_which_tasks_have_ended(bench: Bench) -> None:
