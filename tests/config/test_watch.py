@@ -189,15 +189,19 @@ def test_definitions_that_could_not_be_put_in_force_are_at_the_next_check(tmp_pa
     assert seen.changes == [["two"]]
 
 
+def watching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "definitions"]
+
+
 def test_the_thread_checks_at_once_when_forced_and_ends_when_stopped(
     tmp_path: Path, seen: Seen, watch: Callable[[Path], DefinitionsSource]
 ) -> None:
     file = tmp_path / "w.yaml"
     file.write_text(GOOD.format(name="one"))
-    source, others = watch(file), threading.enumerate()
+    source, others = watch(file), set(watching())
     source.start(interval=3600)
     source.start(interval=3600)
-    [thread] = set(threading.enumerate()).difference(others)
+    [thread] = set(watching()) - others
     write(file, GOOD.format(name="two"))
     source.force()
     assert seen.happened.wait(PATIENCE)
